@@ -1,0 +1,105 @@
+"""The exception tree; every error a user can meet is one of these.
+
+    HarnessError                 exit 1   something went wrong while running
+    ├── UsageError               exit 2   the command, spec, suite or data is wrong; nothing was started
+    │   ├── SpecError                     the experiment file
+    │   ├── SuiteError                    a suite folder or task YAML
+    │   └── DataError                     a data file
+    ├── ModelError               exit 2   the base model cannot be had or read
+    ├── EngineError              exit 1   a serving engine failed or died
+    ├── TrainingError            exit 1   training cannot start or broke
+    ├── StoreError               exit 1   a record cannot be written or read
+    └── NotComparableError       exit 13  two runs were made under unlike conditions
+
+A message says what, where, got, allowed and what to do next. `Problem` holds
+those five parts, and an error carries one or more, so that all faults of a file
+are told at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault, told in the order a reader needs it."""
+
+    where: str
+    """File and path inside it, e.g. `experiment.yaml: gates[0].metric`."""
+    what: str
+    """The fault in a few words, with the value that was got."""
+    allowed: str = ""
+    """What would have been right."""
+    next: str = ""
+    """What to do now."""
+
+    def __str__(self) -> str:
+        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+        parts += [part for part in (self.allowed, self.next) if part]
+        return " ".join(part if part.endswith((".", "?", "!")) else part + "." for part in parts)
+
+
+class HarnessError(Exception):
+    """Root of the tree. Made from one message or from several `Problem`s."""
+
+    exit_code = 1
+
+    def __init__(self, problems: str | Problem | Iterable[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = (Problem("", problems),)
+        elif isinstance(problems, Problem):
+            problems = (problems,)
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class UsageError(HarnessError):
+    """The command or its input is wrong; nothing was started, nothing written."""
+
+    exit_code = 2
+
+
+class SpecError(UsageError):
+    """The experiment file is wrong."""
+
+
+class SuiteError(UsageError):
+    """A suite folder or a task YAML in it is wrong."""
+
+
+class DataError(UsageError):
+    """A data file is missing, malformed, or would make the verdict a lie."""
+
+
+class ModelError(HarnessError):
+    """The base model cannot be had or read."""
+
+    exit_code = 2
+
+
+class EngineError(HarnessError):
+    """A serving engine cannot start, died, or gave an answer that cannot be read."""
+
+
+class TrainingError(HarnessError):
+    """Training cannot start or broke."""
+
+
+class StoreError(HarnessError):
+    """A record cannot be written or read."""
+
+
+class NotComparableError(HarnessError):
+    """Two runs were made under unlike conditions; the message names the field."""
+
+    exit_code = 13
+
+
+def did_you_mean(got: str, known: Sequence[str]) -> str:
+    """`Did you mean 'x'? Known: a, b, x.`, or only the second half when nothing is near."""
+    near = difflib.get_close_matches(got, known, n=1, cutoff=0.6)
+    listed = f"Known: {', '.join(sorted(known))}"
+    return f"Did you mean {near[0]!r}? {listed}" if near else listed
