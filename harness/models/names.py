@@ -1,0 +1,85 @@
+"""Names of models: which of the three spellings a string is, and whether it can be had at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import ModelError, Problem, did_you_mean
+from harness.models import folder
+from harness.models.package import PACKAGES
+
+ALLOWED = "A model is a hub id (owner/name), a local folder (./my-model) or package:NAME"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """A name read: its kind and what it stands for (package name, hub id or absolute path)."""
+
+    kind: Literal["package", "folder", "hub"]
+    value: str
+
+
+def read(name: str, near: Path | None) -> Spelling:
+    """Tell which spelling a name is; relative folders are looked up in `near`, then in the current folder.
+
+    A folder that is there wins over a hub id of the same spelling. Raises ModelError for
+    an unknown package and for a path that is not there.
+    """
+    if name.startswith("package:"):
+        package = name.removeprefix("package:")
+        if package not in PACKAGES:
+            raise ModelError(Problem("model", f"unknown package {package!r}", did_you_mean(package, list(PACKAGES))))
+        return Spelling("package", package)
+    bases = [base for base in (near, Path.cwd()) if base is not None]
+    tried = [(base / Path(name).expanduser()).absolute() for base in bases]
+    for path in tried:
+        if name and path.is_dir():
+            return Spelling("folder", str(path))
+    if HUB_ID.fullmatch(name):
+        return Spelling("hub", name)
+    looked = " and ".join(dict.fromkeys(str(path.parent) for path in tried))
+    raise ModelError(
+        Problem("model", f"{name!r} is not a folder (looked in {looked})", ALLOWED, "Correct the name or the path")
+    )
+
+
+def exists(name: str, *, near: Path | None = None) -> None:
+    """Raise ModelError when the name cannot be resolved, as far as can be told without network or torch.
+
+    `near` is the folder that relative paths are meant from: the spec's own. A hub id of
+    the right shape passes, unless the hub is switched off and the model is not cached.
+    """
+    spelling = read(name, near)
+    if spelling.kind == "folder":
+        folder.check(Path(spelling.value), name)
+    if spelling.kind == "hub" and offline() and not cached(spelling.value):
+        raise ModelError(
+            Problem(
+                "model",
+                f"{name!r} is not in the hub cache ({hub_cache()}), and HF_HUB_OFFLINE is set",
+                ALLOWED,
+                "Unset HF_HUB_OFFLINE, or name a local folder or package:NAME "
+                f"(known packages: {', '.join(sorted(PACKAGES))})",
+            )
+        )
+
+
+def offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids the network, read as huggingface_hub reads it."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def hub_cache() -> Path:
+    """Where huggingface_hub keeps what it has fetched, by its own environment variables."""
+    root = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    return Path(os.environ.get("HF_HUB_CACHE") or os.path.join(root, "hub")).expanduser()
+
+
+def cached(hub_id: str) -> bool:
+    """Whether any revision of a hub model is in the cache."""
+    return any((hub_cache() / f"models--{hub_id.replace('/', '--')}" / "snapshots").glob("*"))

