@@ -1,0 +1,13 @@
+"""vLLM as a child process: where it is found, how it is started, how it answers.
+
+found     which interpreter has vLLM, and whether it can run here
+flags     the server's command line and environment
+adapters  which adapters vLLM would serve wrongly, refused before they are loaded
+engine    the running server as an Engine
+"""
+
+from harness.engines.vllm.engine import VllmEngine
+from harness.engines.vllm.flags import OWNED_FLAGS, Settings
+from harness.engines.vllm.found import INSTALL, Found, find
+
+__all__ = ["INSTALL", "OWNED_FLAGS", "Found", "Settings", "VllmEngine", "find"]
