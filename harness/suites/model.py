@@ -20,6 +20,8 @@ class Task:
     decoding: Decoding
     filters: tuple[tuple[str, str], ...] = ()
     """Steps applied to an answer before scoring, as (function, argument), e.g. ("remove_whitespace", "")."""
+    target_delimiter: str = ""
+    """Choice tasks: what stands before each choice as asked; it does not count in a choice's length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Suite:
         """Content identity of all items and how they are scored; independent of order."""
         return digest(
             [
-                [t.name, t.output_type, t.metrics, t.filters, t.decoding.model_dump(mode="json"),
+                [t.name, t.output_type, t.metrics, t.filters, t.target_delimiter, t.decoding.model_dump(mode="json"),
                  sorted(f"{i.id}:{i.digest}" for i in t.items)]
                 for t in sorted(self.tasks, key=lambda t: t.name)
             ]

@@ -1,0 +1,83 @@
+"""Reading what suite files hold: YAML mappings and JSONL documents, with every fault told by line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.errors import Problem
+
+Document = dict[str, Any]
+
+
+def shown(path: Path) -> str:
+    """A path as a reader wants it: relative to the current folder where that is shorter."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, of which lm-eval would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key {key.value!r} stands twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path, problems: list[Problem]) -> Document | None:
+    """The mapping that a YAML file holds, or None and a problem."""
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_StrictLoader)  # noqa: S506 - a safe loader
+    except yaml.MarkedYAMLError as fault:
+        line = f" (line {fault.problem_mark.line + 1})" if fault.problem_mark else ""
+        hint = "Python functions (!function) are not run" if "!function" in str(fault) else ""
+        problems.append(Problem(f"{shown(path)}{line}", f"not valid YAML: {fault.problem}", hint))
+        return None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        problems.append(Problem(shown(path), f"cannot be read: {fault}"))
+        return None
+    if not isinstance(found, dict):
+        problems.append(Problem(shown(path), f"holds a {type(found).__name__}", "A mapping of keys is needed"))
+        return None
+    return found
+
+
+def read_jsonl(path: Path, problems: list[Problem]) -> list[Document]:
+    """One JSON object a line. Lines end at \\n only: U+2028 and its like may stand inside a string."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as fault:
+        problems.append(Problem(shown(path), f"cannot be read: {fault.strerror}"))
+        return []
+    except UnicodeDecodeError as fault:
+        at = fault.object[: fault.start].count(b"\n") + 1
+        problems.append(Problem(f"{shown(path)}:{at}", "is not UTF-8", next="Save the file as UTF-8"))
+        return []
+    faults: list[Problem] = []
+    documents: list[Document] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            document = json.loads(line)
+        except (ValueError, RecursionError) as fault:
+            faults.append(Problem(f"{shown(path)}:{number}", f"invalid JSON: {fault}"))
+            continue
+        if isinstance(document, dict):
+            documents.append(document)
+        else:
+            faults.append(Problem(f"{shown(path)}:{number}", f"holds a {type(document).__name__}", "One object a line"))
+    if not documents and not faults:
+        faults.append(Problem(shown(path), "is empty", "At least one item is needed"))
+    problems.extend(faults)
+    return documents
