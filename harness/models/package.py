@@ -116,7 +116,6 @@ def convert(source: Path, package: Package, target: Path) -> None:
         split_digits(tokenizer)
         tokenizer.pad_token = package.pad_token
         tokenizer.model_max_length = model.config.max_position_embeddings
-        tokenizer.padding_side = "left"
         model.config.pad_token_id = tokenizer.pad_token_id
         model.save_pretrained(target)
         tokenizer.save_pretrained(target)
