@@ -1,0 +1,82 @@
+"""The facts of an experiment as short lines: data, prompt race, training, provenance."""
+
+from __future__ import annotations
+
+from harness.evidence.gathered import Evidence
+from harness.evidence.wording import number
+from harness.records import DataRecord, Prompt, PromptRecord, Provenance, TrainingRecord
+
+Fact = tuple[str, str, str]
+"""Group, what, value."""
+
+
+def facts_of(evidence: Evidence) -> list[Fact]:
+    """Every fact, group by group; a stage without a record has none."""
+    made = _data_facts(evidence.data) + _race_facts(evidence.prompt)
+    return made + _training_facts(evidence.training) + _provenance_facts(evidence.provenance)
+
+
+def prompt_text(prompt: Prompt, question: str | None = None) -> str:
+    """A prompt's turns in full, before the chat template is put around them."""
+    turns = [("system", prompt.instruction)] if prompt.instruction else []
+    turns += [(message.role, message.content) for shown in prompt.demonstrations for message in shown]
+    turns += [("user", question)] if question is not None else []
+    return "\n\n".join(f"[{role}]\n{content}" for role, content in turns) or "(empty: the question alone)"
+
+
+def _data_facts(data: DataRecord | None) -> list[Fact]:
+    if data is None:
+        return []
+    made = [("data", f"{name} split", f"{split.rows} rows, {split.file}") for name, split in data.splits.items()]
+    made.append(("data", "format", data.format))
+    if data.majority_score is not None:
+        made.append(("data", "majority answer", f"{data.majority_answer} is right on {number(data.majority_score)}"))
+    return made
+
+
+def _race_facts(race: PromptRecord | None) -> list[Fact]:
+    if race is None:
+        return []
+    return [
+        ("prompt", "search", f"{race.search}, {race.calls} of {race.budget} model calls, seed {race.seed}"),
+        ("prompt", "winner", race.winner.name),
+    ]
+
+
+def _training_facts(training: TrainingRecord | None) -> list[Fact]:
+    if training is None:
+        return []
+    seen = training.supervision
+    made = [
+        ("training", "method", f"{training.method} on {training.device}"),
+        ("training", "arguments", ", ".join(f"{k} {v}" for k, v in sorted(training.arguments.items()))),
+        ("training", "learned from", f"{seen.supervised_tokens} of {seen.tokens} tokens in {seen.rows} rows"),
+        ("training", "rows truncated", str(seen.rows_truncated)),
+        ("training", "rows that end their turn", f"{seen.rows_with_end_of_turn} of {seen.rows}"),
+    ]
+    for one in training.seeds:
+        memory = "" if one.peak_memory_bytes is None else f", peak {one.peak_memory_bytes / 2**30:.1f} GiB"
+        told = f"{one.steps} steps in {one.seconds:.0f} s{memory}, {one.trainable_parameters:,} parameters"
+        made.append(("training", f"seed {one.seed}", told + (f", resumed {one.resumed}×" if one.resumed else "")))
+    return made
+
+
+def _provenance_facts(made_with: Provenance | None) -> list[Fact]:
+    if made_with is None:
+        return []
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(made_with.packages.items()))
+    return [
+        ("provenance", "model", f"{made_with.model.name} ({made_with.model.digest[:12]})"),
+        ("provenance", "engine", made_with.engine),
+        (
+            "provenance",
+            "machine",
+            f"{made_with.platform}, {made_with.cpus} cores, {', '.join(made_with.gpus) or 'no GPU'}",
+        ),
+        ("provenance", "commit", made_with.commit or "not in a git repository"),
+        ("provenance", "harness", made_with.harness_version),
+        ("provenance", "python", made_with.python),
+        ("provenance", "packages", packages),
+        ("provenance", "seeds", ", ".join(f"{name} {value}" for name, value in sorted(made_with.seeds.items()))),
+        ("provenance", "created", made_with.created),
+    ]

@@ -1,0 +1,262 @@
+"""The leaderboard's data: plain frames, rebuilt from the records; no pixels, no statistics of its own.
+
+    rows(store)                one row per candidate, newest experiment first, the raw base on top of each
+    experiments(store)         one row per experiment: decision, headline, the four answers
+    damaged(store)             folders that cannot be read, with the reason
+    summary, contestant_rows, gates, samples, learning_curve, prompt_arms, prompts, findings, facts
+                               frames of one experiment
+
+What was not measured is missing (None or NaN) and never 0. `COLUMNS` documents every
+column of `rows`, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from harness.errors import HarnessError
+from harness.evidence import (
+    Contestant,
+    Evidence,
+    answers,
+    bar_difference,
+    basis,
+    contestants,
+    gather,
+    headline,
+    judged,
+    prompt_text,
+    who,
+)
+from harness.leaderboard.detail import GATE_COLUMNS, facts, findings, gates, learning_curve, prompt_arms, samples
+from harness.records import Interval
+from harness.store import ExperimentStore, Store
+
+__all__ = [
+    "COLUMNS",
+    "GATE_COLUMNS",
+    "SUITE_COLUMNS",
+    "SUMMARY_COLUMNS",
+    "contestant_rows",
+    "damaged",
+    "experiments",
+    "facts",
+    "findings",
+    "gates",
+    "learning_curve",
+    "prompt_arms",
+    "prompt_text",
+    "prompts",
+    "rows",
+    "samples",
+    "stamp",
+    "summary",
+]
+
+COLUMNS: dict[str, str] = {
+    "experiment": "Experiment id: its folder in the store.",
+    "name": "Experiment name.",
+    "order": "Place inside its experiment: 0 is the raw base, then the best prompt, then the tuned ones.",
+    "candidate": "Who answered. `majority` always gives the most frequent training answer.",
+    "method": "How it was made: the prompt's name, or the training method and its seed.",
+    "score": "Mean primary score on the task's test split.",
+    "score_low": "Lower end of the score's interval.",
+    "score_high": "Upper end of the score's interval.",
+    "score_n": "Items that entered the score.",
+    "score_method": "How the score's interval was computed.",
+    "delta": "Paired difference to the best prompt on the same items: the gain that fine-tuning has to show.",
+    "delta_low": "Lower end of the difference's interval.",
+    "delta_high": "Upper end of the difference's interval.",
+    "delta_n": "Items joined for the difference.",
+    "delta_method": "How the difference's interval was computed.",
+    "delta_of": "Whose difference it is: the candidate's own, or the mean over the seeds named.",
+    "task_gate": "Worst outcome of the gates on the task: pass, inconclusive or fail.",
+    "decision": "The experiment's verdict: promote, reject, inconclusive, prompt_suffices, or unfinished.",
+    "tokens_in": "Prompt tokens per request on the task.",
+    "tokens_out": "Generated tokens per request on the task.",
+    "latency_p50_s": "Median seconds per answer on the task.",
+    "training_s": "Seconds of training, all sittings.",
+    "seed": "Training seed.",
+    "unscored": "Task items without a score; they count neither as right nor as wrong.",
+}
+"""Every fixed column of `rows`, with what it means."""
+
+SUITE_COLUMNS: dict[str, str] = {
+    "score": "Mean primary score on the suite.",
+    "low": "Lower end of its interval.",
+    "high": "Upper end of its interval.",
+    "n": "Items that entered.",
+    "method": "How its interval was computed.",
+    "gate": "Worst outcome of the gates on the suite: pass, inconclusive or fail; none when it was not gated.",
+}
+"""For every other suite S, `rows` has the columns `S score`, `S low`, ..., `S gate`."""
+
+SUMMARY_COLUMNS: dict[str, str] = {
+    "experiment": "Experiment id: its folder in the store.",
+    "name": "Experiment name.",
+    "created": "When it was begun, UTC.",
+    "decision": "promote, reject, inconclusive, prompt_suffices, or unfinished.",
+    "headline": "The verdict in one sentence with its number.",
+    "reason": "The verdict's own words.",
+    "hypothesis": "The claim as the user wrote it.",
+    "warnings": "What a reader should know before acting on it.",
+    "missing": "Stages without a record.",
+    "judged": "The candidate that the verdict speaks of.",
+    "basis": "What the gain's interval rests on: confidence, n, method.",
+    "beat": "Did fine-tuning beat the best prompt?",
+    "margin": "By how much, on the task.",
+    "certainty": "The interval of that difference.",
+    "broke": "Suites on which a gate found a loss.",
+}
+"""Every column of `experiments`, with what it means."""
+
+_WORST = ("fail", "inconclusive", "pass")
+
+
+def rows(store: Store) -> pd.DataFrame:
+    """One row per candidate; damaged experiments are left out and told by `damaged`."""
+    return _frame(row for evidence in _readable(store)[0] for row in _rows(evidence))
+
+
+def contestant_rows(experiment: ExperimentStore) -> pd.DataFrame:
+    """The rows of one experiment."""
+    return _frame(_rows(gather(experiment)))
+
+
+def experiments(store: Store) -> pd.DataFrame:
+    """One row per experiment, newest first."""
+    return pd.DataFrame([_summary(evidence) for evidence in _readable(store)[0]], columns=list(SUMMARY_COLUMNS))
+
+
+def summary(experiment: ExperimentStore) -> dict[str, Any]:
+    """One experiment's row of `experiments`."""
+    return _summary(gather(experiment))
+
+
+def _summary(evidence: Evidence) -> dict[str, Any]:
+    verdict, gain = evidence.verdict, bar_difference(evidence)
+    return {
+        "experiment": evidence.id,
+        "name": evidence.name,
+        "created": evidence.provenance.created if evidence.provenance else None,
+        "decision": evidence.decision,
+        "headline": headline(evidence),
+        "reason": verdict.reason if verdict else None,
+        "hypothesis": evidence.hypothesis,
+        "warnings": list(verdict.warnings) if verdict else [],
+        "missing": list(evidence.missing),
+        "judged": judged(evidence),
+        "basis": basis(gain) if gain else None,
+        **vars(answers(evidence)),
+    }
+
+
+def prompts(experiment: ExperimentStore) -> dict[str, str]:
+    """Every contestant's prompt on the task, in full."""
+    return {c.name: prompt_text(next(iter(c.runs.values())).candidate.prompt) for c in contestants(gather(experiment))}
+
+
+def damaged(store: Store) -> pd.DataFrame:
+    """Folders that are no experiments or cannot be read: `folder` and `reason`."""
+    faults = {**store.damaged(), **_readable(store)[1]}
+    return pd.DataFrame(sorted(faults.items()), columns=["folder", "reason"])
+
+
+def stamp(store: Store) -> str:
+    """Changes whenever a manifest of the store does: what a cache of these frames is keyed by."""
+    places = [p for pattern in ("*/*", "*/runs/*/run.json") for p in store.root.glob(pattern) if p.is_file()]
+    newest = max((p.stat().st_mtime_ns for p in places), default=0)
+    return f"{store.root.resolve()}:{len(places)}:{newest}"
+
+
+def _readable(store: Store) -> tuple[list[Evidence], dict[str, str]]:
+    """Experiments whose records can be read, and why the others cannot."""
+    found, faults = [], {}
+    for experiment in store.experiments():
+        try:
+            found.append(gather(experiment))
+        except HarnessError as fault:
+            faults[experiment.id] = str(fault)
+    return found, faults
+
+
+def _frame(made: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Fixed columns first, then those of the other suites as they come."""
+    listed = list(made)
+    extra = dict.fromkeys(key for row in listed for key in row if key not in COLUMNS)
+    frame = pd.DataFrame(listed, columns=[*COLUMNS, *extra])
+    whole = [c for c in frame.columns if c in ("order", "seed", "unscored") or c.endswith((" n", "_n"))]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _rows(evidence: Evidence) -> list[dict[str, Any]]:
+    everyone = contestants(evidence)
+    made = [_row(evidence, contestant) for contestant in everyone]
+    data = evidence.data
+    if data and data.majority_score is not None:
+        test = data.splits.get("test")
+        made.append(
+            {
+                **_identity(evidence, len(everyone), "majority"),
+                "method": "most frequent",
+                "score": data.majority_score,
+                "score_n": test.rows if test else None,
+                "score_method": "exact share",
+            }
+        )
+    return made
+
+
+def _identity(evidence: Evidence, order: int, candidate: str) -> dict[str, Any]:
+    return {
+        "experiment": evidence.id,
+        "name": evidence.name,
+        "order": order,
+        "candidate": candidate,
+        "decision": evidence.decision,
+    }
+
+
+def _row(evidence: Evidence, contestant: Contestant) -> dict[str, Any]:
+    task = contestant.runs.get("task")
+    to_bar = contestant.to_bar
+    row = _identity(evidence, contestant.order, contestant.name) | {
+        "method": contestant.method,
+        **_interval("score", "_", contestant.score),
+        **_interval("delta", "_", to_bar.difference if to_bar else None),
+        "delta_of": " + ".join(who(to_bar.candidate)) if to_bar else None,
+        "task_gate": _outcome(contestant, "task"),
+        "tokens_in": _per_item(task.tokens_in, task.n) if task else None,
+        "tokens_out": _per_item(task.tokens_out, task.n) if task else None,
+        "latency_p50_s": task.latency_p50_s if task else None,
+        "training_s": contestant.training.seconds if contestant.training else None,
+        "seed": contestant.seed,
+        "unscored": task.unscored if task else None,
+    }
+    for suite in sorted({run.suite for run in evidence.runs} - {"task"}):
+        run = contestant.runs.get(suite)
+        whole = run.metric("*", "primary") if run else None
+        row |= _interval(f"{suite} ", "", whole.estimate if whole else None)
+        row[f"{suite} gate"] = _outcome(contestant, suite)
+    return row
+
+
+def _interval(prefix: str, joint: str, interval: Interval | None) -> dict[str, Any]:
+    """An interval as five columns."""
+    names = {"low": "low", "high": "high", "n": "n", "method": "method"}
+    value_name = prefix if joint else f"{prefix}score"
+    values = {value_name: interval.value if interval else None}
+    return values | {f"{prefix}{joint}{n}": getattr(interval, f) if interval else None for n, f in names.items()}
+
+
+def _per_item(total: int | None, items: int) -> float | None:
+    return None if total is None or not items else total / items
+
+
+def _outcome(contestant: Contestant, suite: str) -> str | None:
+    """The worst outcome of the gates that judged this candidate on a suite."""
+    outcomes = {gate.outcome for gate in contestant.gates if gate.suite == suite}
+    return next((outcome for outcome in _WORST if outcome in outcomes), None)

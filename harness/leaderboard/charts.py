@@ -1,0 +1,116 @@
+"""Charts over the leaderboard's frames. Outcomes differ by colour and by shape, so that colour is never needed.
+
+altair is imported here alone, and only when a chart is asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from typing import Any
+
+import pandas as pd
+
+COLORS = {"pass": "#2a78b5", "inconclusive": "#8a8f98", "fail": "#d1602b"}
+"""Blue, grey and vermilion: told apart with every common colour vision, on light and on dark."""
+SHAPES = {"pass": "circle", "inconclusive": "diamond", "fail": "square"}
+
+_TEAL = "#2a78b5"
+_GREY = "#8a8f98"
+
+
+def forest(gates: pd.DataFrame) -> Any:
+    """Every gate's difference with its interval, and its margin as a dark tick."""
+    import altair as alt
+
+    known = gates.dropna(subset=["delta", "low", "high"])
+    span = [known["low"].min(), known["high"].max(), known["min_delta"].min(), known["min_delta"].max(), 0.0]
+    pad = (max(span) - min(span)) * 0.08 or 0.1
+    scale = alt.Scale(domain=[min(span) - pad, max(span) + pad], nice=False)
+    outcome = {"domain": list(COLORS), "range": list(COLORS.values())}
+    legend = alt.Legend(title=None, orient="top")
+    color = alt.Color("outcome:N", scale=alt.Scale(**outcome), legend=legend)
+    shape = alt.Shape("outcome:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=legend)
+    tips = [alt.Tooltip("gate:N"), alt.Tooltip("outcome:N"), alt.Tooltip("delta:Q", format="+.3f")]
+    tips += [alt.Tooltip("low:Q", format="+.3f"), alt.Tooltip("high:Q", format="+.3f")]
+    tips += [alt.Tooltip("min_delta:Q", format="+.3f", title="margin"), alt.Tooltip("n:Q"), alt.Tooltip("method:N")]
+    y = alt.Y(
+        "gate:N", sort=None, title=None, axis=alt.Axis(labelLimit=280, ticks=False, domain=False, labelPadding=12)
+    )
+    x = alt.X("delta:Q", scale=scale, title="candidate minus reference", axis=alt.Axis(format="+.2f", tickCount=7))
+    base = alt.Chart(known).encode(y=y, tooltip=tips)
+    zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color=_GREY, opacity=0.6).encode(x="x:Q")
+    line = base.mark_rule(size=3).encode(x=x, x2="high:Q", color=color).transform_calculate(delta="datum.low")
+    point = base.mark_point(size=170, filled=True, opacity=1).encode(x=x, color=color, shape=shape)
+    margin = base.mark_tick(thickness=2.5, size=34, color="#c9a227").encode(x="min_delta:Q")
+    return (zero + margin + line + point).properties(height=56 * len(known) + 110)
+
+
+def scores(rows: pd.DataFrame) -> Any:
+    """Each contestant's task score with its interval; the best prompt's score runs through as the bar to beat."""
+    import altair as alt
+
+    known = rows.dropna(subset=["score"])
+    y = alt.Y(
+        "candidate:N", sort=None, title=None, axis=alt.Axis(labelLimit=200, ticks=False, domain=False, labelPadding=12)
+    )
+    tips = [alt.Tooltip("candidate:N"), alt.Tooltip("score:Q", format=".3f"), alt.Tooltip("score_low:Q", format=".3f")]
+    tips += [alt.Tooltip("score_high:Q", format=".3f"), alt.Tooltip("score_n:Q", title="n")]
+    tips += [alt.Tooltip("score_method:N", title="method")]
+    top = max(1.0, float(known["score_high"].max()) if known["score_high"].notna().any() else 1.0)
+    x = alt.X(
+        "score:Q",
+        scale=alt.Scale(domain=[0, top]),
+        title="score on the task",
+        axis=alt.Axis(format=".1f", tickCount=10),
+    )
+    base = alt.Chart(known).encode(y=y, tooltip=tips)
+    bars = base.mark_bar(color=_TEAL, opacity=0.28, height=16).encode(x=x)
+    lines = base.mark_rule(size=2.5, color=_TEAL).encode(x="score_low:Q", x2="score_high:Q")
+    points = base.mark_point(size=90, filled=True, opacity=1, color=_TEAL).encode(x="score:Q")
+    bar = alt.Chart(known[known["candidate"] == "best_prompt"]).mark_rule(strokeDash=[4, 4], color="#c9a227", size=1.5)
+    return (bars + bar.encode(x="score:Q") + lines + points).properties(height=36 * len(known) + 60)
+
+
+def curve(points: pd.DataFrame) -> Any:
+    """Training loss by step, a line and a dash pattern per seed."""
+    import altair as alt
+
+    named = points.assign(seed="seed " + points["seed"].astype(str))
+    legend = alt.Legend(title=None, orient="top")
+    return (
+        alt.Chart(named)
+        .mark_line(size=2)
+        .encode(
+            x=alt.X("step:Q", title="optimizer step"),
+            y=alt.Y("loss:Q", title="training loss (nats per supervised token)", scale=alt.Scale(zero=False)),
+            color=alt.Color("seed:N", legend=legend, scale=alt.Scale(range=[_TEAL, "#d1602b", "#2a9d8f", _GREY])),
+            strokeDash=alt.StrokeDash("seed:N", legend=None),
+            tooltip=["seed:N", "step:Q", alt.Tooltip("loss:Q", format=".4f")],
+        )
+        .properties(height=260)
+    )
+
+
+def interval_image(row: pd.Series, bar: float | None) -> str | None:
+    """A score and its interval on a scale from 0 to 1 as a small picture, the bar to beat as a tick."""
+    if pd.isna(row["score"]):
+        return None
+    width, height, edge = 142, 28, 6
+
+    def at(value: float) -> str:
+        return f"{edge + min(max(float(value), 0.0), 1.0) * (width - 2 * edge):.1f}"
+
+    parts = [f'<line x1="{edge}" x2="{width - edge}" y1="14" y2="14" stroke="{_GREY}" stroke-opacity=".35"/>']
+    if bar is not None:
+        parts.append(f'<line x1="{at(bar)}" x2="{at(bar)}" y1="2" y2="26" stroke="#c9a227" stroke-width="2"/>')
+    if pd.notna(row["score_low"]):
+        ends = f'x1="{at(row["score_low"])}" x2="{at(row["score_high"])}"'
+        parts.append(
+            f'<line {ends} y1="14" y2="14" stroke="{_TEAL}" stroke-width="5" stroke-linecap="round" opacity=".55"/>'
+        )
+    parts.append(f'<circle cx="{at(row["score"])}" cy="14" r="4.5" fill="{_TEAL}"/>')
+    title = html.escape(f"{row['candidate']} {row['score']:.3f}")
+    opening = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">'
+    picture = f"{opening}<title>{title}</title>{''.join(parts)}</svg>"
+    return "data:image/svg+xml;base64," + base64.b64encode(picture.encode()).decode()

@@ -1,0 +1,115 @@
+"""Frames of one experiment: gates, samples, learning curve, prompt race, data findings, facts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from harness.evidence import facts_of, gate_name, gather, join, prompt_text
+from harness.records import DataRecord, PromptRecord, TrainingRecord, VerdictRecord
+from harness.store import ExperimentStore
+
+GATE_COLUMNS: dict[str, str] = {
+    "gate": "Suite and reference.",
+    "outcome": "pass if the whole interval lies above the margin, fail if below, otherwise inconclusive.",
+    "delta": "Candidate minus reference, item by item.",
+    "low": "Lower end of the interval.",
+    "high": "Upper end of the interval.",
+    "min_delta": "The signed margin: +0.05 must gain five points, -0.02 may not lose more than two.",
+    "n": "Items joined.",
+    "method": "How the interval was computed.",
+    "confidence": "Two-sided confidence of the interval.",
+    "won": "Items on which the candidate scored higher.",
+    "lost": "Items on which the reference scored higher.",
+    "tied": "Items with equal scores.",
+    "unscored": "Items left out because one side has no score.",
+    "blocking": "Blocking gates decide; advisory ones only inform.",
+    "reason": "The gate's own sentence.",
+}
+
+
+def gates(experiment: ExperimentStore) -> pd.DataFrame:
+    """Every gate with its numbers; the numbers are missing where there was no comparison."""
+    verdict = experiment.read(VerdictRecord)
+    made: list[dict[str, Any]] = []
+    for gate in verdict.gates if verdict else ():
+        found = gate.comparison
+        row: dict[str, Any] = {"gate": gate_name(gate), "outcome": gate.outcome, "min_delta": gate.min_delta}
+        row |= {"blocking": gate.blocking, "reason": gate.reason}
+        if found:
+            difference = found.difference
+            row |= {"delta": difference.value, "low": difference.low, "high": difference.high, "n": difference.n}
+            row |= {"method": difference.method, "confidence": difference.confidence, "won": found.won}
+            row |= {"lost": found.lost, "tied": found.tied, "unscored": found.unscored}
+        made.append(row)
+    frame = pd.DataFrame(made, columns=list(GATE_COLUMNS))
+    frame = frame.astype(dict.fromkeys(("n", "won", "lost", "tied", "unscored"), "Int64"))
+    return frame.astype(dict.fromkeys(("delta", "low", "high", "min_delta", "confidence"), "float64"))
+
+
+def samples(experiment: ExperimentStore, suite: str, candidate: str, reference: str) -> pd.DataFrame:
+    """Two candidates on the same items: question, target, both answers and scores, and who won.
+
+    `flip` is won, lost, tied or unscored, from the candidate's side.
+    """
+    runs = {r.candidate.name: r for r in experiment.runs() if r.suite == suite and r.split == "test"}
+    made: list[dict[str, Any]] = []
+    for row in join(experiment, [runs[name] for name in (candidate, reference) if name in runs]):
+        line: dict[str, Any] = {"task": row.task, "id": row.id, "flip": row.flip(candidate, reference)}
+        line |= {"question": row.question, "target": row.target, "metric": row.metric}
+        for side, name in (("candidate", candidate), ("reference", reference)):
+            sample = row.answers.get(name)
+            line[f"{side}_answer"] = sample.answer if sample else None
+            line[f"{side}_score"] = row.score(name)
+            line[f"{side}_error"] = sample.error if sample else None
+            line[f"{side}_finish"] = sample.finish if sample else None
+            line[f"{side}_tokens_in"] = sample.tokens_in if sample else None
+            line[f"{side}_tokens_out"] = sample.tokens_out if sample else None
+        made.append(line)
+    sides = ("answer", "score", "error", "finish", "tokens_in", "tokens_out")
+    columns = ["task", "id", "flip", "question", "target", "metric"]
+    columns += [f"{side}_{what}" for side in ("candidate", "reference") for what in sides]
+    return pd.DataFrame(made, columns=columns).astype(object)
+
+
+def learning_curve(experiment: ExperimentStore) -> pd.DataFrame:
+    """Training loss by step and seed."""
+    training = experiment.read(TrainingRecord)
+    made = [
+        {"seed": one.seed, "step": point.step, "loss": point.loss, "learning_rate": point.learning_rate}
+        for one in (training.seeds if training else ())
+        for point in one.curve
+    ]
+    return pd.DataFrame(made, columns=["seed", "step", "loss", "learning_rate"])
+
+
+def prompt_arms(experiment: ExperimentStore) -> pd.DataFrame:
+    """The prompt race, best first: name, mean on dev, items asked, last rung, fate, examples, full text."""
+    race = experiment.read(PromptRecord)
+    made = [
+        {
+            "arm": arm.prompt.name,
+            "mean": arm.mean,
+            "n": sum(score is not None for score in arm.scores),
+            "rung": arm.rung,
+            "fate": arm.fate,
+            "examples": len(arm.prompt.demonstrations),
+            "text": prompt_text(arm.prompt),
+        }
+        for arm in (race.arms if race else ())
+    ]
+    frame = pd.DataFrame(made, columns=["arm", "mean", "n", "rung", "fate", "examples", "text"])
+    return frame.astype({"mean": "float64"})
+
+
+def findings(experiment: ExperimentStore) -> pd.DataFrame:
+    """What the data audit found, errors first."""
+    data = experiment.read(DataRecord)
+    made = [finding.model_dump() for finding in (data.findings if data else ())]
+    return pd.DataFrame(made, columns=["severity", "rule", "file", "line", "message"])
+
+
+def facts(experiment: ExperimentStore) -> pd.DataFrame:
+    """Where and with what it was made, as `group`, `what`, `value`: data, prompt, training, provenance."""
+    return pd.DataFrame(facts_of(gather(experiment)), columns=["group", "what", "value"])
