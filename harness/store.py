@@ -28,6 +28,7 @@ from pydantic import ValidationError
 from harness.errors import HarnessError, Problem, StoreError, UsageError, did_you_mean
 from harness.records import (
     SCHEMA_VERSION,
+    Candidate,
     ComparisonRecord,
     DataRecord,
     PromptRecord,
@@ -194,8 +195,12 @@ class ExperimentStore:
         return [read_record(self.path / "runs" / run_id / "run.json", RunRecord) for run_id in self.run_ids()]
 
     def samples(self, run_id: str) -> list[SampleRecord]:
-        """Per-sample records of a run; of an unfinished one those that are there."""
-        return read_lines(self.path / "runs" / run_id / "samples.jsonl", SampleRecord)
+        """Per-sample records of a run; of an unfinished one those that are there.
+
+        A failed call that was asked again stands twice in the file; the later line counts.
+        """
+        lines = read_lines(self.path / "runs" / run_id / "samples.jsonl", SampleRecord)
+        return list({(line.task, line.id, line.repeat): line for line in lines}.values())
 
     def sample_journal(self, run_id: str) -> Journal:
         """Where an evaluation appends its samples."""
@@ -210,6 +215,14 @@ class ExperimentStore:
         if path.exists():
             raise StoreError(Problem(str(path), "exists already", next="Records are write-once."))
         write_file(path, run.model_dump_json(indent=2) + "\n")
+
+    def copy_run(self, run: RunRecord, candidate: Candidate, run_id: str) -> RunRecord:
+        """The same answers under another name: a second run of a candidate equal by content."""
+        path = self.path / "runs" / run_id / "samples.jsonl"
+        write_file(path, "".join(sample.model_dump_json() + "\n" for sample in self.samples(run.id)))
+        copied = run.model_copy(update={"id": run_id, "candidate": candidate})
+        self.finish_run(copied)
+        return copied
 
     # -------------------------------------------------------------------- others
 

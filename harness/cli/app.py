@@ -1,0 +1,203 @@
+"""Every command: its arguments, its one call, its exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+import harness
+from harness.cli import console, doctor, scaffold, show
+from harness.errors import HarnessError, Problem, UsageError
+from harness.store import Store
+
+app = typer.Typer(
+    name="harness",
+    help="Every fine-tune is a gated experiment: best prompt first, then training, then a verdict with its evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Reports = Annotated[
+    Path | None,
+    typer.Option("--reports", help="The store; default $HARNESS_REPORTS, else ./reports.", show_default=False),
+]
+SpecPath = Annotated[Path, typer.Argument(help="An experiment YAML.", show_default=False)]
+WantedId = Annotated[str, typer.Argument(metavar="ID", help="An experiment's id, a unique part of it, or `latest`.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.out.print(harness.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")], json: Json = False) -> None:
+    """Write a new experiment (spec and example data) that runs as it stands."""
+    written = scaffold.write(folder)
+    if json:
+        console.print_json({"folder": str(folder), "files": [str(path) for path in written]})
+        return
+    for path in written:
+        console.out.print(f"wrote {path}", markup=False)
+    console.out.print(
+        f"\nNow: harness check {folder / 'experiment.yaml'}\nthen harness run {folder / 'experiment.yaml'}"
+    )
+
+
+@app.command()
+def check(spec: SpecPath, json: Json = False) -> None:
+    """Validate spec, suites and data; audit the data; say what each gate can decide. Touches no model."""
+    from harness import preflight
+    from harness import spec as specs
+
+    found = preflight.check(specs.load(spec))
+    if json:
+        console.print_json(found.model_dump(mode="json"))
+    else:
+        show.preflight(found)
+
+
+@app.command()
+def run(spec: SpecPath, reports: Reports = None, json: Json = False) -> None:
+    """Run or resume an experiment to its verdict.
+
+    Exit codes: 0 promote, 10 reject, 11 inconclusive, 12 prompt suffices, 1 error, 2 bad spec, 13 not comparable.
+    """
+    from harness import pipeline
+    from harness import spec as specs
+
+    store = Store(reports)
+    verdict = pipeline.run(specs.load(spec), store, console.ConsoleProgress())
+    folder = store.find(verdict.experiment)
+    if json:
+        console.print_json({**verdict.model_dump(mode="json"), "folder": str(folder.path)})
+    else:
+        show.verdict(folder, verdict)
+    raise typer.Exit(verdict.exit_code)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="Candidate run, as ID:RUN, e.g. latest:tuned-seed0.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Reference run, as ID:RUN, e.g. latest:best_prompt.")],
+    suite: Annotated[str, typer.Option(help="Suite of both runs, where RUN is a candidate's name.")] = "task",
+    metric: Annotated[str, typer.Option(help="Metric; default each task's own first one.")] = "primary",
+    limit: Annotated[int, typer.Option(help="Flipped samples to show each way.")] = 5,
+    reports: Reports = None,
+    json: Json = False,
+) -> None:
+    """Paired comparison of two runs, with the samples that flipped."""
+    from harness import compare as comparing
+
+    store = Store(reports)
+    (store_a, run_a), (store_b, run_b) = (show.find_run(store, wanted, suite) for wanted in (a, b))
+    samples_a, samples_b = store_a.samples(run_a.id), store_b.samples(run_b.id)
+    record = comparing.compare(run_a, samples_a, run_b, samples_b, metric=metric)
+    names = run_a.primary if metric == "primary" else dict.fromkeys(run_a.primary, metric)
+    flipped = comparing.flips(samples_a, samples_b, names)
+    if json:
+        flips = [flip.model_dump(mode="json") for flip in flipped]
+        console.print_json({"comparison": record.model_dump(mode="json"), "flips": flips})
+    else:
+        show.comparison(record, flipped, limit)
+
+
+@app.command("ls")
+def list_(reports: Reports = None, json: Json = False) -> None:
+    """List experiments with their verdicts, newest first."""
+    store = Store(reports)
+    rows = show.listing(store)
+    if json:
+        console.print_json({"experiments": rows, "damaged": store.damaged()})
+    else:
+        show.experiments(store, rows)
+
+
+@app.command("show")
+def show_(wanted: WantedId, reports: Reports = None, json: Json = False) -> None:
+    """Show one experiment: verdict, gates, contestants."""
+    folder = Store(reports).find(wanted)
+    if json:
+        console.print_json(show.document(folder))
+    else:
+        show.experiment(folder)
+
+
+@app.command("report")
+def report_(wanted: WantedId, reports: Reports = None, json: Json = False) -> None:
+    """Rebuild report.md and report.html from the records."""
+    from harness import report
+
+    folder = Store(reports).find(wanted)
+    report.write_reports(folder)
+    paths = [str(folder.path / name) for name in ("report.md", "report.html")]
+    if json:
+        console.print_json({"written": paths})
+    else:
+        for path in paths:
+            console.out.print(f"wrote {path}", markup=False)
+
+
+@app.command()
+def ui(
+    reports: Reports = None,
+    port: Annotated[int, typer.Option(help="Port on the loopback address.")] = 8501,
+) -> None:
+    """Open the Streamlit leaderboard on the loopback address."""
+    import importlib.util
+    import os
+
+    page = Path(harness.__file__).resolve().parent.parent / "app.py"
+    if importlib.util.find_spec("streamlit") is None:
+        raise UsageError(Problem("harness ui", "streamlit is not installed", next="pip install 'finetune-harness[ui]'"))
+    environment = {**os.environ, **({"HARNESS_REPORTS": str(reports.resolve())} if reports else {})}
+    command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
+    command += ["--server.address", "127.0.0.1", "--browser.gatherUsageStats", "false"]
+    raise typer.Exit(subprocess.call(command, env=environment))
+
+
+@app.command("doctor")
+def doctor_(json: Json = False) -> None:
+    """What this machine can do: GPU, memory, engines found, what is missing and how to install it."""
+    found = doctor.examine()
+    if json:
+        console.print_json(found)
+    else:
+        doctor.display(found)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; every error a user can meet ends in one clear message and its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        code: Any = app(given, standalone_mode=False)
+    except HarnessError as error:
+        if "--json" in given:
+            console.print_json({"error": {"exit_code": error.exit_code, "problems": [str(p) for p in error.problems]}})
+        console.print_error(error)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        console.err.print("\nstopped; the same command goes on from here")
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

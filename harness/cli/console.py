@@ -1,0 +1,117 @@
+"""What the command line shows: results on stdout, progress and errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+from rich.text import Text
+
+from harness.errors import HarnessError
+from harness.progress import Bar
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+MARKS = {"pass": ("✔ pass", "green"), "fail": ("✘ fail", "red"), "inconclusive": ("? inconclusive", "yellow")}
+DECISIONS = {
+    "promote": ("PROMOTE", "bold green"),
+    "reject": ("REJECT", "bold red"),
+    "inconclusive": ("INCONCLUSIVE", "bold yellow"),
+    "prompt_suffices": ("PROMPT SUFFICES", "bold cyan"),
+}
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout. Plain `print`: rich would wrap and colour it."""
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_error(error: HarnessError) -> None:
+    """Every problem on a line of its own, on stderr."""
+    many = len(error.problems) > 1
+    err.print(Text.assemble(("error: ", "bold red"), f"{len(error.problems)} problems" if many else str(error)))
+    if many:
+        for problem in error.problems:
+            err.print(Text.assemble("  • ", str(problem)))
+
+
+def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str | Text]]) -> Table:
+    """A plain table; columns are (heading, `left` or `right`)."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for heading, side in columns:
+        made.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def mark(outcome: str) -> Text:
+    """A gate's outcome by sign, word and colour."""
+    return Text(*MARKS[outcome])
+
+
+class _RichBar:
+    def __init__(self, progress: RichProgress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self._progress.update(self._task, advance=steps, note=note)
+
+
+class _LogBar:
+    """A bar where nobody watches live (a log file): one line at most every half minute."""
+
+    def __init__(self, label: str, total: int, done: int) -> None:
+        self._label, self._total, self._done = label, total, done
+        self._said = time.monotonic()
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self._done += steps
+        if time.monotonic() - self._said >= 30:
+            self._said = time.monotonic()
+            err.print(f"  {self._label} {self._done}/{self._total} {note}".rstrip(), markup=False)
+
+
+class ConsoleProgress:
+    """Progress on stderr: live bars on a terminal, now and then a line in a log."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def stage(self, title: str) -> None:
+        elapsed = time.monotonic() - self._started
+        err.print(Text.assemble((f"{title}", "bold"), (f"  {_clock(elapsed)}", "dim")))
+
+    def note(self, text: str) -> None:
+        err.print(Text(f"  {text}"))
+
+    @contextmanager
+    def bar(self, label: str, total: int, done: int = 0) -> Iterator[Bar]:
+        if not err.is_terminal:
+            yield _LogBar(label, total, done)
+            return
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", style="dim"),
+        )
+        with RichProgress(*columns, console=err, transient=True) as live:
+            task = live.add_task(label, total=total, completed=done, note="")
+            yield _RichBar(live, task)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,78 @@
+"""`harness doctor`: what this machine can do, what is missing and how to install it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness import artifacts, machine
+from harness.cli import console
+from harness.engines import ServeSpec, choose
+from harness.errors import EngineError
+from harness.metrics import METRICS
+from harness.store import default_root
+from harness.suites import known_suites
+
+EXTRAS = {
+    "train": ("torch", "transformers", "peft", "trl", "accelerate", "datasets"),
+    "eval": ("lm-eval",),
+    "ui": ("streamlit",),
+}
+"""What each extra brings; an extra is ready when all of it is there."""
+
+
+def examine() -> dict[str, Any]:
+    """Everything found, as one JSON-able document."""
+    installed = machine.packages()
+    missing = {
+        extra: [name for name in names if name not in installed]
+        for extra, names in EXTRAS.items()
+        if any(name not in installed for name in names)
+    }
+    engines = {}
+    for name in ("vllm", "transformers"):
+        try:
+            engines[name] = {"can_run": True, "reason": choose(ServeSpec(engine=name)).reason}  # type: ignore[arg-type]
+        except EngineError as fault:
+            engines[name] = {"can_run": False, "reason": str(fault)}
+    memory = machine.memory_bytes()
+    try:
+        auto = choose(ServeSpec()).name
+    except EngineError:
+        auto = None
+    return {
+        "python": machine.python(),
+        "platform": machine.system(),
+        "cpus": machine.cpus(),
+        "memory_bytes": memory,
+        "gpus": list(machine.gpus()),
+        "packages": installed,
+        "missing_extras": missing,
+        "engines": engines,
+        "auto_engine": auto,
+        "harness_home": str(artifacts.home()),
+        "reports": str(default_root()),
+        "metrics": sorted(METRICS),
+        "suites": known_suites(),
+    }
+
+
+def display(found: dict[str, Any]) -> None:
+    """The same for people."""
+    memory = "unknown" if found["memory_bytes"] is None else f"{found['memory_bytes'] / 2**30:.1f} GiB"
+    rows = [
+        ["machine", f"{found['platform']}, {found['cpus']} cores, {memory} memory, Python {found['python']}"],
+        ["GPU", ", ".join(found["gpus"]) or "none found (nvidia-smi tells of none): small models train on the CPU"],
+        ["weights", found["harness_home"]],
+        ["store", found["reports"]],
+        ["suites", ", ".join(found["suites"]) or "none"],
+        ["metrics", ", ".join(found["metrics"])],
+        ["packages", ", ".join(f"{name} {version}" for name, version in found["packages"].items())],
+    ]
+    for name, engine in found["engines"].items():
+        auto = " (taken by `auto`)" if name == found["auto_engine"] else ""
+        rows.append(
+            [f"engine {name}", ("ready" if engine["can_run"] else "cannot run") + auto + ": " + engine["reason"]]
+        )
+    for extra, names in found["missing_extras"].items():
+        rows.append([f"missing [{extra}]", f"{', '.join(names)}: pip install 'finetune-harness[{extra}]'"])
+    console.out.print(console.table("", [("", "left"), ("", "left")], rows))

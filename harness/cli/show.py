@@ -1,0 +1,213 @@
+"""How results look on a terminal: verdicts, listings, comparisons, forecasts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.text import Text
+
+from harness import evidence, leaderboard
+from harness.cli import console
+from harness.compare import Flip
+from harness.errors import Problem, UsageError, did_you_mean
+from harness.preflight import Preflight
+from harness.records import ComparisonRecord, GateRecord, RunRecord, VerdictRecord
+from harness.store import ExperimentStore, Store
+
+LEFT, RIGHT = "left", "right"
+
+
+# ------------------------------------------------------------------- experiments
+
+
+def verdict(folder: ExperimentStore, record: VerdictRecord) -> None:
+    """The end of a run: contestants, gates, decision."""
+    experiment(folder)
+    console.out.print(f"\nreport       {folder.path / 'report.md'}", markup=False)
+    console.out.print(f"             {folder.path / 'report.html'}", markup=False)
+    console.out.print("leaderboard  harness ui", markup=False)
+
+
+def experiment(folder: ExperimentStore) -> None:
+    """One experiment with all that is known of it."""
+    known = evidence.gather(folder)
+    console.out.print(Text(folder.id, style="bold"))
+    if known.hypothesis:
+        console.out.print(Text(f"claim: {known.hypothesis}", style="dim"))
+    console.out.print()
+    console.out.print(_contestants(known))
+    if known.gates:
+        console.out.print()
+        console.out.print(_gates(known.gates))
+    console.out.print()
+    record = known.verdict
+    if record is None:
+        console.out.print(f"unfinished: no {', no '.join(known.missing)} yet; `harness run` goes on", markup=False)
+        return
+    label, style = console.DECISIONS[record.decision]
+    console.out.print(Text.assemble((label, style), f"  {record.reason}"))
+    for warning in record.warnings:
+        console.out.print(Text(f"note: {warning}", style="dim"))
+
+
+def _contestants(known: evidence.Evidence) -> Any:
+    suites = sorted({run.suite for run in known.runs if run.suite != "task"})
+    rows = []
+    for contestant in evidence.contestants(known):
+        task = contestant.runs.get("task")
+        tokens = "–" if task is None or task.tokens_in is None else f"{task.tokens_in / task.n:.0f}"
+        scores = [evidence.span(evidence.suite_score(contestant.runs.get(suite))) for suite in suites]
+        n = "–" if contestant.score is None else str(contestant.score.n)
+        rows.append([contestant.name, evidence.span(contestant.score), n, tokens, *scores])
+    columns = [("candidate", LEFT), ("task score [95 %]", LEFT), ("n", RIGHT), ("tokens in", RIGHT)]
+    return console.table("contestants", columns + [(suite, LEFT) for suite in suites], rows)
+
+
+def _gates(gates: Sequence[GateRecord]) -> Any:
+    rows = []
+    for gate in gates:
+        interval = gate.comparison.difference if gate.comparison else None
+        n = "–" if interval is None else str(interval.n)
+        margin = evidence.signed(gate.min_delta)
+        name = evidence.gate_name(gate) + ("" if gate.blocking else " (advisory)")
+        rows.append([console.mark(gate.outcome), name, evidence.span(interval, True), margin, n])
+    columns = [("gate", LEFT), ("", LEFT), ("difference [95 %]", LEFT), ("margin", RIGHT), ("n", RIGHT)]
+    return console.table("gates", columns, rows)
+
+
+def document(folder: ExperimentStore) -> dict[str, Any]:
+    """One experiment as JSON: every record, runs without their samples."""
+    known = evidence.gather(folder)
+
+    def dump(record: Any) -> Any:
+        return None if record is None else record.model_dump(mode="json")
+
+    return {
+        "experiment": folder.id,
+        "folder": str(folder.path),
+        "spec": folder.spec(),
+        "headline": evidence.headline(known),
+        "verdict": dump(known.verdict),
+        "provenance": dump(known.provenance),
+        "data": dump(known.data),
+        "prompt": dump(known.prompt),
+        "training": dump(known.training),
+        "runs": [dump(run) for run in known.runs],
+        "comparisons": [dump(comparison) for comparison in folder.comparisons()],
+    }
+
+
+def listing(store: Store) -> list[dict[str, Any]]:
+    """A row per experiment, newest first."""
+    frame = leaderboard.experiments(store)
+    rows = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
+    return [{str(key): value for key, value in row.items()} for row in rows]
+
+
+def experiments(store: Store, rows: Sequence[dict[str, Any]]) -> None:
+    """`harness ls`."""
+    damaged = store.damaged()
+    if not rows and not damaged:
+        text = f"No experiments in {store.root}. Make one: harness run suites/tickets/experiment.yaml"
+        console.out.print(text, markup=False)
+        return
+    shown = []
+    for row in rows:
+        label, style = console.DECISIONS.get(row["decision"], ("unfinished", "dim"))
+        shown.append(
+            [row["experiment"], Text(label.lower(), style=style), row["margin"] or "–", row["certainty"] or "–"]
+        )
+    columns = [("experiment", LEFT), ("verdict", LEFT), ("against best prompt", RIGHT), ("95 % interval", LEFT)]
+    console.out.print(console.table("", columns, shown))
+    for name, reason in damaged.items():
+        console.err.print(Text(f"left out: {name}: {reason}", style="yellow"))
+
+
+# --------------------------------------------------------------------- comparison
+
+
+def find_run(store: Store, wanted: str, suite: str) -> tuple[ExperimentStore, RunRecord]:
+    """A run named as ID:RUN, where RUN is a run id or a candidate's name. Raises UsageError."""
+    name, colon, run_name = wanted.rpartition(":")
+    if not colon:
+        hint = "A run is ID:RUN, e.g. latest:best_prompt; `harness show ID --json` lists the runs"
+        raise UsageError(Problem("harness compare", f"{wanted!r} names no run", hint))
+    folder = store.find(name)
+    ids = folder.run_ids()
+    run_id = run_name if run_name in ids else f"{run_name}--{suite}--test"
+    run = folder.run(run_id)
+    if run is None:
+        raise UsageError(Problem(folder.id, f"no run {run_id!r}", did_you_mean(run_id, ids)))
+    return folder, run
+
+
+def comparison(record: ComparisonRecord, flips: Sequence[Flip], limit: int) -> None:
+    """`harness compare`: the difference, then what flipped."""
+    counts = f"{record.won} / {record.lost} / {record.tied} / {record.unscored}"
+    rows = [
+        ["candidate", record.candidate, evidence.number(record.candidate_mean)],
+        ["reference", record.reference, evidence.number(record.reference_mean)],
+        ["difference", evidence.basis(record.difference), evidence.span(record.difference, True)],
+        ["samples", "won / lost / tied / unscored", counts],
+    ]
+    columns = [("", LEFT), ("", LEFT), ("", LEFT)]
+    console.out.print(console.table(f"{record.suite}, {record.metric}", columns, rows))
+    for direction, title in (("lost", "lost: right before, wrong now"), ("won", "won: wrong before, right now")):
+        some = [flip for flip in flips if flip.direction == direction]
+        if not some:
+            continue
+        console.out.print(f"\n[bold]{title}[/bold] ({min(limit, len(some))} of {len(some)})")
+        for flip in some[:limit]:
+            console.out.print(f"  {escape(flip.task)} {escape(flip.id)}: {escape(_line(flip.question))}")
+            console.out.print(f"    gold      {escape(_line(flip.target))}", style="dim")
+            console.out.print(f"    candidate {escape(_line(flip.candidate_answer))}")
+            console.out.print(f"    reference {escape(_line(flip.reference_answer))}")
+
+
+def _line(text: str | None, width: int = 110) -> str:
+    """One printable line: control characters of a model's answer do not reach the terminal."""
+    if text is None:
+        return "(no answer)"
+    plain = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    return plain if len(plain) <= width else plain[: width - 1] + "…"
+
+
+# ---------------------------------------------------------------------- preflight
+
+
+def preflight(found: Preflight) -> None:
+    """`harness check`."""
+    console.out.print(Text.assemble((found.experiment, "bold"), f"  {found.model}, {found.device}"))
+    console.out.print(Text(f"engine {found.engine}", style="dim"))
+    splits = [[n, s.file, str(s.rows), s.fingerprint[:8]] for n, s in found.data.splits.items()]
+    splits += [[name, "suite", str(size), ""] for name, size in found.suites.items() if name != "task"]
+    console.out.print()
+    columns = [("data", LEFT), ("", LEFT), ("rows", RIGHT), ("fingerprint", LEFT)]
+    console.out.print(console.table("", columns, splits))
+    if found.data.majority_score is not None:
+        answer = _line(found.data.majority_answer, 40)
+        console.out.print(f"always answering {answer!r} would score {found.data.majority_score:.3f}", markup=False)
+    _findings(found)
+    work = found.work
+    calls = work.prompt_race_calls + work.task_calls + work.suite_calls
+    console.out.print(
+        f"\nwork: at most {calls:,} answers ({work.prompt_race_calls:,} prompt race, {work.task_calls:,} task, "
+        f"{work.suite_calls:,} suites), {work.training_steps:,} training steps",
+        markup=False,
+    )
+    console.out.print("\n[bold]what the gates can decide[/bold]")
+    for forecast in found.gates:
+        gate = f"{forecast.suite} against {forecast.against}, margin {forecast.min_delta:+.3f}"
+        console.out.print(Text.assemble(f"  {gate}\n    ", (forecast.summary, "dim")))
+    console.out.print("\nThe spec is valid. No model was touched.")
+
+
+def _findings(found: Preflight) -> None:
+    counts: dict[tuple[str, str], list[int]] = {}
+    for finding in found.data.findings:
+        counts.setdefault((finding.rule, finding.file), []).append(finding.line)
+    for (rule, file), lines in counts.items():
+        some = ", ".join(map(str, lines[:5])) + (", …" if len(lines) > 5 else "")
+        console.out.print(Text(f"warning: {rule}: {len(lines)} in {file}, lines {some}", style="yellow"))

@@ -1,0 +1,247 @@
+"""Evaluation: a candidate's answers to a suite, scored and made durable one by one, then summarised.
+
+Samples already on disk are not asked again, so a killed evaluation goes on where it
+stopped. A call that failed is asked once more on the next sitting; a run that ends
+with failed calls records them as unscored.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from harness import metrics
+from harness.data import Split
+from harness.engines.base import Answer, Engine, Request
+from harness.errors import EngineError, HarnessError, Problem
+from harness.progress import Progress
+from harness.records import (
+    Candidate,
+    Decoding,
+    Item,
+    Message,
+    MetricSummary,
+    Prompt,
+    RunRecord,
+    SampleRecord,
+    SplitName,
+)
+from harness.stats import mean_interval
+from harness.store import ExperimentStore, samples_digest
+from harness.suites import Suite, Task
+
+TASK_SUITE = "task"
+"""Name of the suite made from the experiment's own data."""
+
+
+class TaskSpec(BaseModel):
+    """What the task is: how an answer is scored and what the model is told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    metric: str
+    """Primary metric; see `harness doctor --metrics` or docs/metrics.md for the names."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics to report; they decide nothing unless a gate names them."""
+    instruction: str | None = None
+    """The raw prompt (system message); default: the one that all rows carry, else none."""
+    max_tokens: Annotated[int, Field(ge=1, le=32768)] = 64
+    """Upper limit of new tokens for an answer; must hold the longest gold answer."""
+    stop: tuple[str, ...] = ()
+    """Strings that end an answer."""
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _generative(name)
+
+    @field_validator("metrics")
+    @classmethod
+    def _all_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_generative(name) for name in names)
+
+    @property
+    def decoding(self) -> Decoding:
+        """Greedy, within the limits."""
+        return Decoding(max_tokens=self.max_tokens, stop=self.stop)
+
+
+def _generative(name: str) -> str:
+    try:
+        found = metrics.get(name)
+    except HarnessError as fault:
+        raise ValueError(str(fault)) from fault
+    if found.output != "generate":
+        raise ValueError(f"metric {name!r} scores multiple-choice tasks; the task's answers are generated text")
+    return name
+
+
+def task_suite(split: Split, spec: TaskSpec) -> Suite:
+    """The experiment's own task over one split, as a suite like any other."""
+    names = (spec.metric, *(name for name in spec.metrics if name != spec.metric))
+    task = Task(TASK_SUITE, "generate", split.items, names, spec.decoding)
+    return Suite(TASK_SUITE, "task", split.name, (task,))
+
+
+def run_id(candidate: str, suite: str, split: SplitName) -> str:
+    """Folder name of a run."""
+    return f"{candidate}--{suite}--{split}"
+
+
+# ------------------------------------------------------------------------- asking
+
+
+def chat(prompt: Prompt, item: Item) -> tuple[Message, ...]:
+    """A candidate's prompt around an item: instruction, demonstrations, then the item's own turns.
+
+    A system message of the item's own is joined to the instruction: chat templates allow one.
+    """
+    own = [turn.content for turn in item.messages if turn.role == "system"]
+    instruction = "\n".join(part for part in (prompt.instruction, *own) if part)
+    system = (Message(role="system", content=instruction),) if instruction else ()
+    shown = tuple(turn for demonstration in prompt.demonstrations for turn in demonstration)
+    return system + shown + tuple(turn for turn in item.messages if turn.role != "system")
+
+
+def _request(item: Item, task: Task, prompt: Prompt, decoding: Decoding) -> Request:
+    if item.messages:
+        return Request(decoding, messages=chat(prompt, item))
+    return Request(task.decoding, text=item.text, choices=item.choices or ())
+
+
+def ask(
+    engine: Engine,
+    task: Task,
+    items: Sequence[Item],
+    prompt: Prompt,
+    decoding: Decoding,
+    adapter: str | None = None,
+) -> Iterator[SampleRecord]:
+    """Ask all items and score each answer as it comes, in any order."""
+    requests = [_request(item, task, prompt, decoding) for item in items]
+    for index, answer in engine.answer(requests, adapter):
+        yield _sample(task, items[index], answer)
+
+
+def _sample(task: Task, item: Item, answer: Answer) -> SampleRecord:
+    scores: dict[str, float | None] = dict.fromkeys(task.metrics)
+    text = answer.text
+    if answer.error is None:
+        if item.choices is not None and answer.logprobs is not None:
+            text = item.choices[int(np.argmax(answer.logprobs))]
+            target = item.choices.index(item.target)
+            scores = {name: metrics.score_choice(name, answer.logprobs, item.choices, target) for name in task.metrics}
+        elif text is not None:
+            text = metrics.apply_filters(text, task.filters)
+            scores = {name: metrics.score_text(name, text, item.target) for name in task.metrics}
+    return SampleRecord(
+        task=task.name,
+        id=item.id,
+        item_digest=item.digest,
+        question=item.messages[-1].content if item.messages else item.text or "",
+        target=item.target,
+        answer=text,
+        scores=scores,
+        error=answer.error,
+        logprobs=answer.logprobs,
+        finish=answer.finish,
+        tokens_in=answer.tokens_in,
+        tokens_out=answer.tokens_out,
+        latency_s=answer.latency_s,
+        cluster=item.cluster,
+        slices=item.slices,
+    )
+
+
+# --------------------------------------------------------------------- evaluating
+
+
+def evaluate(
+    candidate: Candidate,
+    suite: Suite,
+    engine: Engine,
+    store: ExperimentStore,
+    progress: Progress,
+    adapter: str | None = None,
+) -> RunRecord:
+    """One candidate on one suite: asks what is still owed, then writes the run's manifest.
+
+    Raises EngineError when every single call failed: that is a fault, not a score.
+    """
+    name = run_id(candidate.name, suite.name, suite.split)
+    done = {(s.task, s.id): s for s in store.samples(name) if s.error is None}
+    bar = progress.bar(f"{candidate.name} on {suite.name}", suite.size, len(done))
+    started = time.monotonic()
+    with store.sample_journal(name) as journal, bar as shown:
+        for task in suite.tasks:
+            owed = [item for item in task.items if (task.name, item.id) not in done]
+            if not owed:
+                continue
+            for sample in ask(engine, task, owed, candidate.prompt, candidate.decoding, adapter):
+                journal.append([sample])
+                shown.advance()
+    samples = store.samples(name)
+    if samples and all(sample.error for sample in samples):
+        hint = "Look at the logs folder of the experiment; run again"
+        raise EngineError(Problem(name, f"every call failed, the last with: {samples[-1].error}", next=hint))
+    run = summarise(name, candidate, suite, engine, samples, time.monotonic() - started)
+    store.finish_run(run)
+    return run
+
+
+def summarise(
+    name: str, candidate: Candidate, suite: Suite, engine: Engine, samples: Sequence[SampleRecord], seconds: float
+) -> RunRecord:
+    """Samples to the run's manifest."""
+    primary = {task.name: task.metrics[0] for task in suite.tasks}
+    latencies = [s.latency_s for s in samples if s.latency_s is not None]
+    tokens_in = [s.tokens_in for s in samples if s.tokens_in is not None]
+    tokens_out = [s.tokens_out for s in samples if s.tokens_out is not None]
+    summaries = [
+        _summary([s for s in samples if s.task == task.name], task.name, metric)
+        for task in suite.tasks
+        for metric in task.metrics
+    ]
+    overall = _summary(samples, "*", "primary", primary)
+    return RunRecord(
+        id=name,
+        candidate=candidate,
+        candidate_digest=candidate.digest,
+        suite=suite.name,
+        role=suite.role,
+        split=suite.split,
+        fingerprint=suite.fingerprint,
+        conditions=engine.conditions,
+        primary=primary,
+        metrics=(*summaries, overall),
+        n=len(samples),
+        unscored=overall.unscored,
+        tokens_in=sum(tokens_in) if tokens_in else None,
+        tokens_out=sum(tokens_out) if tokens_out else None,
+        seconds=round(seconds, 3),
+        latency_p50_s=float(np.percentile(latencies, 50)) if latencies else None,
+        latency_p95_s=float(np.percentile(latencies, 95)) if latencies else None,
+        samples_digest=samples_digest(samples),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _summary(
+    samples: Sequence[SampleRecord], task: str, metric: str, primary: dict[str, str] | None = None
+) -> MetricSummary:
+    """Mean of one metric; for `primary` each sample's own task says which."""
+    scored = []
+    clusters = []
+    for sample in samples:
+        score = sample.scores.get(primary[sample.task] if primary else metric)
+        if score is not None:
+            scored.append(score)
+            clusters.append(f"{sample.task}/{sample.cluster or sample.id}")
+    clustered = len(set(clusters)) < len(clusters)
+    estimate = mean_interval(scored, clusters if clustered else None)
+    return MetricSummary(task=task, metric=metric, estimate=estimate, unscored=len(samples) - len(scored))

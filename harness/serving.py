@@ -1,0 +1,80 @@
+"""One engine for an experiment: opened when the first question is asked, closed for training, never left behind."""
+
+from __future__ import annotations
+
+from harness import artifacts
+from harness.engines import ServeSpec, check_adapter_acts, open_engine
+from harness.engines.base import Adapter, Engine
+from harness.errors import Problem, StoreError
+from harness.models import LocalModel
+from harness.progress import Progress
+from harness.records import AdapterRef
+from harness.store import ExperimentStore
+
+
+class Serving:
+    """Opens the engine on first use, with every adapter added so far."""
+
+    def __init__(
+        self,
+        spec: ServeSpec,
+        model: LocalModel,
+        *,
+        max_adapters: int,
+        rank: int,
+        folder: ExperimentStore,
+        progress: Progress,
+    ) -> None:
+        self._spec = spec
+        self._model = model
+        self._max_adapters = max_adapters
+        self._rank = rank
+        self._folder = folder
+        self._progress = progress
+        self._adapters: dict[str, Adapter] = {}
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The running engine; started now if it is not."""
+        if self._engine is None:
+            log = self._folder.log_path("engine.log")
+            self._engine = open_engine(
+                self._spec,
+                self._model,
+                max_adapters=self._max_adapters,
+                adapter_rank=self._rank,
+                log=log,
+                note=self._progress.note,
+            )
+            for adapter in self._adapters.values():
+                self._load(self._engine, adapter)
+        return self._engine
+
+    @staticmethod
+    def _load(engine: Engine, adapter: Adapter) -> None:
+        """Load it and prove that it changes something: an inert adapter would be the base model judged twice."""
+        engine.load_adapter(adapter)
+        check_adapter_acts(engine, adapter.name)
+
+    def add(self, name: str, adapter: AdapterRef) -> None:
+        """Serve one more adapter beside the base model. Its weights must lie under HARNESS_HOME."""
+        path = artifacts.folder("adapters", adapter.digest)
+        if not path.is_dir():
+            hint = "Delete training.json of the experiment to train it again"
+            raise StoreError(Problem(str(path), f"the adapter of {name} is gone", next=hint))
+        self._adapters[name] = Adapter(name, str(path))
+        if self._engine is not None:
+            self._load(self._engine, self._adapters[name])
+
+    def close(self) -> None:
+        """Stop the engine; the next use starts it again."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def __enter__(self) -> Serving:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
