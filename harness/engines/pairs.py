@@ -1,8 +1,8 @@
-"""How a choice is scored after a text: the tokens of each, split exactly as lm-eval splits them."""
+"""How choices are scored after a text: the tokens of each, split exactly as lm-eval splits them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -13,26 +13,32 @@ class Prefix:
     id: int
     text: str
 
+    def begins(self, text: str) -> bool:
+        """Whether the text brings this token itself, so that none is put before it."""
+        return text.startswith(self.text)
 
-def encode_pair(
-    encode: Callable[[str, bool], list[int]], prefix: Prefix, context: str, continuation: str
-) -> tuple[list[int], list[int]]:
-    """Token ids of the context and of the continuation.
+
+def encode_choices(
+    encode: Callable[[str, bool], list[int]], prefix: Prefix, context: str, choices: Sequence[str]
+) -> tuple[list[int], list[list[int]]]:
+    """Token ids of the context, and of each choice after it.
 
     `encode(text, special)` adds the tokenizer's special tokens when `special`. White
-    space at the end of the context goes to the continuation, and both are encoded as
-    one text, since most tokenizers join a space with the word that follows it.
+    space at the end of the context goes to the choice, and both are encoded as one
+    text, since most tokenizers join a space with the word that follows it. Raises
+    ValueError when a choice has no token of its own.
     """
     body = context.rstrip()
-    continuation = context[len(body) :] + continuation
-    if not body:
-        tokens = encode(continuation, False)
-        return (tokens[:1], tokens[1:]) if tokens[:1] == [prefix.id] else ([prefix.id], tokens)
-    special = not keeps_specials(body, prefix)
-    before = encode(body, special)
-    return before, encode(body + continuation, special)[len(before) :]
-
-
-def keeps_specials(text: str, prefix: Prefix) -> bool:
-    """Whether the text already begins with the prefix token, so that none is added."""
-    return text.startswith(prefix.text)
+    texts = [context[len(body) :] + choice for choice in choices]
+    if body:
+        special = not prefix.begins(body)
+        before = encode(body, special)
+        after = [encode(body + text, special)[len(before) :] for text in texts]
+    else:
+        before = [prefix.id]
+        plain = [encode(text, False) for text in texts]
+        after = [tokens[1:] if tokens[:1] == before else tokens for tokens in plain]
+    for choice, tokens in zip(choices, after, strict=True):
+        if not tokens:
+            raise ValueError(f"the choice {choice!r} has no token of its own after its context")
+    return before, after

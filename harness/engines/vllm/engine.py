@@ -18,16 +18,18 @@ from typing import Any, Final, Self
 from harness.engines.base import Adapter, Answer, Request
 from harness.engines.guard import GuardedProcess
 from harness.engines.http import CallError, OpenAIClient, concurrently
-from harness.engines.pairs import Prefix, encode_pair, keeps_specials
+from harness.engines.pairs import Prefix, encode_choices
 from harness.engines.probe import Fingerprint, check_identity, fingerprint
 from harness.engines.vllm.adapters import check_adapter
 from harness.engines.vllm.flags import BASE, Settings, server_command, server_environment
 from harness.errors import EngineError
 from harness.models import LocalModel
-from harness.records import Conditions
+from harness.records import Conditions, Message
 
 CALL_LIMIT_S: Final = 1800.0
 """How long one call may take: a long queue on a slow machine is not a fault."""
+SAMPLING: Final[dict[str, Any]] = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "skip_special_tokens": True}
+"""Sampling parameters that only vLLM knows, stated in every request, so that no default decides."""
 
 
 class VllmEngine:
@@ -55,8 +57,8 @@ class VllmEngine:
         try:
             self.startup_s = self._wait_until_up(OpenAIClient(self._client.url, api_key=api_key, attempts=1))
             version = str(self._client.call("GET", "/version")["version"])
-            self._extra = sampling_extras(model.path)
-            self._prefix = self._prefix_token()
+            self._prefix, ends = self._prefix_token(), self._end_tokens()
+            self._extra = SAMPLING | {"stop_token_ids": ends}
             if settings.max_adapters:
                 self._alone[None] = fingerprint(self, None)
             for adapter in adapters:
@@ -70,7 +72,11 @@ class VllmEngine:
             dtype=settings.resolved_dtype,
             device=settings.device,
             chat_template_digest=model.ref.chat_template_digest,
-            flags={"max_model_len": str(settings.context(model))} | {k: str(v) for k, v in settings.extra.items()},
+            flags={
+                "max_model_len": str(settings.context(model)),
+                "end_tokens": ",".join(map(str, ends)),
+                **{name: str(value) for name, value in settings.extra.items()},
+            },
         )
 
     @property
@@ -161,31 +167,61 @@ class VllmEngine:
         if request.choices:
             return self._score(name, request)
         if request.text is None:
-            return self._client.chat(name, request.messages, request.decoding, self._extra)
-        special = {"add_special_tokens": not keeps_specials(request.text, self._prefix)}
-        return self._client.complete(name, request.text, request.decoding, self._extra | special)
+            answer = self._client.chat(name, request.messages, request.decoding, self._extra)
+        else:
+            special = {"add_special_tokens": not self._prefix.begins(request.text)}
+            answer = self._client.complete(name, request.text, request.decoding, self._extra | special)
+        needed, room = (answer.tokens_in or 0) + request.decoding.max_tokens, self._settings.context(self._model)
+        if needed > room:
+            # vLLM would shorten the answer instead, and a cut answer looks like a wrong one.
+            return Answer(error=f"prompt and answer take {needed} tokens, the context holds {room}")
+        return answer
 
     def _score(self, name: str, request: Request) -> Answer:
         """All choices of one item in one call, so that the scheduler sees them together."""
-        if request.text is None:
-            return Answer(error="choices are scored after a plain text, not after chat messages")
         started = time.monotonic()
         try:
-            pairs = [encode_pair(self._encode, self._prefix, request.text, choice) for choice in request.choices]
-            payload = {"model": name, "prompt": [c + e for c, e in pairs], "max_tokens": 1, "temperature": 0.0}
-            body = self._client.call("POST", "/v1/completions", payload | {"prompt_logprobs": 0, "seed": 0})
-            rows = sorted(body["choices"], key=lambda choice: int(choice["index"]))
+            text = self._chat_text(request.messages) if request.text is None else request.text
+            context, choices = encode_choices(self._encode, self._prefix, text, request.choices)
+            one_token = all(len(choice) == 1 for choice in choices)
+            ask = self._next_token_logprobs if one_token else self._prompt_logprobs
+            logprobs, tokens_in = ask(name, context, choices)
             return Answer(
-                logprobs=tuple(_sum(row["prompt_logprobs"], *pair) for row, pair in zip(rows, pairs, strict=True)),
-                tokens_in=body["usage"]["prompt_tokens"],
-                tokens_out=0,
-                latency_s=time.monotonic() - started,
+                logprobs=tuple(logprobs), tokens_in=tokens_in, tokens_out=0, latency_s=time.monotonic() - started
             )
-        except (CallError, KeyError, ValueError, TypeError) as error:
+        except (CallError, LookupError, ValueError, TypeError) as error:
             return Answer(error=f"log-likelihoods: {error}", latency_s=time.monotonic() - started)
 
+    def _prompt_logprobs(self, name: str, context: list[int], choices: list[list[int]]) -> tuple[list[float], int]:
+        """Score each choice as the end of a prompt of its own."""
+        prompts = [context + choice for choice in choices]
+        body = self._client.call(
+            "POST",
+            "/v1/completions",
+            {"model": name, "prompt": prompts, "max_tokens": 1, "temperature": 0.0, "seed": 0, "prompt_logprobs": 0},
+        )
+        rows = sorted(body["choices"], key=lambda row: int(row["index"]))
+        tails = [row["prompt_logprobs"][len(context) :] for row in rows]
+        sums = [_sum(tail, choice) for tail, choice in zip(tails, choices, strict=True)]
+        return sums, int(body["usage"]["prompt_tokens"])
+
+    def _next_token_logprobs(self, name: str, context: list[int], choices: list[list[int]]) -> tuple[list[float], int]:
+        """Score choices of one token each as candidates for the token after the context, which is computed once."""
+        tokens = sorted({choice[0] for choice in choices})
+        wanted = {"logprobs": len(tokens), "logprob_token_ids": tokens, "return_tokens_as_token_ids": True}
+        body = self._client.call(
+            "POST",
+            "/v1/completions",
+            {"model": name, "prompt": context, "max_tokens": 1, "temperature": 0.0, "seed": 0, **wanted},
+        )
+        row = body["choices"][0]["logprobs"]["top_logprobs"][0]
+        try:
+            return [float(row[f"token_id:{choice[0]}"]) for choice in choices], int(body["usage"]["prompt_tokens"])
+        except KeyError:  # a server too old to know logprob_token_ids
+            return self._prompt_logprobs(name, context, choices)
+
     def _prefix_token(self) -> Prefix:
-        """What stands before a text without context: the BOS token, else EOS, as lm-eval does."""
+        """BOS, else EOS, as lm-eval does."""
         config = _json(self._model.path / "tokenizer_config.json")
         token = config.get("bos_token") or config.get("eos_token")
         text = token["content"] if isinstance(token, dict) else token
@@ -194,31 +230,33 @@ class VllmEngine:
         (token_id,) = self._encode(text, False)
         return Prefix(token_id, text)
 
+    def _end_tokens(self) -> list[int]:
+        """What ends an answer beside the tokenizer's EOS: the config's tokens and the chat template's own.
+
+        vLLM takes them from generation_config.json, which is switched off for its sampling defaults.
+        """
+        stated = _json(self._model.path / "config.json").get("eos_token_id")
+        ends = set(stated if isinstance(stated, list) else [] if stated is None else [stated])
+        if self._model.ref.chat_template_digest is not None:
+            mark = "mark-of-an-answer"
+            turns = (Message(role="user", content="question"), Message(role="assistant", content=mark))
+            rest = self._chat_text(turns, answer_follows=False).rpartition(mark)[2].lstrip()
+            added = _json(self._model.path / "tokenizer.json").get("added_tokens", ())
+            after = self._encode(rest, False)[:1] if rest else []
+            ends.update(t for t in after if t in {token["id"] for token in added if token["special"]})
+        return sorted(ends)
+
     def _encode(self, text: str, special: bool) -> list[int]:
         """Token ids by the server's own tokenizer."""
         payload = {"model": BASE, "prompt": text, "add_special_tokens": special}
         return list(self._client.call("POST", "/tokenize", payload)["tokens"])
 
-
-def sampling_extras(folder: Path) -> dict[str, Any]:
-    """What only vLLM understands, stated in every request.
-
-    The server ignores generation_config.json, and with it the end-of-turn tokens
-    that some models name only there; so they are passed as stop tokens.
-    """
-    ends = {token for name in ("generation_config.json", "config.json") for token in _end_tokens(folder / name)}
-    return {
-        "top_k": 0,
-        "min_p": 0.0,
-        "repetition_penalty": 1.0,
-        "skip_special_tokens": True,
-        "stop_token_ids": sorted(ends),
-    }
-
-
-def _end_tokens(path: Path) -> list[int]:
-    value = _json(path).get("eos_token_id")
-    return value if isinstance(value, list) else [] if value is None else [value]
+    def _chat_text(self, messages: Sequence[Message], answer_follows: bool = True) -> str:
+        """The turns as the server's chat template renders them."""
+        turns = [message.model_dump() for message in messages]
+        payload = {"model": BASE, "messages": turns, "add_generation_prompt": answer_follows}
+        tokens = self._client.call("POST", "/tokenize", payload)["tokens"]
+        return str(self._client.call("POST", "/detokenize", {"model": BASE, "tokens": tokens})["prompt"])
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -227,14 +265,11 @@ def _json(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _sum(rows: Sequence[dict[str, Any] | None], context: Sequence[int], continuation: Sequence[int]) -> float:
-    """Summed log-likelihood of the continuation, from the log-probabilities of all prompt tokens."""
-    total = 0.0
-    for row, token in zip(rows[len(context) :], continuation, strict=True):
-        if row is None:
-            raise ValueError("a token of the continuation has no log-probability")
-        total += float(row[str(token)]["logprob"])
-    return total
+def _sum(rows: Sequence[dict[str, Any] | None], tokens: Sequence[int]) -> float:
+    """Summed log-probability of the tokens; each row holds that of its own token."""
+    if None in rows:
+        raise ValueError("a token has no log-probability")
+    return sum(float(row[str(token)]["logprob"]) for row, token in zip(rows, tokens, strict=True) if row is not None)
 
 
 def _free_port() -> int:

