@@ -1,0 +1,229 @@
+"""The HTTP client against a real local server."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from harness.engines.base import Answer
+from harness.engines.http import CallError, HttpClient, OpenAIClient, concurrently
+from harness.errors import EngineError
+from harness.records import Decoding, Message
+
+Reply = tuple[int, Any, dict[str, str]]
+OK: Reply = (200, {"ok": True}, {})
+
+
+class Server:
+    """Answers with `respond`, and keeps what it was asked."""
+
+    def __init__(self, respond: Callable[[int, Any], Reply | None]) -> None:
+        self.asked: list[tuple[str, Any, str | None]] = []
+        self.peers: set[Any] = set()
+        server, lock = self, threading.Lock()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "null")
+                with lock:
+                    number = len(server.asked)
+                    server.asked.append((self.path, body, self.headers.get("Authorization")))
+                    server.peers.add(self.client_address)
+                reply = respond(number, body)
+                if reply is None:  # break the connection
+                    self.close_connection = True
+                    return
+                status, value, headers = reply
+                data = value.encode() if isinstance(value, str) else json.dumps(value).encode()
+                self.send_response(status)
+                for name, content in headers.items():
+                    self.send_header(name, content)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+
+
+@contextmanager
+def serving(respond: Callable[[int, Any], Reply | None]) -> Iterator[Server]:
+    server = Server(respond)
+    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.http.shutdown()
+        server.http.server_close()
+        thread.join()
+
+
+@contextmanager
+def client(url: str, kind: type[OpenAIClient] = OpenAIClient, **settings: Any) -> Iterator[OpenAIClient]:
+    made = kind(url, **({"pause_s": 0.01} | settings))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def chat_reply(text: Any = "hi", finish: str = "stop") -> Reply:
+    choice = {"index": 0, "message": {"content": text}, "finish_reason": finish}
+    return 200, {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}, {}
+
+
+def ask(made: OpenAIClient, **decoding: Any) -> Answer:
+    return made.chat("m", (Message(role="user", content="hello"),), Decoding(**decoding), {"top_k": 0})
+
+
+def test_a_busy_server_is_asked_again() -> None:
+    with serving(lambda n, _: (503, "busy", {}) if n < 2 else OK) as server, client(server.url) as made:
+        assert made.call("POST", "/x") == {"ok": True}
+        assert len(server.asked) == 3
+
+
+def test_retry_after_is_honoured() -> None:
+    with serving(lambda n, _: (429, "slow", {"Retry-After": "0.3"}) if n < 1 else OK) as server:
+        with client(server.url) as made:
+            started = time.monotonic()
+            made.call("POST", "/x")
+        assert time.monotonic() - started >= 0.3
+
+
+def test_a_broken_connection_is_tried_again() -> None:
+    with serving(lambda n, _: None if n < 2 else OK) as server, client(server.url) as made:
+        assert made.call("POST", "/x") == {"ok": True}
+
+
+def test_connections_are_kept_alive() -> None:
+    with serving(lambda *_: OK) as server, client(server.url) as made:
+        for _ in range(5):
+            made.call("POST", "/x")
+        assert len(server.peers) == 1
+
+
+def test_a_fault_that_stays_is_an_answer_with_its_reason() -> None:
+    fault = {"error": {"message": "overloaded"}}
+    with serving(lambda *_: (503, fault, {})) as server, client(server.url, attempts=3) as made:
+        assert ask(made).error == "status 503: overloaded"
+        assert len(server.asked) == 3
+
+
+def test_a_refused_request_is_not_sent_twice() -> None:
+    with serving(lambda *_: (400, {"error": {"message": "too long"}}, {})) as server, client(server.url) as made:
+        assert ask(made).error == "status 400: too long"
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_wrong_key_or_model_stops_everything(status: int) -> None:
+    with serving(lambda *_: (status, {"error": "Unauthorized"}, {})) as server, client(server.url) as made:
+        with pytest.raises(EngineError, match=f"status {status}: Unauthorized"):
+            ask(made)
+        assert len(server.asked) == 1
+
+
+def test_nobody_listening_is_an_engine_error() -> None:
+    with serving(lambda *_: OK) as server:
+        url = server.url
+    with client(url, attempts=2) as made, pytest.raises(EngineError, match="does not answer after 2 attempts"):
+        made.call("POST", "/x")
+
+
+def test_a_timeout_is_an_answer_and_is_not_repeated() -> None:
+    def slow(*_: Any) -> Reply:
+        time.sleep(0.5)
+        return OK
+
+    with serving(slow) as server, client(server.url, timeout_s=0.1) as made:
+        assert ask(made).error == "no answer within 0.1 s"
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ((200, '{"choices": [', {}), "not JSON"),
+        ((200, "<html>hello</html>", {}), "expected form"),
+        ((200, {"choices": []}, {}), "expected form"),
+        (chat_reply(text=None), "no usable answer"),
+        (chat_reply(finish="abort"), "no usable answer"),
+    ],
+)
+def test_an_unreadable_answer_is_an_error_and_never_an_empty_text(reply: Reply, reason: str) -> None:
+    with serving(lambda *_: reply) as server, client(server.url) as made:
+        answer = ask(made)
+        assert answer.text is None
+        assert reason in (answer.error or "")
+
+
+def test_every_sampling_parameter_is_stated() -> None:
+    with serving(lambda *_: chat_reply()) as server, client(server.url, api_key="k") as made:
+        answer = ask(made, max_tokens=7, stop=("\n",), seed=5)
+    path, body, key = server.asked[0]
+    stated = {"temperature": 0.0, "top_p": 1.0, "max_tokens": 7, "stop": ["\n"], "seed": 5, "n": 1, "top_k": 0}
+    assert (path, key) == ("/v1/chat/completions", "Bearer k")
+    assert stated.items() <= body.items()
+    assert (answer.text, answer.finish, answer.tokens_in, answer.tokens_out) == ("hi", "stop", 3, 1)
+
+
+def test_answers_come_as_they_finish_and_many_at_once() -> None:
+    def slow_first(_: int, body: Any) -> Reply:
+        time.sleep(0.5 if body == 0 else 0.05)
+        return OK
+
+    with serving(slow_first) as server, client(server.url) as made:
+        started = time.monotonic()
+        work = concurrently(lambda job: Answer(text=str(made.call("POST", "/x", job))), range(8), 8, made.abort)
+        order = [index for index, _ in work]
+    assert order[-1] == 0
+    assert sorted(order) == list(range(8))
+    assert time.monotonic() - started < 0.8
+
+
+def test_a_consumer_that_stops_early_waits_for_nobody() -> None:
+    def respond(number: int, _: Any) -> Reply:
+        time.sleep(0 if number == 0 else 5)
+        return OK
+
+    with serving(respond) as server, client(server.url) as made:
+        started = time.monotonic()
+        work = concurrently(lambda job: Answer(text=str(made.call("POST", "/x", job))), range(20), 4, made.abort)
+        next(work)
+        work.close()
+        assert time.monotonic() - started < 2
+        assert len(server.asked) <= 5
+
+
+def test_the_client_works_again_after_an_abort() -> None:
+    with serving(lambda *_: OK) as server, client(server.url) as made:
+        made.abort()
+        assert made.call("POST", "/x") == {"ok": True}
+
+
+def test_an_engine_error_in_one_call_ends_all() -> None:
+    with serving(lambda *_: (401, "no", {})) as server, client(server.url) as made, pytest.raises(EngineError):
+        list(concurrently(lambda job: Answer(text=str(made.call("POST", "/x", job))), range(50), 4, made.abort))
+
+
+def test_a_url_that_is_none_is_refused() -> None:
+    with pytest.raises(EngineError, match="not an http or https URL"):
+        HttpClient("localhost:8000")
+
+
+def test_a_call_error_is_not_an_engine_error() -> None:
+    assert not issubclass(CallError, EngineError)
