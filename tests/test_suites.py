@@ -113,11 +113,11 @@ def test_always_taking_the_longest_choice_does_not_pay() -> None:
             assert sum(longest) / len(longest) < chance + 0.15, task.name
 
 
-def test_the_code_answers_are_what_python_prints() -> None:
+def test_the_code_goes_on_as_valid_python() -> None:
     task = next(task for task in load_suite("regression-core").tasks if task.name == "core-code")
     for item in task.items:
-        expression = str(item.text).removeprefix(">>> ")
-        assert repr(eval(expression)) == item.target.strip()  # noqa: S307 - our own file
+        code = f"{item.text}{item.target}"
+        compile(code + (" pass" if code.endswith(":") else ""), item.id, "exec")
 
 
 def test_the_arithmetic_is_right() -> None:

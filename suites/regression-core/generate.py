@@ -28,7 +28,8 @@ def lines(kind: str) -> Iterator[str]:
 
 
 def cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.split(" | ")]
+    """The cells of a line; \\n in a cell is a line break."""
+    return [cell.strip().replace("\\n", "\n") for cell in line.split(" | ")]
 
 
 def positions(choices: int, items: int, rng: random.Random) -> list[int]:
