@@ -188,11 +188,12 @@ def _settles(gate: GateSpec, comparison: ComparisonRecord) -> str:
     if d.method == "tango":
         # Half an item more on either side: none seen to differ does not mean that none can.
         discordance = max((comparison.won + comparison.lost + 1) / (d.n + 2), abs(value))
-        needed = items_needed(gate.min_delta, value, discordance, gate.confidence)
+        side = 1 if above else -1
+        needed = items_needed(side * gate.min_delta, side * value, discordance, gate.confidence)
     else:
         half = value - (d.low or 0.0) if above else (d.high or 0.0) - value
         gap, z = abs(value - gate.min_delta), normal_quantile(gate.confidence)
-        ratio = half / gap * (1 + float(special.ndtri(POWER)) / z) if gap else math.inf
+        ratio = half / gap * (1 + float(special.ndtri(POWER)) / z) if gap > 1e-9 else math.inf
         needed = math.ceil(d.n * ratio**2) if ratio < 1e4 else None
     if needed is None or needed > 1_000_000:
         return "no number of items would settle it: the estimate is at the margin"

@@ -49,7 +49,7 @@ def paired_interval(
 
     Everything else: the union of two intervals. (1) Student's t with the bias-reduced
     cluster-robust variance CR2 and Satterthwaite degrees of freedom (Bell and McCaffrey,
-    2002, Survey Methodology 28, section 4); every item is its own cluster when none are
+    2002, Survey Methodology 28, 169-181); every item is its own cluster when none are
     given. (2) BCa bootstrap over clusters (Efron, 1987, JASA 82; by scipy), for up to
     `BCA_MAX_UNITS` clusters. t alone misses on the long side of skewed differences and BCa
     alone is too narrow below some fifty units; the union holds its level in both cases.

@@ -49,12 +49,10 @@ def items_needed(
 ) -> int | None:
     """Items for a chance of `power` to pass, to about 2 %; None when `MOST_ITEMS` do not give it.
 
-    Also for a truth below min_delta: then it is the count for a chance of `power` to fail, by
-    swapping the two sides. Arguments as for `pass_probability`.
+    Arguments as for `pass_probability`; None for a truth at or below min_delta. Negate both
+    for the items that let a gate fail.
     """
-    if truth < min_delta:
-        return items_needed(-min_delta, -truth, discordance, confidence, power)
-    if truth == min_delta:
+    if truth - min_delta < 1e-9:
         return None
 
     def enough(n: int) -> bool:
@@ -103,7 +101,9 @@ def _drift(min_delta: float, truth: float, discordance: float) -> float:
 
 
 def _normal_chance(n: int, distance: float, per_item: float, spread: float, z: float) -> float:
-    if distance == 0 or spread == 0 or not math.isfinite(per_item):
-        return float(per_item * math.sqrt(n) > z) if distance else 1 - float(special.ndtr(z))
+    if abs(distance) < 1e-9:
+        return 1 - float(special.ndtr(z))
+    if spread == 0 or not math.isfinite(per_item):
+        return float(per_item * math.sqrt(n) > z)
     null_spread = distance / per_item
     return float(special.ndtr((math.sqrt(n) * distance - z * null_spread) / spread))

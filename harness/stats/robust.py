@@ -20,6 +20,8 @@ BCA_RESAMPLES = 1999
 """Of the bootstrap; the seed is fixed, so a verdict does not change when it is computed again."""
 PSEUDO_ITEMS = 2.0
 """Items folded into the variance, one at either side, as Bonett and Price (2012) do for 0/1 pairs."""
+PRIOR = 0.25
+"""Weight, in items, of the belief that an unseen deviation has the full width of the scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +73,27 @@ def _cr2_variance(units: Units) -> float:
 
 
 def _floor_variance(units: Units, x: Floats, base: float, width: float) -> float:
-    """What two pseudo-items at +-s add to the variance of the mean.
+    """What two pseudo-items at +-s, each as heavy as a block of items that move together, add to the variance.
 
-    s^2 is the mean square deviation of the k items that deviate from `base`, one more at the
-    full `width` of the scale included; so s = width when k = 0. In clusters the pseudo-items
-    are as correlated as the data show, one wholly correlated cluster more included: with no
-    deviation at all they count as two clusters.
+    s^2 is the mean square deviation of the k items that deviate from `base`, with a share of an
+    item (`PRIOR`) more at the full `width` of the scale; so s = width when k = 0. The block is
+    the design effect, 1 to the typical cluster size, measured with as much of a wholly correlated
+    cluster more: with no deviation at all, nothing is known and the pseudo-items are whole clusters.
     """
     deviations = x - base
-    square = (float((deviations**2).sum()) + width**2) / (int(np.count_nonzero(deviations)) + 1)
+    square = (float((deviations**2).sum()) + PRIOR * width**2) / (int(np.count_nonzero(deviations)) + PRIOR)
     typical = float((units.sizes**2).sum()) / units.n
-    between = float((units.residuals**2).sum()) + square * typical**2
-    within = float(((x - units.mean) ** 2).sum()) + square * typical
-    effect = min(max(between / within, 1.0), typical)
-    return PSEUDO_ITEMS * square * typical * effect / units.n**2
+    between = float((units.residuals**2).sum()) + PRIOR * square * typical**2
+    within = float(((x - units.mean) ** 2).sum()) + PRIOR * square * typical
+    block = min(max(between / within, 1.0), typical)
+    return PSEUDO_ITEMS * square * block**2 / units.n**2
 
 
 def _satterthwaite(units: Units) -> float:
     """Degrees of freedom of the CR2 variance; G - 1 for G clusters of one size, fewer for unequal ones.
 
     The smaller of the values under independence inside clusters and under full correlation
-    (Bell and McCaffrey, 2002, section 4, for a model with an intercept only).
+    (Bell and McCaffrey, 2002, for a model with an intercept only).
     """
     sizes, n = units.sizes, units.n
     share = sizes / n

@@ -13,9 +13,10 @@ def tango_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> 
     """Score interval for the difference of two paired proportions, (gained - lost) / n.
 
     gained: items right with the candidate only; lost: with the reference only; n: all items.
-    Tango (1998), Statistics in Medicine 17, 891-908, section 3: all differences that the
-    score test at level 1 - confidence does not reject, nuisance at its constrained maximum
-    likelihood. No discordant item gives z^2 / (n + z^2) to either side. Always in [-1, 1].
+    Tango (1998), Equivalence test and confidence interval for the difference in proportions for
+    the paired-sample design, Statistics in Medicine 17, 891-908: all differences that the score
+    test at level 1 - confidence does not reject, nuisance at its constrained maximum likelihood.
+    No discordant item gives z^2 / (n + z^2) to either side. Always in [-1, 1].
     Raises ValueError unless gained, lost >= 0, gained + lost <= n and n >= 1.
     """
     if gained < 0 or lost < 0 or n < 1 or gained + lost > n:
@@ -41,7 +42,7 @@ def tango_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> 
 def tango_z(gained: ArrayLike, lost: ArrayLike, n: ArrayLike, delta: ArrayLike) -> Floats:
     """Tango's score statistic of the hypothesis that the true difference is `delta`; broadcasts.
 
-    Positive when the candidate did better than `delta`. Tango (1998), equations 3 to 5.
+    Positive when the candidate did better than `delta`. Tango (1998), as for `tango_interval`.
     Where the variance under the hypothesis is 0 the result is 0 if the data agree and
     infinite if they cannot be.
     """
