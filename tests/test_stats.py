@@ -296,6 +296,16 @@ def test_clustered_0_1_differences_are_covered(groups):
     assert covered(lambda rng: clustered_bits(rng, groups), 0.09 - 0.21, 250, labels) >= 0.92
 
 
+def test_differences_in_very_unequal_clusters_are_covered():
+    labels = np.repeat(np.arange(22), [40, 20, *[3] * 20])
+
+    def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        u = np.where(rng.random(120) < np.sqrt(0.5), rng.random(22)[labels], rng.random(120))
+        return (u < 0.2).astype(float), (u > 0.7).astype(float)
+
+    assert covered(make, -0.1, 250, labels.tolist()) >= 0.92
+
+
 def test_rare_skewed_losses_are_covered_where_students_interval_is_not():
     def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         lost = rng.random(20) < 0.1

@@ -92,20 +92,12 @@ def _floor_variance(units: Units, x: Floats, base: float, width: float) -> float
 def _satterthwaite(units: Units) -> float:
     """Degrees of freedom of the CR2 variance; G - 1 for G clusters of one size, fewer for unequal ones.
 
-    The smaller of the values under independence inside clusters and under full correlation
-    (Bell and McCaffrey, 2002, for a model with an intercept only).
+    Bell and McCaffrey (2002) for a model with an intercept only and independence as the working
+    model. Correlation inside very unequal clusters calls for fewer; the floor makes up for it.
     """
     sizes, n = units.sizes, units.n
-    share = sizes / n
-    u = sizes**2 / (1 - share)
-    independent = n**2 / ((sizes**2).sum() + (u.sum() ** 2 - (u**2).sum()) / n**2)
-    total = (share**2).sum()
-    diagonal = u * (1 - 2 * share + total)
-    u0, u1, u2 = u.sum(), (u * share).sum(), (u * share**2).sum()
-    pairs = total**2 * u0**2 + 2 * u2 * u0 - 4 * total * u1 * u0 + 2 * u1**2
-    off_diagonal = pairs - (u**2 * (total - 2 * share) ** 2).sum()
-    correlated = diagonal.sum() ** 2 / ((diagonal**2).sum() + off_diagonal)
-    return float(min(independent, correlated))
+    u = sizes**2 / (1 - sizes / n)
+    return float(n**2 / ((sizes**2).sum() + (u.sum() ** 2 - (u**2).sum()) / n**2))
 
 
 def _bca(units: Units, confidence: float) -> tuple[float, float] | None:
