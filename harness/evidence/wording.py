@@ -86,7 +86,7 @@ def _broke(evidence: Evidence) -> str:
     open_ = [gate.suite for gate in guards if gate.outcome == "inconclusive"]
     if lost:
         return ", ".join(dict.fromkeys(lost))
-    return f"Unclear: {', '.join(dict.fromkeys(open_))}" if open_ else "Nothing"
+    return f"Unclear: {', '.join(dict.fromkeys(open_))}" if open_ else "Nothing found"
 
 
 def headline(evidence: Evidence) -> str:

@@ -1,0 +1,170 @@
+"""The report's plots as inline SVG: no script, no font, no file from elsewhere.
+
+Colours come from the page's style by class, so that they follow light and dark; an
+outcome is told by its shape too: pass is a disc, inconclusive a diamond, fail a square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from markupsafe import Markup
+
+from harness.evidence import BAR, Contestant, gate_name, number, signed, span
+from harness.records import GateRecord, TrainingRecord
+
+WIDTH, LEFT, RIGHT, ROW = 860, 210, 24, 40
+_DASHES = ("", "7 4", "2 3", "9 3 2 3")
+
+
+def reach(values: Iterable[float]) -> tuple[float, float]:
+    """The range of an axis: all values with some room."""
+    listed = list(values)
+    room = (max(listed) - min(listed)) * 0.06 or 0.1
+    return min(listed) - room, max(listed) + room
+
+
+def ticks(start: float, end: float) -> list[float]:
+    """Round numbers inside a range, about six."""
+    steps = [factor * 10.0**power for power in range(-6, 7) for factor in (1, 2, 5)]
+    step = next(s for s in steps if (end - start) / s <= 8)
+    first = int(start / step) - 1
+    return [round(k * step, 9) for k in range(first, first + 12) if start <= k * step <= end]
+
+
+class _Axis:
+    """Values to pixels."""
+
+    def __init__(self, start: float, end: float) -> None:
+        self.start, self.end = start, end
+
+    def __call__(self, value: float) -> float:
+        share = (value - self.start) / (self.end - self.start)
+        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+
+
+def _mark(outcome: str, x: float, y: float) -> Markup:
+    """The point estimate, in the outcome's shape."""
+    css = Markup('class="mark {}"').format(outcome)
+    if outcome == "fail":
+        return Markup('<rect {} x="{:.1f}" y="{:.1f}" width="13" height="13"/>').format(css, x - 6.5, y - 6.5)
+    if outcome == "inconclusive":
+        corners = f"{x:.1f},{y - 9:.1f} {x + 9:.1f},{y:.1f} {x:.1f},{y + 9:.1f} {x - 9:.1f},{y:.1f}"
+        return Markup('<polygon {} points="{}"/>').format(css, corners)
+    return Markup('<circle {} cx="{:.1f}" cy="{:.1f}" r="7"/>').format(css, x, y)
+
+
+def _line(css: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(css, x1, y1, x2, y2)
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle", css: str = "label") -> Markup:
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(css, x, y, anchor, text)
+
+
+def _grid(axis: _Axis, height: float, signs: bool) -> list[Markup]:
+    parts = []
+    for tick in ticks(axis.start, axis.end):
+        parts.append(_line("grid", axis(tick), 6, axis(tick), height))
+        parts.append(_text(axis(tick), height + 18, signed(tick, 2) if signs else number(tick, 2), css="tick"))
+    return parts
+
+
+def _figure(title: str, height: float, parts: Sequence[Markup]) -> Markup:
+    opening = Markup('<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">').format(WIDTH, height, title)
+    return opening + Markup("\n").join(parts) + Markup("</svg>")
+
+
+def forest(gates: Sequence[GateRecord]) -> Markup | None:
+    """Every gate's difference, interval and margin; None when no gate has a comparison."""
+    known = [(gate, gate.comparison.difference) for gate in gates if gate.comparison]
+    drawn = [(gate, d, d.value, d.low, d.high) for gate, d in known]
+    full = [
+        (gate, d, value, low, high)
+        for gate, d, value, low, high in drawn
+        if value is not None and low is not None and high is not None
+    ]
+    if not full:
+        return None
+    axis = _Axis(*reach(x for gate, _, *values in full for x in (*values, gate.min_delta, 0.0)))
+    height = 10 + ROW * len(full)
+    parts = [*_grid(axis, height, signs=True), _line("zero", axis(0), 6, axis(0), height)]
+    for place, (gate, difference, value, low, high) in enumerate(full):
+        y = 10 + ROW * (place + 0.5)
+        told = (
+            f"{gate_name(gate)}: {span(difference, difference=True)}, margin {signed(gate.min_delta)}, {gate.outcome}"
+        )
+        row = [
+            Markup("<g><title>{}</title>").format(told),
+            _text(LEFT - 16, y - 2, gate_name(gate), "end"),
+            _text(LEFT - 16, y + 13, gate.outcome, "end", f"tick {gate.outcome}"),
+            _line("margin", axis(gate.min_delta), y - 15, axis(gate.min_delta), y + 15),
+            _line(f"span {gate.outcome}", axis(low), y, axis(high), y),
+            _mark(gate.outcome, axis(value), y),
+            Markup("</g>"),
+        ]
+        parts.append(Markup("").join(row))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height + 38, "candidate minus reference", css="tick"))
+    return _figure("Difference, interval and margin of every gate", height + 46, parts)
+
+
+def scores(contestants: Sequence[Contestant]) -> Markup | None:
+    """Each contestant's task score as a bar with its interval; the best prompt's score runs through."""
+    known = [(c, c.score, c.score.value) for c in contestants if c.score and c.score.value is not None]
+    full = [(c, score, value) for c, score, value in known if value is not None]
+    if not full:
+        return None
+    top = max([1.0, *(score.high or value for _, score, value in full)])
+    axis, height = _Axis(min([0.0, *(v for *_, v in full)]), top), 10 + ROW * len(full)
+    parts = _grid(axis, height, signs=False)
+    parts += [_line("margin dashed", axis(v), 6, axis(v), height) for c, _, v in full if c.name == BAR]
+    for place, (contestant, score, value) in enumerate(full):
+        y = 10 + ROW * (place + 0.5)
+        row = [
+            Markup("<g><title>{}</title>").format(f"{contestant.name}: {span(score)}, n = {score.n}, {score.method}"),
+            _text(LEFT - 16, y - 2, contestant.name, "end"),
+            _text(LEFT - 16, y + 13, contestant.method, "end", "tick"),
+            Markup('<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="18"/>').format(
+                axis(0), y - 9, max(axis(value) - axis(0), 0)
+            ),
+        ]
+        if score.low is not None and score.high is not None:
+            row.append(_line("span pass", axis(score.low), y, axis(score.high), y))
+        row += [_mark("pass", axis(value), y), Markup("</g>")]
+        parts.append(Markup("").join(row))
+    return _figure("Task score of every contestant with its interval", height + 26, parts)
+
+
+def curve(training: TrainingRecord | None) -> Markup | None:
+    """Training loss by step, a line and a dash pattern per seed; None when nothing was trained."""
+    seeds = [one for one in (training.seeds if training else ()) if len(one.curve) > 1]
+    if not seeds:
+        return None
+    losses = [point.loss for one in seeds for point in one.curve]
+    low, high = reach(losses)
+    last, height = max(point.step for one in seeds for point in one.curve), 220
+    axis = _Axis(0, last)
+
+    def down(loss: float) -> float:
+        return round(8 + (high - loss) / (high - low) * (height - 8), 1)
+
+    parts = [_text(axis(t), height + 18, f"{t:g}", css="tick") for t in ticks(0, last)]
+    for tick in ticks(low, high):
+        parts += [_line("grid", LEFT, down(tick), WIDTH - RIGHT, down(tick))]
+        parts += [_text(LEFT - 10, down(tick) + 4, number(tick, 2), "end", "tick")]
+    for place, one in enumerate(seeds):
+        points = " ".join(f"{axis(p.step)},{down(p.loss)}" for p in one.curve)
+        parts.append(
+            Markup('<polyline class="curve c{}" stroke-dasharray="{}" points="{}"/>').format(
+                place % 4, _DASHES[place % 4], points
+            )
+        )
+        y = 24 + 20 * place
+        parts.append(
+            Markup('<line class="curve c{}" stroke-dasharray="{}" x1="20" x2="60" y1="{}" y2="{}"/>').format(
+                place % 4, _DASHES[place % 4], y, y
+            )
+        )
+        parts.append(_text(70, y + 4, f"seed {one.seed}", "start"))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height + 38, "optimizer step", css="tick"))
+    return _figure("Training loss by optimizer step", height + 46, parts)
