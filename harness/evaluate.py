@@ -8,6 +8,7 @@ with failed calls records them as unscored.
 from __future__ import annotations
 
 import datetime
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Annotated
@@ -135,7 +136,10 @@ def _sample(task: Task, item: Item, answer: Answer) -> SampleRecord:
         if item.choices is not None and answer.logprobs is not None:
             text = item.choices[int(np.argmax(answer.logprobs))]
             target = item.choices.index(item.target)
-            scores = {name: metrics.score_choice(name, answer.logprobs, item.choices, target) for name in task.metrics}
+            scores = {
+                name: metrics.score_choice(name, answer.logprobs, item.choices, target, task.target_delimiter)
+                for name in task.metrics
+            }
         elif text is not None:
             text = metrics.apply_filters(text, task.filters)
             scores = {name: metrics.score_text(name, text, item.target) for name in task.metrics}
@@ -239,7 +243,7 @@ def _summary(
     clusters = []
     for sample in samples:
         score = sample.scores.get(primary[sample.task] if primary else metric)
-        if score is not None:
+        if score is not None and math.isfinite(score):
             scored.append(score)
             clusters.append(f"{sample.task}/{sample.cluster or sample.id}")
     clustered = len(set(clusters)) < len(clusters)

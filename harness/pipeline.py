@@ -39,6 +39,7 @@ from harness.records import (
 from harness.serving import Serving
 from harness.spec import Experiment
 from harness.store import ExperimentStore, Store
+from harness.suites import Suite
 
 
 def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictRecord:
@@ -219,7 +220,8 @@ class _Line:
             return made[0]
         dev = evaluate.task_suite(self.experiment.data.dev, self.spec.task)
         scores = [self.judge(candidate, dev).metrics[0].estimate.value for candidate in made]
-        best = max(range(len(made)), key=lambda index: -1.0 if scores[index] is None else scores[index])
+        ranked = [-1.0 if score is None else score for score in scores]
+        best = ranked.index(max(ranked))
         self.progress.note(f"{made[best].name} does best on dev ({_share(scores[best])}) and is judged")
         return made[best]
 
@@ -232,7 +234,7 @@ class _Line:
         ref: ModelRef = self.model.ref
         return Candidate(name=name, model=ref, adapter=adapter, prompt=prompt, decoding=self.spec.task.decoding)
 
-    def judge(self, candidate: Candidate, suite: evaluate.Suite | None = None) -> RunRecord:
+    def judge(self, candidate: Candidate, suite: Suite | None = None) -> RunRecord:
         """Evaluate a candidate on a suite (default: the task's test split), once.
 
         Two names for one candidate (the raw prompt may win the race) share their answers.

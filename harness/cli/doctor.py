@@ -31,7 +31,7 @@ def examine() -> dict[str, Any]:
     engines = {}
     for name in ("vllm", "transformers"):
         try:
-            engines[name] = {"can_run": True, "reason": choose(ServeSpec(engine=name)).reason}  # type: ignore[arg-type]
+            engines[name] = {"can_run": True, "reason": choose(ServeSpec(engine=name)).reason}
         except EngineError as fault:
             engines[name] = {"can_run": False, "reason": str(fault)}
     memory = machine.memory_bytes()

@@ -66,7 +66,7 @@ def _contestants(known: evidence.Evidence) -> Any:
 
 
 def _gates(gates: Sequence[GateRecord]) -> Any:
-    rows = []
+    rows: list[list[str | Text]] = []
     for gate in gates:
         interval = gate.comparison.difference if gate.comparison else None
         n = "–" if interval is None else str(interval.n)
@@ -113,7 +113,7 @@ def experiments(store: Store, rows: Sequence[dict[str, Any]]) -> None:
         text = f"No experiments in {store.root}. Make one: harness run suites/tickets/experiment.yaml"
         console.out.print(text, markup=False)
         return
-    shown = []
+    shown: list[list[str | Text]] = []
     for row in rows:
         label, style = console.DECISIONS.get(row["decision"], ("unfinished", "dim"))
         shown.append(

@@ -8,6 +8,7 @@ be cut, has nothing to learn from or does not teach the end of turn is an error.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import resource
 import shutil
@@ -341,5 +342,7 @@ def _quiet() -> Iterator[None]:
     import datasets
 
     datasets.disable_progress_bars()
+    bitsandbytes = logging.getLogger("bitsandbytes")  # warns of optional kernels as soon as PEFT imports it
+    bitsandbytes.setLevel(logging.ERROR)
     with quiet():
         yield

@@ -1,0 +1,126 @@
+"""Reading the task's data, and the audit that guards the verdict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness import data
+from harness.data import DataSpec
+from harness.errors import DataError
+
+THREE = DataSpec(train="train.jsonl", dev="dev.jsonl", test="test.jsonl")
+
+
+def row(question: str, answer: str, **more: object) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], **more}
+
+
+def write(folder: Path, name: str, rows: list[object]) -> None:
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), "utf-8")
+
+
+def three(folder: Path, train: list[object], dev: list[object], test: list[object]) -> data.Data:
+    for name, rows in (("train", train), ("dev", dev), ("test", test)):
+        write(folder, name, rows)
+    return data.load(THREE, folder)
+
+
+def test_a_line_separator_inside_a_string_is_data(tmp_path: Path) -> None:
+    loaded = three(tmp_path, [row("one\u2028two", "a")], [row("b", "b")], [row("c", "c")])
+    assert loaded.train.items[0].messages[0].content == "one\u2028two"
+
+
+def test_bom_blank_lines_and_crlf_are_read(tmp_path: Path) -> None:
+    line = json.dumps(row("q", "a"))
+    (tmp_path / "train.jsonl").write_bytes(b"\xef\xbb\xbf" + f"{line}\r\n\r\n".encode())
+    write(tmp_path, "dev", [row("b", "b")])
+    write(tmp_path, "test", [row("c", "c")])
+    assert len(data.load(THREE, tmp_path).train.rows) == 1
+
+
+def test_prompt_and_completion_rows_are_read(tmp_path: Path) -> None:
+    loaded = three(tmp_path, [{"prompt": "q", "completion": "a"}], [row("b", "b")], [row("c", "c")])
+    assert loaded.format == "messages+prompt/completion"
+    assert loaded.train.items[0].target == "a"
+
+
+def test_a_system_message_that_all_rows_share_becomes_the_instruction(tmp_path: Path) -> None:
+    def told(question: str) -> dict[str, object]:
+        turns = [("system", "Be brief."), ("user", question), ("assistant", "a")]
+        return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+    loaded = three(tmp_path, [told("x")], [told("y")], [told("z")])
+    assert loaded.instruction == "Be brief."
+    assert [turn.role for turn in loaded.test.items[0].messages] == ["user"]
+
+
+def test_every_fault_of_every_file_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text('{"messages": []}\nnot json\n[1]\n{"question": 1}\n')
+    write(tmp_path, "dev", [{"messages": [{"role": "robot", "content": "x"}, {"role": "assistant", "content": "y"}]}])
+    with pytest.raises(DataError) as caught:
+        data.load(THREE, tmp_path)
+    wheres = [problem.where for problem in caught.value.problems]
+    assert {"train.jsonl:1", "train.jsonl:2", "train.jsonl:3", "train.jsonl:4", "dev.jsonl:1", "test.jsonl"} <= set(
+        wheres
+    )
+    assert "system, user or assistant" in str(caught.value)
+
+
+def test_an_empty_gold_answer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="gold answer is empty"):
+        three(tmp_path, [row("q", " ")], [row("b", "b")], [row("c", "c")])
+
+
+def test_ids_must_be_unique_within_a_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 1 too"):
+        three(tmp_path, [row("q", "a", id="x"), row("r", "a", id="x")], [row("b", "b")], [row("c", "c")])
+
+
+def test_the_fingerprint_does_not_depend_on_order_or_ids(tmp_path: Path) -> None:
+    rows = [row("q", "a", id="1"), row("r", "b", id="2")]
+    first = three(tmp_path, rows, [row("b", "b")], [row("c", "c")]).train.fingerprint
+    swapped = [row("r", "b", id="8"), row("q", "a", id="9")]
+    assert three(tmp_path, swapped, [row("b", "b")], [row("c", "c")]).train.fingerprint == first
+    changed = [row("r", "B", id="8"), row("q", "a", id="9")]
+    assert three(tmp_path, changed, [row("b", "b")], [row("c", "c")]).train.fingerprint != first
+
+
+def test_a_test_question_in_train_is_an_error_that_names_both_lines(tmp_path: Path) -> None:
+    loaded = three(tmp_path, [row("x", "a"), row("Where is  it?", "a")], [row("b", "b")], [row("where is it?", "c")])
+    record = data.audit(loaded)
+    assert [(f.rule, f.severity, f.file, f.line) for f in record.findings] == [
+        ("leak_exact", "error", "train.jsonl", 2)
+    ]
+    with pytest.raises(DataError, match=r"train\.jsonl:2: .*test\.jsonl:1"):
+        data.refuse_errors(record)
+
+
+def test_repetition_and_contradiction_are_warnings(tmp_path: Path) -> None:
+    train = [row("q", "a"), row("q", "a"), row("q", "b")]
+    rules = [f.rule for f in data.audit(three(tmp_path, train, [row("b", "b")], [row("c", "c")])).findings]
+    assert rules == ["duplicate_exact", "contradiction"]
+
+
+def test_the_majority_answer_is_scored_where_answers_repeat(tmp_path: Path) -> None:
+    train = [row(f"q{i}", "yes" if i % 3 else "no") for i in range(9)]
+    record = data.audit(three(tmp_path, train, [row("b", "b")], [row("c", "yes"), row("d", "no")]))
+    assert (record.majority_answer, record.majority_score) == ("yes", 0.5)
+
+
+def test_one_file_is_split_without_tearing_a_cluster_apart(tmp_path: Path) -> None:
+    rows = [row(f"question {i}", "a", cluster=f"c{i // 4}") for i in range(200)]
+    write(tmp_path, "all", rows)
+    loaded = data.load(DataSpec(path="all.jsonl"), tmp_path)
+    clusters = [{item.cluster for item in split.items} for split in loaded.splits]
+    assert not clusters[0] & clusters[1]
+    assert not (clusters[0] | clusters[1]) & clusters[2]
+    assert [len(split.rows) for split in loaded.splits] == [160, 20, 20]
+
+
+def test_real_public_data_with_a_line_separator_reads(shared_data: Path) -> None:
+    folder = shared_data / "tasks" / "gsm8k_cot"
+    spec = DataSpec(train="train.jsonl", dev="validation.jsonl", test="test.jsonl")
+    assert len(data.load(spec, folder).train.rows) == 1000

@@ -1,0 +1,93 @@
+"""Evaluation: durable samples, unscored is not zero, prompts put around items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from scripted import Scripted, text
+
+from harness.engines.base import Answer, Request
+from harness.errors import EngineError
+from harness.evaluate import chat, evaluate
+from harness.progress import Silent
+from harness.records import Candidate, Decoding, Item, Message, ModelRef, Prompt, RunRecord
+from harness.store import Store
+from harness.suites import Suite, Task
+
+USER = Message(role="user", content="2 + 2?")
+MODEL = ModelRef(name="m", digest="d")
+
+
+def suite(count: int = 20) -> Suite:
+    items = tuple(
+        Item(id=str(i), messages=(Message(role="user", content=str(i)),), target=str(i % 2)) for i in range(count)
+    )
+    return Suite("task", "task", "test", (Task("task", "generate", items, ("exact_match",), Decoding()),))
+
+
+def candidate(prompt: Prompt | None = None) -> Candidate:
+    return Candidate(name="base", model=MODEL, prompt=prompt or Prompt(name="raw", instruction=""), decoding=Decoding())
+
+
+def parity(request: Request) -> Answer:
+    return text(str(int(request.messages[-1].content) % 2))
+
+
+def run(tmp_path: Path, engine: Scripted) -> RunRecord:
+    return evaluate(candidate(), suite(), engine, Store(tmp_path).create("x--1", "name: x\n"), Silent())
+
+
+def test_instruction_and_demonstrations_stand_before_the_question() -> None:
+    shown = (Message(role="user", content="1 + 1?"), Message(role="assistant", content="2"))
+    prompt = Prompt(name="p", instruction="Add.", demonstrations=(shown,))
+    turns = chat(prompt, Item(id="1", messages=(USER,), target="4"))
+    assert [turn.content for turn in turns] == ["Add.", "1 + 1?", "2", "2 + 2?"]
+
+
+def test_a_rows_own_system_message_is_joined_to_the_instruction() -> None:
+    own = Item(id="1", messages=(Message(role="system", content="Today is Monday."), USER), target="4")
+    turns = chat(Prompt(name="p", instruction="Add."), own)
+    assert [turn.content for turn in turns] == ["Add.\nToday is Monday.", "2 + 2?"]
+
+
+def test_a_run_has_its_score_with_interval_n_and_method(tmp_path: Path) -> None:
+    record = run(tmp_path, Scripted(parity))
+    score = record.metrics[0].estimate
+    assert (score.value, score.n, score.method) == (1.0, 20, "wilson")
+    assert score.low is not None
+    assert score.low < 1
+
+
+def test_a_failed_call_is_unscored_not_wrong(tmp_path: Path) -> None:
+    def reply(request: Request) -> Answer:
+        return Answer(error="timeout") if request.messages[-1].content == "3" else parity(request)
+
+    record = run(tmp_path, Scripted(reply))
+    assert (record.metrics[0].estimate.value, record.metrics[0].estimate.n, record.unscored) == (1.0, 19, 1)
+
+
+def test_an_evaluation_that_died_goes_on_without_asking_twice(tmp_path: Path) -> None:
+    whole = run(tmp_path / "a", Scripted(parity))
+    first = Scripted(parity, dies_after=7)
+    with pytest.raises(EngineError):
+        run(tmp_path / "b", first)
+    second = Scripted(parity)
+    assert run(tmp_path / "b", second).samples_digest == whole.samples_digest
+    assert (first.calls, second.calls) == (7, 13)
+
+
+def test_a_run_in_which_every_call_failed_is_a_fault_and_leaves_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"every call failed.*refused"):
+        run(tmp_path, Scripted(lambda request: Answer(error="refused")))
+    assert Store(tmp_path).find("x--1").runs() == []
+
+
+def test_a_choice_item_is_scored_by_the_likeliest_choice(tmp_path: Path) -> None:
+    item = Item(id="1", text="The sky is", choices=(" blue", " green"), target=" blue")
+    task = Task("colours", "choice", (item,), ("acc",), Decoding())
+    engine = Scripted(lambda request: Answer(logprobs=(-1.0, -2.0)))
+    folder = Store(tmp_path).create("x--1", "name: x\n")
+    record = evaluate(candidate(), Suite("s", "regression", "test", (task,)), engine, folder, Silent())
+    assert record.metrics[0].estimate.value == 1.0
+    assert folder.samples(record.id)[0].answer == " blue"
