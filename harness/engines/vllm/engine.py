@@ -84,6 +84,11 @@ class VllmEngine:
         """Process group of the server and all its workers."""
         return self._process.group
 
+    @property
+    def url(self) -> str:
+        """Where the server listens, on this machine only."""
+        return self._client.url
+
     def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
         """See `Engine.answer`. Calls for several adapters may run at once, from several threads."""
         if adapter is not None and adapter not in self._adapters:

@@ -1,0 +1,344 @@
+"""vLLM as an engine: its flags without a server, and one real server for all the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.engines import check_adapter_acts, vllm
+from harness.engines.base import Adapter, Answer, Request
+from harness.engines.vllm import Settings, VllmEngine
+from harness.engines.vllm.adapters import check_adapter
+from harness.engines.vllm.flags import server_command, server_environment
+from harness.errors import EngineError
+from harness.models import LocalModel, quiet
+from harness.records import Decoding, Message, ModelRef
+
+GREEDY = Decoding(max_tokens=8)
+QUESTIONS = ("What is the capital of France?", "Name three colours.", "What is 2 + 2?")
+CHOICES = {
+    "The capital of France is": (" Paris", " Rome, the city of seven hills", " a"),
+    "Answer with a letter. ": ("A", "B", "C"),
+    "": ("Paris is a city.", "Colourless green ideas"),
+}
+
+
+# ------------------------------------------------------------------ without a server
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> LocalModel:
+    """A model folder that is only looked at."""
+    shape = {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_size": 576}
+    (tmp_path / "config.json").write_text(json.dumps(shape))
+    return LocalModel(ref=ModelRef(name="stub", digest="0" * 64), path=tmp_path, context_length=2048)
+
+
+def flags(model: LocalModel, **settings: Any) -> str:
+    return " ".join(server_command("python", model, Settings(**settings), 1234)) + " "
+
+
+def test_a_slot_is_left_empty_for_the_base_model(stub: LocalModel) -> None:
+    # Pins a fault of the CPU build: with no empty slot, base requests are answered by the last adapter.
+    assert "--max-loras 3 " in flags(stub, max_adapters=2)
+
+
+def test_no_adapter_weights_are_applied_to_lm_head_on_a_cpu(stub: LocalModel) -> None:
+    # Pins a fault of the CPU build: concurrent log-probabilities with LoRA on lm_head kill the engine.
+    given = flags(stub, max_adapters=2).split("--lora-target-modules ")[1]
+    assert "q_proj" in given
+    assert "lm_head" not in given
+    assert "lora-target-modules" not in flags(stub, max_adapters=2, device="cuda")
+
+
+def test_a_server_without_adapters_is_not_compiled_on_a_cpu(stub: LocalModel) -> None:
+    assert "--enforce-eager" in flags(stub)
+    assert "--enable-lora" not in flags(stub)
+
+
+def test_the_key_is_in_the_environment_and_not_on_the_command_line(stub: LocalModel) -> None:
+    assert server_environment(Settings(), stub, "secret")["VLLM_API_KEY"] == "secret"
+    assert "--api-key" not in flags(stub)
+
+
+def test_nothing_is_taken_from_a_generation_config(stub: LocalModel) -> None:
+    assert "--generation-config vllm " in flags(stub)
+
+
+def test_adapters_that_would_be_served_wrongly_are_refused(tmp_path: Path) -> None:
+    header = json.dumps({"base.lm_head.lora_A.weight": {}, "base.q_proj.lora_A.weight": {}}).encode()
+    (tmp_path / "adapter_model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    config = {"peft_type": "LORA", "r": 64, "use_dora": True}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(EngineError) as caught:
+        check_adapter(Adapter("mine", str(tmp_path)), Settings(max_adapters=1, adapter_rank=16))
+    for part in ("DoRA", "its rank is 64", "started for 16", "silently skip its weights on lm_head"):
+        assert part in str(caught.value)
+
+
+def script(folder: Path, body: str) -> str:
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_server_that_dies_tells_its_last_lines(stub: LocalModel, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"ended while starting.*\n.*no memory"):
+        VllmEngine(stub, python=script(tmp_path, "echo no memory; exit 1"), log=tmp_path / "log")
+
+
+def test_a_server_that_never_comes_up_is_ended(stub: LocalModel, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="not up after") as caught:
+        VllmEngine(
+            stub,
+            python=script(tmp_path, "echo loading; echo $$; exec sleep 600"),
+            log=tmp_path / "log",
+            settings=Settings(startup_limit_s=0.5),
+        )
+    pid = int(str(caught.value).split()[-1].rstrip("."))
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+# ------------------------------------------------------------------- with a real server
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    """The interpreter with vLLM."""
+    found = vllm.find()
+    if found.python is None:
+        pytest.skip(f"no vLLM to test: {found.reason}. {vllm.INSTALL}")
+    return found.python
+
+
+@pytest.fixture(scope="session")
+def adapters(small_model: LocalModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Adapter]:
+    """Two adapters with random weights, and one that changes nothing."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    made = {}
+    for seed, (name, spread) in enumerate({"first": 0.05, "second": 0.05, "inert": 0.0}.items()):
+        torch.manual_seed(seed)
+        base = AutoModelForCausalLM.from_pretrained(small_model.path, dtype=torch.float32)
+        modules = ["q_proj", "v_proj", "gate_proj", "down_proj"]
+        config = LoraConfig(r=8, lora_alpha=16, target_modules=modules, task_type="CAUSAL_LM")
+        with quiet():
+            tuned = get_peft_model(base, config)
+        for key, weights in tuned.named_parameters():
+            if "lora_B" in key:
+                torch.nn.init.normal_(weights, std=spread)
+        folder = tmp_path_factory.mktemp("adapters") / name
+        tuned.save_pretrained(folder)
+        made[name] = Adapter(name, str(folder))
+    return made
+
+
+@pytest.fixture(scope="session")
+def engine(
+    python: str, small_model: LocalModel, adapters: dict[str, Adapter], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VllmEngine]:
+    """One server with two adapters and room for a third."""
+    log = tmp_path_factory.mktemp("vllm") / "engine.log"
+    settings = Settings(device=vllm.find().device, dtype="float32", max_model_len=1024, max_adapters=3, adapter_rank=8)
+    pair = (adapters["first"], adapters["second"])
+    with VllmEngine(small_model, pair, python=python, log=log, settings=settings) as running:
+        yield running
+
+
+def chat(question: str) -> Request:
+    return Request(GREEDY, messages=(Message(role="user", content=question),))
+
+
+def ask_mixed(engine: VllmEngine, requests: Sequence[Request]) -> dict[str | None, list[Answer]]:
+    """The same requests to the base model and both adapters, all in flight together."""
+    results: dict[str | None, list[Answer]] = {}
+
+    def ask(name: str | None) -> None:
+        answers = dict(engine.answer(requests, name))
+        results[name] = [answers[index] for index in range(len(requests))]
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in (None, "first", "second")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+class Reference:
+    """transformers and peft, one request at a time."""
+
+    def __init__(self, model: LocalModel, adapters: dict[str, Adapter]) -> None:
+        import torch
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.tokenizer = AutoTokenizer.from_pretrained(model.path)
+        base = AutoModelForCausalLM.from_pretrained(model.path, dtype=torch.float32)
+        with quiet():
+            self.model = PeftModel.from_pretrained(base, adapters["first"].path, adapter_name="first")
+            self.model.load_adapter(adapters["second"].path, adapter_name="second")
+        self.model.eval()
+
+    def run(self, adapter: str | None, work: Any) -> Any:
+        import torch
+
+        with torch.no_grad():
+            if adapter is None:
+                with self.model.disable_adapter():
+                    return work()
+            self.model.set_adapter(adapter)
+            return work()
+
+    def chat(self, adapter: str | None, question: str) -> str:
+        turns = [{"role": "user", "content": question}]
+        ids = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt")["input_ids"]
+        new = self.run(
+            adapter, lambda: self.model.generate(input_ids=ids, max_new_tokens=GREEDY.max_tokens, do_sample=False)
+        )
+        return str(self.tokenizer.decode(new[0, ids.shape[1] :], skip_special_tokens=True))
+
+    def loglikelihood(self, adapter: str | None, context: str, choice: str) -> float:
+        import torch
+
+        before, after = lm_eval_pair(self.tokenizer, context, choice)
+        ids = torch.tensor([before + after])
+        rows = self.run(adapter, lambda: self.model(input_ids=ids).logits[0].log_softmax(-1))
+        return sum(float(rows[len(before) + i - 1, token]) for i, token in enumerate(after))
+
+
+def lm_eval_pair(tokenizer: Any, context: str, choice: str) -> tuple[list[int], list[int]]:
+    """lm-eval's own split."""
+    from lm_eval.api.model import TemplateLM
+
+    class Split:
+        backend = "causal"
+
+        def tok_encode(self, text: str) -> list[int]:
+            return list(tokenizer.encode(text))
+
+    if not context:
+        return [tokenizer.bos_token_id], tokenizer.encode(choice, add_special_tokens=False)
+    return TemplateLM._encode_pair(Split(), context, choice)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def reference(small_model: LocalModel, adapters: dict[str, Adapter]) -> Reference:
+    return Reference(small_model, adapters)
+
+
+@pytest.mark.vllm
+def test_mixed_greedy_answers_equal_transformers_and_peft(engine: VllmEngine, reference: Reference) -> None:
+    mixed = ask_mixed(engine, [chat(question) for question in QUESTIONS])
+    for name, answers in mixed.items():
+        assert [answer.text for answer in answers] == [reference.chat(name, question) for question in QUESTIONS]
+    texts = {tuple(answer.text for answer in answers) for answers in mixed.values()}
+    assert len(texts) == 3, "the adapters must differ for this to prove anything"
+
+
+@pytest.mark.vllm
+def test_mixed_log_likelihoods_equal_transformers_and_peft(engine: VllmEngine, reference: Reference) -> None:
+    requests = [Request(GREEDY, text=context, choices=choices) for context, choices in CHOICES.items()]
+    for name, answers in ask_mixed(engine, requests).items():
+        for (context, choices), answer in zip(CHOICES.items(), answers, strict=True):
+            expected = [reference.loglikelihood(name, context, choice) for choice in choices]
+            assert answer.logprobs == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.vllm
+def test_an_adapter_that_changes_nothing_is_found_out(engine: VllmEngine, adapters: dict[str, Adapter]) -> None:
+    engine.load_adapter(adapters["inert"])
+    check_adapter_acts(engine, "first")
+    with pytest.raises(EngineError, match="'inert' changes nothing"):
+        check_adapter_acts(engine, "inert")
+
+
+@pytest.mark.vllm
+def test_more_adapters_than_promised_are_refused(engine: VllmEngine, adapters: dict[str, Adapter]) -> None:
+    with pytest.raises(EngineError, match="started for 3 adapter"):
+        engine.load_adapter(Adapter("fourth", adapters["first"].path))
+
+
+@pytest.mark.vllm
+def test_an_unknown_adapter_is_named_with_those_that_are_loaded(engine: VllmEngine) -> None:
+    with pytest.raises(EngineError, match="no adapter 'frist' is loaded; loaded: first, second"):
+        list(engine.answer([chat("hello")], "frist"))
+
+
+@pytest.mark.vllm
+def test_what_does_not_fit_the_context_is_an_error_and_never_a_cut_answer(engine: VllmEngine) -> None:
+    long = "word " * (int(engine.conditions.flags["max_model_len"]) - 2)
+    questions = [Request(GREEDY, text=long), Request(GREEDY, text=long + long, choices=("a", "b"))]
+    for _, answer in engine.answer(questions):
+        assert answer.text is None
+        assert answer.logprobs is None
+        assert answer.error
+
+
+@pytest.mark.vllm
+def test_the_server_refuses_strangers_and_keeps_its_key_to_itself(engine: VllmEngine) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(engine.url + "/v1/models", timeout=10)  # noqa: S310
+    refused.value.close()
+    assert refused.value.code == 401
+    commands = subprocess.run(["ps", "-A", "-ww", "-o", "command="], capture_output=True, text=True, check=True).stdout
+    key = engine._client._headers["Authorization"].split()[1]
+    assert key not in commands
+    assert key not in engine._process.log.read_text()
+
+
+@pytest.mark.vllm
+def test_nothing_is_left_of_a_server_whose_harness_is_killed(
+    python: str, small_model: LocalModel, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from harness.models import resolve; "
+        "from harness.engines.vllm import VllmEngine; "
+        "engine = VllmEngine(resolve(sys.argv[1]), python=sys.argv[2], log=Path(sys.argv[3])); "
+        "print(engine.group, flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", code, str(small_model.path), python, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as harness:
+        assert harness.stdout is not None
+        group = int(harness.stdout.readline())
+        assert len(living(group)) >= 3, "guard, server and its engine core"
+        harness.kill()
+    for _ in range(100):
+        if not living(group):
+            return
+        threading.Event().wait(0.1)
+    pytest.fail(f"still there: {living(group)}")
+
+
+@pytest.mark.vllm
+def test_a_server_that_is_killed_is_an_engine_error_with_its_log(engine: VllmEngine) -> None:
+    """Last in this file: it ends the shared server."""
+    answers = engine.answer([chat(f"Write a long story about the number {n}.") for n in range(40)])
+    next(answers)
+    os.killpg(engine.group, signal.SIGKILL)
+    with pytest.raises(EngineError, match="the vLLM server died"):
+        list(answers)
+    engine.close()
+    assert not living(engine.group)
+
+
+def living(group: int) -> list[str]:
+    """Processes of a group that are more than zombies."""
+    listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    return [row[2][:60] for row in rows if int(row[0]) == group and not row[1].startswith("Z")]
