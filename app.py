@@ -2,7 +2,7 @@
 
 Pixels only: every number comes from a frame of `harness.leaderboard`, nothing is
 computed and nothing is written. Model text is shown with `st.code` and never as
-markdown, so that whatever a model says stays inert. `?experiment=ID` is a permanent link.
+markdown, so that whatever a model says stays inert. `/?experiment=ID` is a permanent link.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def card(experiment: pd.Series, rows: pd.DataFrame) -> None:
 def link(experiment_id: str, label: str) -> None:
     """A link to an experiment's page."""
     st.page_link(
-        HOME,
+        EXPERIMENT,
         label=label,
         icon=":material/arrow_forward:",
         icon_position="right",
@@ -444,23 +444,26 @@ def facts_table(experiment: ExperimentStore, group: str) -> None:
         )
 
 
-def page() -> None:
-    """Choose by the URL: the leaderboard, or one experiment."""
-    store = Store()
-    wanted = st.query_params.get("experiment")
-    if wanted:
-        experiment_page(store, wanted)
-    else:
-        leaderboard_page(store)
+def home() -> None:
+    """The leaderboard; `/?experiment=ID` leads on to that experiment."""
+    if wanted := st.query_params.get("experiment"):
+        st.switch_page(EXPERIMENT, query_params={"experiment": wanted})
+    leaderboard_page(Store())
 
 
-HOME = st.Page(page, title="Leaderboard", url_path="", default=True)
+def experiment() -> None:
+    """One experiment, named in the address."""
+    experiment_page(Store(), st.query_params.get("experiment", ""))
+
+
+HOME = st.Page(home, title="Leaderboard", default=True)
+EXPERIMENT = st.Page(experiment, title="Experiment", url_path="experiment")
 
 
 def main() -> None:
-    """One page behind every link, so that its address is the store's own: `/?experiment=ID`."""
+    """Two pages, each with an address of its own, so that links and the browser's history work."""
     st.set_page_config(page_title="Harness leaderboard", page_icon=ICON, layout="wide")
-    st.navigation([HOME], position="hidden").run()
+    st.navigation([HOME, EXPERIMENT], position="hidden").run()
 
 
 main()

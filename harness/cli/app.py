@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import click
 import typer
 
 import harness
@@ -85,7 +84,11 @@ def run(spec: SpecPath, reports: Reports = None, json: Json = False) -> None:
     from harness import spec as specs
 
     store = Store(reports)
-    verdict = pipeline.run(specs.load(spec), store, console.ConsoleProgress())
+    try:
+        verdict = pipeline.run(specs.load(spec), store, console.ConsoleProgress())
+    except KeyboardInterrupt:
+        console.err.print("\nstopped; the same command goes on from here")
+        raise typer.Exit(130) from None
     folder = store.find(verdict.experiment)
     if json:
         console.print_json({**verdict.model_dump(mode="json"), "folder": str(folder.path)})
@@ -188,16 +191,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every error a user can meet ends in one clear message and its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        code: Any = app(given, standalone_mode=False)
+        app(given)
     except HarnessError as error:
         if "--json" in given:
             console.print_json({"error": {"exit_code": error.exit_code, "problems": [str(p) for p in error.problems]}})
         console.print_error(error)
         sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        console.err.print("\nstopped; the same command goes on from here")
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
+
+
+__all__ = ["app", "main"]

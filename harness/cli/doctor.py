@@ -33,7 +33,7 @@ def examine() -> dict[str, Any]:
         try:
             engines[name] = {"can_run": True, "reason": choose(ServeSpec(engine=name)).reason}
         except EngineError as fault:
-            engines[name] = {"can_run": False, "reason": str(fault)}
+            engines[name] = {"can_run": False, "reason": str(fault).removeprefix("`engine: vllm` cannot run: ")}
     memory = machine.memory_bytes()
     try:
         auto = choose(ServeSpec()).name
