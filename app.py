@@ -446,8 +446,8 @@ def facts_table(experiment: ExperimentStore, group: str) -> None:
 
 def home() -> None:
     """The leaderboard; `/?experiment=ID` leads on to that experiment."""
-    if wanted := st.query_params.get("experiment"):
-        st.switch_page(EXPERIMENT, query_params={"experiment": wanted})
+    if "experiment" in st.query_params:
+        st.switch_page(EXPERIMENT, query_params=st.query_params.to_dict())
     leaderboard_page(Store())
 
 

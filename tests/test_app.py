@@ -1,0 +1,119 @@
+"""The Streamlit app, run without a browser."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_store import HOSTILE, build
+
+from harness.store import Store
+
+with warnings.catch_warnings():
+    # What Streamlit's own imports deprecate is not ours to answer for.
+    warnings.simplefilter("ignore")
+    AppTest = pytest.importorskip("streamlit.testing.v1", reason="needs the extra [ui]").AppTest
+
+APP = Path(__file__).parent.parent / "app.py"
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return build(tmp_path_factory.mktemp("reports"))
+
+
+@pytest.fixture
+def open_app(monkeypatch: pytest.MonkeyPatch) -> Open:
+    def start(root: Path, **query: str) -> Any:
+        monkeypatch.setenv("HARNESS_REPORTS", str(root))
+        app = AppTest.from_file(str(APP), default_timeout=60)
+        for name, value in query.items():
+            app.query_params[name] = value
+        app.run()
+        assert not app.exception
+        return app
+
+    return start
+
+
+def said(app: Any) -> str:
+    """All text of a page, without the escapes of markdown."""
+    parts = [*app.title, *app.markdown, *app.caption, *app.text, *app.info, *app.error, *app.warning]
+    return "\n".join(str(part.value) for part in parts).replace("\\", "")
+
+
+def test_the_leaderboard_shows_every_experiment_with_its_verdict(open_app: Open, store: Store) -> None:
+    page = said(open_app(store.root))
+    for verdict in ("Promote: tuned-seed0 beats", "Reject:", "Inconclusive:", "Prompt suffices:", "Unfinished:"):
+        assert verdict in page
+
+
+def test_row_zero_of_every_card_is_the_raw_base(open_app: Open, store: Store) -> None:
+    tables = [frame.value for frame in open_app(store.root).dataframe if "drawn" in frame.value.columns]
+    assert len(tables) == 5
+    assert all(table["candidate"].iloc[0] == "base" for table in tables)
+
+
+def test_damaged_folders_are_listed_with_the_reason(open_app: Open, store: Store) -> None:
+    page = said(open_app(store.root))
+    assert "notes: no spec.yaml: not an experiment" in page
+    assert "not a VerdictRecord" in page
+
+
+def test_the_search_keeps_what_fits(open_app: Open, store: Store) -> None:
+    app = open_app(store.root)
+    app.text_input(key="q").set_value("INTENTS").run()
+    assert "Reject:" in said(app)
+    assert "Promote:" not in said(app)
+
+
+def test_the_search_comes_from_the_address(open_app: Open, store: Store) -> None:
+    page = said(open_app(store.root, q="faq"))
+    assert "Prompt suffices:" in page
+    assert "Promote:" not in page
+
+
+def test_an_empty_store_shows_how_to_make_the_first_experiment(open_app: Open, tmp_path: Path) -> None:
+    app = open_app(tmp_path / "none")
+    assert app.code[0].value == "harness run suites/tickets/experiment.yaml"
+
+
+@pytest.mark.parametrize("name", ["tickets", "intents", "summary", "faq", "half"])
+def test_every_experiment_has_a_page_with_the_verdict_first(open_app: Open, store: Store, name: str) -> None:
+    experiment = store.find(name)
+    app = open_app(store.root, experiment=experiment.id)
+    assert app.title[0].value.replace("\\", "") == experiment.name
+    assert app.metric[0].label == "Beat the best prompt?"
+
+
+def test_what_broke_is_told_on_top(open_app: Open, store: Store) -> None:
+    app = open_app(store.root, experiment=store.find("intents").id)
+    assert [metric.value for metric in app.metric][3] == "regression-core"
+
+
+def test_a_models_answer_is_shown_as_it_is_and_only_as_code(open_app: Open, store: Store) -> None:
+    app = open_app(store.root, experiment=store.find("tickets").id)
+    app.text_input(key="text").set_value("window.pwned").run()
+    assert HOSTILE in [code.value for code in app.code]
+    assert not any("pwned" in str(part.value) for part in [*app.markdown, *app.caption, *app.text])
+
+
+def test_samples_of_another_suite_and_pair_can_be_chosen(open_app: Open, store: Store) -> None:
+    app = open_app(store.root, experiment=store.find("intents").id)
+    app.selectbox(key="suite").set_value("regression-core").run()
+    app.selectbox(key="reference").set_value("base").run()
+    assert not app.exception
+    assert "regression-core-a / test-" in said(app)
+
+
+def test_a_damaged_experiment_is_told_without_a_stack_trace(open_app: Open, store: Store) -> None:
+    app = open_app(store.root, experiment="torn--00000000")
+    assert "cannot be read" in app.error[0].value
+
+
+def test_an_unknown_experiment_is_told(open_app: Open, store: Store) -> None:
+    assert "There is no experiment" in open_app(store.root, experiment="../../etc").error[0].value

@@ -1,0 +1,166 @@
+"""The app and the report in a real headless Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_store import build
+
+from harness.report import write_reports
+from harness.store import Store
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).parent.parent
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright's Python package")
+pytest.importorskip("streamlit", reason="needs the extra [ui]")
+
+
+def chromium() -> str:
+    """The system's browser, or a skip that says how to get one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = os.environ.get("HARNESS_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if not found:
+        pytest.skip("no Chromium: install one (apt-get install chromium) or name it in HARNESS_CHROMIUM")
+    return found
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return build(tmp_path_factory.mktemp("reports"))
+
+
+@pytest.fixture(scope="module")
+def address(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app as a child process on a free loopback port, ended whatever happens."""
+    chromium()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("app") / "log.txt"
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    environment = os.environ | {"HARNESS_REPORTS": str(store.root)}
+    with log.open("w") as stream:
+        child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+        try:
+            wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health", child, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            child.kill()
+            child.wait()
+
+
+def wait_until_healthy(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(240):
+        if child.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - loopback
+                return
+        except OSError:
+            time.sleep(0.25)
+    pytest.fail(f"the app did not start:\n{log.read_text()}")
+
+
+class Tab:
+    """A browser tab that remembers what went wrong in it and whom it called."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.faults: list[str] = []
+        self.calls: list[str] = []
+        page.on("console", lambda m: self.faults.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda fault: self.faults.append(str(fault)))
+        page.on("request", lambda request: self.calls.append(request.url))
+
+    def picture(self, path: Path) -> None:
+        """A screenshot of everything, also of what a scroll container hides."""
+        height = self.page.evaluate("(document.querySelector('[data-testid=stMain]') || document.body).scrollHeight")
+        self.page.set_viewport_size({"width": 1280, "height": min(height + 20, 4000)})
+        self.page.wait_for_timeout(800)
+        self.page.screenshot(path=path)
+        assert path.stat().st_size > 10_000
+
+
+@pytest.fixture
+def tab() -> Iterator[Tab]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield Tab(browser.new_page(viewport={"width": 1280, "height": 900}))
+        browser.close()
+
+
+def test_a_reader_goes_from_the_leaderboard_to_the_verdict(
+    tab: Tab, address: str, store: Store, tmp_path: Path
+) -> None:
+    page = tab.page
+    page.goto(address)
+    page.get_by_text("Promote: tuned-seed0 beats the best prompt").wait_for(timeout=60_000)
+    tab.picture(tmp_path / "leaderboard.png")
+    page.get_by_role("link", name="tickets-lora").click()
+    page.get_by_role("heading", name="tickets-lora").wait_for(timeout=60_000)
+    page.get_by_text("every blocking gate passed").wait_for()
+    page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").first.wait_for()
+    assert page.url == f"{address}/experiment?experiment={store.find('tickets').id}"
+    tab.picture(tmp_path / "experiment.png")
+    page.get_by_role("link", name="Leaderboard").click()
+    page.get_by_role("heading", name="Leaderboard").wait_for()
+    page.go_back()
+    page.get_by_role("heading", name="tickets-lora").wait_for()
+    assert tab.faults == []
+
+
+def test_what_a_model_says_stays_inert(tab: Tab, address: str, store: Store) -> None:
+    page = tab.page
+    page.goto(f"{address}/?experiment={store.find('tickets').id}&text=pwned")
+    page.get_by_text("<script>window.pwned=1</script>").first.wait_for(timeout=60_000)
+    assert page.evaluate("window.pwned") is None
+    assert page.locator("#bold, img[src*='x.png'], a[href^='javascript']").count() == 0
+    assert not [url for url in tab.calls if "x.png" in url]
+    assert tab.faults == []
+
+
+def test_every_tab_of_an_experiment_opens(tab: Tab, address: str, store: Store) -> None:
+    page = tab.page
+    page.goto(f"{address}/?experiment={store.find('intents').id}")
+    landmarks = {
+        "Prompt race": page.locator("summary", has_text="labels+2"),
+        "Training": page.locator("[data-testid=stVegaLiteChart]").nth(2),
+        "Data": page.get_by_text("The audit found nothing."),
+        "Provenance": page.get_by_text("Run it again:"),
+    }
+    for name, landmark in landmarks.items():
+        page.get_by_role("tab", name=name).click(timeout=60_000)
+        landmark.wait_for()
+    assert tab.faults == []
+
+
+def test_nothing_is_asked_of_the_network(tab: Tab, address: str) -> None:
+    tab.page.goto(address)
+    tab.page.get_by_text("Promote: tuned-seed0").wait_for(timeout=60_000)
+    tab.page.wait_for_timeout(1000)
+    outside = [url for url in tab.calls if not url.startswith((address, "data:", "blob:"))]
+    assert outside == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_opens_from_a_file_and_runs_nothing(tab: Tab, store: Store, tmp_path: Path, scheme: str) -> None:
+    experiment = store.find("tickets")
+    write_reports(experiment)
+    tab.page.emulate_media(color_scheme=scheme)
+    tab.page.goto((experiment.path / "report.html").as_uri())
+    tab.page.get_by_text("every blocking gate passed").wait_for()
+    assert tab.page.locator("svg").count() == 3
+    assert tab.page.evaluate("window.pwned") is None
+    assert tab.calls == [(experiment.path / "report.html").as_uri()]
+    assert tab.faults == []
+    tab.picture(tmp_path / f"report-{scheme}.png")

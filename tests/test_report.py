@@ -1,0 +1,127 @@
+"""report.md and report.html."""
+
+from __future__ import annotations
+
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from sample_store import HOSTILE, build
+
+from harness.report import write_reports
+from harness.store import Store
+
+NAMES = ("tickets", "intents", "summary", "faq", "half")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    made = build(tmp_path_factory.mktemp("reports"))
+    for name in NAMES:
+        write_reports(made.find(name))
+    return made
+
+
+def text(store: Store, name: str, kind: str) -> str:
+    return (store.find(name).path / f"report.{kind}").read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """What a browser would build: the elements, and what they point to."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.pointers: list[str] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.pointers += [name for name, _ in attrs if name in ("src", "href", "srcset") or name.startswith("on")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["md", "html"])
+def test_a_report_is_the_same_bytes_when_nothing_changed(store: Store, name: str, kind: str) -> None:
+    before = text(store, name, kind)
+    os.utime(store.find(name).path / "spec.yaml")
+    write_reports(store.find(name))
+    assert text(store, name, kind) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_html_runs_nothing_and_loads_nothing(store: Store, name: str) -> None:
+    page = Page(text(store, name, "html"))
+    assert not {"script", "img", "iframe", "link", "object"} & set(page.tags)
+    assert page.pointers == []
+    assert "url(" not in text(store, name, "html")
+
+
+def test_model_output_is_inert_text_in_html(store: Store) -> None:
+    source = text(store, "tickets", "html")
+    assert "&lt;script&gt;window.pwned=1&lt;/script&gt;" in source
+    assert "<script" not in source
+
+
+def test_model_output_cannot_leave_its_fence_in_markdown(store: Store) -> None:
+    source = text(store, "tickets", "md")
+    assert f"````text\n{HOSTILE}\n````" in source
+    outside = re.sub(r"^(`{3,})text\n.*?\n\1$", "", source, flags=re.S | re.M)
+    assert "<script" not in outside
+    assert "](" not in outside
+
+
+@pytest.mark.parametrize("kind", ["md", "html"])
+def test_the_verdict_stands_first(store: Store, kind: str) -> None:
+    body = text(store, "intents", kind).rpartition("</style>")[2]
+    assert body.index("beats the best prompt on the task: +0.") < body.index("Contestants")
+    assert "Reject" in body
+
+
+def test_every_estimate_in_markdown_has_interval_n_and_method(store: Store) -> None:
+    row = next(line for line in text(store, "tickets", "md").splitlines() if line.startswith("| tuned-seed0"))
+    assert re.search(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] \| 120 \| wilson", row)
+    assert re.search(r"\+\d\.\d{3} \[\+\d\.\d{3}, \+\d\.\d{3}\] \| 120, paired-normal", row)
+
+
+def test_outcomes_differ_by_shape_and_not_only_by_colour(store: Store) -> None:
+    promote, reject, open_ = (text(store, name, "html") for name in ("tickets", "intents", "summary"))
+    assert '<circle class="mark pass"' in promote
+    assert '<rect class="mark fail"' in reject
+    assert '<polygon class="mark inconclusive"' in open_
+
+
+def test_what_is_missing_is_said_and_not_made_up(store: Store) -> None:
+    for kind in ("md", "html"):
+        assert "Not there yet: prompt search, training, verdict." in text(store, "half", kind)
+        assert "Not there yet" not in text(store, "faq", kind)
+        assert ">Gates<" not in text(store, "half", kind)
+
+
+def test_without_training_there_is_no_learning_curve(store: Store) -> None:
+    assert "polyline" not in text(store, "faq", "html")
+    assert "polyline" in text(store, "tickets", "html")
+
+
+@pytest.mark.parametrize("kind", ["md", "html"])
+def test_a_report_tells_how_to_run_it_again(store: Store, kind: str) -> None:
+    assert f"harness run reports/{store.find('tickets').id}/spec.yaml" in text(store, "tickets", kind)
+
+
+def test_lost_samples_of_a_failed_gate_are_shown(store: Store) -> None:
+    assert "Flipped samples: regression-core, tuned-seed0 against base" in text(store, "intents", "md")
+    assert "<summary>lost: regression-core-a / test-" in text(store, "intents", "md")
+
+
+def test_a_store_made_twice_has_the_same_reports(store: Store, tmp_path: Path) -> None:
+    again = build(tmp_path)
+    write_reports(again.find("tickets"))
+    assert text(again, "tickets", "html") == text(store, "tickets", "html")
+
+
+def test_an_experiment_with_nothing_but_its_spec_has_a_report(tmp_path: Path) -> None:
+    bare = Store(tmp_path).create("bare--22222222", "name: bare\n")
+    write_reports(bare)
+    assert "there is no provenance" in (bare.path / "report.md").read_text()
