@@ -72,13 +72,8 @@ def serving(respond: Callable[[int, Any], Reply | None]) -> Iterator[Server]:
         thread.join()
 
 
-@contextmanager
-def client(url: str, kind: type[OpenAIClient] = OpenAIClient, **settings: Any) -> Iterator[OpenAIClient]:
-    made = kind(url, **({"pause_s": 0.01} | settings))
-    try:
-        yield made
-    finally:
-        made.close()
+def client(url: str, **settings: Any) -> OpenAIClient:
+    return OpenAIClient(url, **({"pause_s": 0.01} | settings))
 
 
 def chat_reply(text: Any = "hi", finish: str = "stop") -> Reply:
@@ -188,7 +183,7 @@ def test_answers_come_as_they_finish_and_many_at_once() -> None:
 
     with serving(slow_first) as server, client(server.url) as made:
         started = time.monotonic()
-        work = concurrently(lambda job: Answer(text=str(made.call("POST", "/x", job))), range(8), 8, made.abort)
+        work = concurrently(lambda job: Answer(text=str(made.call("POST", "/x", job))), range(8), 8, made.close)
         order = [index for index, _ in work]
     assert order[-1] == 0
     assert sorted(order) == list(range(8))
@@ -202,22 +197,25 @@ def test_a_consumer_that_stops_early_waits_for_nobody() -> None:
 
     with serving(respond) as server, client(server.url) as made:
         started = time.monotonic()
-        work = concurrently(lambda job: Answer(text=str(made.call("POST", "/x", job))), range(20), 4, made.abort)
+        work = concurrently(lambda job: Answer(text=str(made.call("POST", "/x", job))), range(20), 4, made.close)
         next(work)
         work.close()
         assert time.monotonic() - started < 2
         assert len(server.asked) <= 5
 
 
-def test_the_client_works_again_after_an_abort() -> None:
+def test_a_closed_client_makes_no_calls() -> None:
     with serving(lambda *_: OK) as server, client(server.url) as made:
-        made.abort()
-        assert made.call("POST", "/x") == {"ok": True}
+        made.call("POST", "/x")
+        made.close()
+        with pytest.raises(CallError, match="cancelled"):
+            made.call("POST", "/x")
+        assert len(server.asked) == 1
 
 
 def test_an_engine_error_in_one_call_ends_all() -> None:
     with serving(lambda *_: (401, "no", {})) as server, client(server.url) as made, pytest.raises(EngineError):
-        list(concurrently(lambda job: Answer(text=str(made.call("POST", "/x", job))), range(50), 4, made.abort))
+        list(concurrently(lambda job: Answer(text=str(made.call("POST", "/x", job))), range(50), 4, made.close))
 
 
 def test_a_url_that_is_none_is_refused() -> None:

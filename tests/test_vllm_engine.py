@@ -10,14 +10,15 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import engine_contract
 import pytest
 
 from harness.engines import check_adapter_acts, vllm
-from harness.engines.base import Adapter, Answer, Request
+from harness.engines.base import Adapter, Answer, Engine, Request
 from harness.engines.vllm import Settings, VllmEngine
 from harness.engines.vllm.adapters import check_adapter
 from harness.engines.vllm.flags import server_command, server_environment
@@ -243,6 +244,17 @@ def reference(small_model: LocalModel, adapters: dict[str, Adapter]) -> Referenc
 
 
 @pytest.mark.vllm
+@pytest.mark.parametrize("check", engine_contract.CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
+def test_vllm_holds_to_the_contract(engine: VllmEngine, check: Callable[[Engine], None]) -> None:
+    check(engine)
+
+
+@pytest.mark.vllm
+def test_base_and_adapter_can_be_asked_in_turns(engine: VllmEngine) -> None:
+    engine_contract.check_base_stays_base(engine, "first")
+
+
+@pytest.mark.vllm
 def test_mixed_greedy_answers_equal_transformers_and_peft(engine: VllmEngine, reference: Reference) -> None:
     mixed = ask_mixed(engine, [chat(question) for question in QUESTIONS])
     for name, answers in mixed.items():
@@ -297,7 +309,7 @@ def test_the_server_refuses_strangers_and_keeps_its_key_to_itself(engine: VllmEn
     refused.value.close()
     assert refused.value.code == 401
     commands = subprocess.run(["ps", "-A", "-ww", "-o", "command="], capture_output=True, text=True, check=True).stdout
-    key = engine._client._headers["Authorization"].split()[1]
+    key = engine._connect.keywords["api_key"]
     assert key not in commands
     assert key not in engine._process.log.read_text()
 

@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from harness.engines.base import Answer
@@ -68,12 +68,12 @@ class HttpClient:
         self._timeout_s, self._attempts, self._pause_s = timeout_s, attempts, pause_s
         self._idle: deque[HTTPConnection] = deque()
         self._busy: set[HTTPConnection] = set()
-        self._aborted, self._generation = threading.Condition(), 0
+        self._closed = threading.Event()
 
     def call(self, method: str, path: str, payload: object = None) -> Any:
         """The JSON body of the answer. Raises CallError or EngineError."""
         body = None if payload is None else json.dumps(payload, separators=(",", ":")).encode()
-        generation, attempt = self._generation, 1
+        attempt = 1
         while True:
             last, pause = attempt == self._attempts, self._pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
             try:
@@ -81,7 +81,7 @@ class HttpClient:
             except TimeoutError:
                 raise CallError(f"no answer within {self._timeout_s:g} s") from None
             except (OSError, HTTPException) as error:
-                if self._generation != generation:
+                if self._closed.is_set():
                     raise CallError("cancelled") from None
                 if isinstance(error, _StaleConnection):
                     continue
@@ -95,24 +95,17 @@ class HttpClient:
                 if last or status not in RETRIED:
                     raise CallError(f"status {status}: {_reason(text)}")
                 pause = pause if retry_after is None else retry_after
-            with self._aborted:
-                if self._aborted.wait_for(lambda: self._generation != generation, min(pause, LONGEST_PAUSE_S)):
-                    raise CallError("cancelled")
+            if self._closed.wait(min(pause, LONGEST_PAUSE_S)):
+                raise CallError("cancelled")
             attempt += 1
 
-    def abort(self) -> None:
-        """Break the calls in flight, so that the threads waiting for them end. Later calls are not touched."""
-        with self._aborted:
-            self._generation += 1
-            self._aborted.notify_all()
+    def close(self) -> None:
+        """End all calls, also those that other threads wait for. Safe to call twice."""
+        self._closed.set()
         for connection in tuple(self._busy):
             if connection.sock is not None:
                 with contextlib.suppress(OSError):
                     connection.sock.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Close every connection. Safe to call twice."""
-        self.abort()
         while self._idle:
             self._idle.pop().close()
 
@@ -124,6 +117,10 @@ class HttpClient:
             connection, reused = self._connection(), False
         self._busy.add(connection)
         try:
+            if not reused:
+                connection.connect()
+            if self._closed.is_set():  # asked after connecting: `close` breaks only sockets that it can see
+                raise ConnectionAbortedError("closed")
             try:
                 connection.request(method, self._prefix + path, body=body, headers=self._headers)
                 response = connection.getresponse()
@@ -140,6 +137,12 @@ class HttpClient:
         else:
             self._idle.append(connection)
         return response.status, text, _seconds(response.getheader("Retry-After"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _connection(self) -> HTTPConnection:
         kind = HTTPSConnection if self._secure else HTTPConnection
