@@ -5,9 +5,15 @@ Three spellings: a hub id (`owner/name`), a local folder (`./my-model`), and
 the cheap check before anything is started; `resolve` fetches, converts and hashes.
 """
 
+import os
+
 from harness.models.folder import LocalModel, chat_template
 from harness.models.names import exists
 from harness.models.quiet import quiet
 from harness.models.resolve import resolve
 
 __all__ = ["LocalModel", "chat_template", "exists", "quiet", "resolve"]
+
+# Must be in place before torch is first loaded, which happens after this package is. Threads that
+# wait by spinning make torch ten times slower beside any other busy process, and are no faster alone.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
