@@ -7,7 +7,6 @@ markdown, so that whatever a model says stays inert. `/?experiment=ID` is a perm
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import streamlit as st
 from harness import leaderboard as frames
 from harness.errors import HarnessError
 from harness.leaderboard import charts
+from harness.leaderboard.text import FLIPS, GLYPHS, bracket, methods_line, plain, score_text, spans
 from harness.store import ExperimentStore, Store
 
 BADGES: dict[str, tuple[str, Any, str]] = {
@@ -26,19 +26,12 @@ BADGES: dict[str, tuple[str, Any, str]] = {
     "prompt_suffices": ("Prompt suffices", "violet", ":material/chat:"),
     "unfinished": ("Unfinished", "gray", ":material/hourglass_empty:"),
 }
-GLYPHS = {"pass": "● pass", "inconclusive": "◆ inconclusive", "fail": "■ fail"}
-FLIPS = {"won": "▲ won", "lost": "▼ lost", "tied": "= tied", "unscored": "? unscored"}
 # An interval right of its margin; inline, so that no icon is fetched from the network.
 ICON = (
     '<svg viewBox="0 0 16 16"><path d="M1 8h14" stroke="#2a78b5" stroke-width="2"/>'
     '<circle cx="10" cy="8" r="4" fill="#2a78b5"/><path d="M4 2v12" stroke="#c9a227" stroke-width="2"/></svg>'
 )
 PER_PAGE, SAMPLES_PER_PAGE = 8, 5
-
-
-def plain(text: str) -> str:
-    """Text for a place that reads markdown: every special character escaped."""
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~$:&])", r"\\\1", " ".join(text.split()))
 
 
 @st.cache_data(show_spinner=False, max_entries=4)  # type: ignore[untyped-decorator]  # its types are not followed
@@ -141,11 +134,6 @@ def badge(decision: str) -> None:
     st.badge(label, color=color, icon=icon)
 
 
-def bracket(low: Any, high: Any, sign: str = "") -> str | None:
-    """`[0.689, 0.789]`, or None when it was not measured."""
-    return None if pd.isna(low) or pd.isna(high) else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
-
-
 def contestants_table(rows: pd.DataFrame, key: str) -> None:
     """The contestants of one experiment with scores, differences, regressions and costs."""
     bar = rows.loc[rows["candidate"] == "best_prompt", "score"]
@@ -170,21 +158,6 @@ def contestants_table(rows: pd.DataFrame, key: str) -> None:
     st.caption(
         plain(f"{methods_line(rows)} The yellow tick in each drawn interval is the best prompt: the bar to beat.")
     )
-
-
-def spans(rows: pd.DataFrame, value: str, low: str, high: str, sign: str = "") -> list[str | None]:
-    """`0.742 [0.689, 0.789]` for each row, None where it was not measured."""
-    made: list[str | None] = []
-    for middle, *ends in zip(rows[value], rows[low], rows[high], strict=True):
-        interval = bracket(ends[0], ends[1], sign)
-        made.append(None if pd.isna(middle) else f"{middle:{sign}.3f} {interval or ''}".rstrip())
-    return made
-
-
-def methods_line(rows: pd.DataFrame) -> str:
-    """How the intervals in a table were computed."""
-    scores, deltas = (", ".join(sorted(set(rows[name].dropna()))) for name in ("score_method", "delta_method"))
-    return f"Intervals in brackets: scores {scores}" + (f", differences {deltas}." if deltas else ".")
 
 
 def contestant_columns() -> dict[str, Any]:
@@ -397,16 +370,6 @@ def cell(place: Any, label: str, text: str) -> None:
     """A label and, below it, text of a model or of the data, inert."""
     place.caption(plain(label))
     place.code(text, language=None, wrap_lines=True)
-
-
-def score_text(sample: pd.Series, side: str) -> str:
-    """`1.00, 64→4 tokens`, with the finish when it was not a plain stop, or why there is no score."""
-    score, error = sample[f"{side}_score"], sample[f"{side}_error"]
-    told = f"unscored: {error}" if pd.isna(score) else f"{score:.2f}"
-    counts = [sample[f"{side}_tokens_in"], sample[f"{side}_tokens_out"]]
-    told += "" if any(map(pd.isna, counts)) else f", {counts[0]:.0f}→{counts[1]:.0f} tokens"
-    finish = sample[f"{side}_finish"]
-    return f"{told}, {finish}" if isinstance(finish, str) and finish != "stop" else told
 
 
 def prompt_section(experiment: ExperimentStore) -> None:

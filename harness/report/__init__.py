@@ -106,7 +106,7 @@ def _flips(experiment: ExperimentStore, evidence: ev.Evidence, limit: int) -> li
     }
     made = []
     for suite, candidate, reference in pairs or {("task", ev.BAR, ev.RAW): None}:
-        wanted = {name: run for run in evidence.runs for name in [run.candidate.name] if run.suite == suite}
+        wanted = {run.candidate.name: run for run in evidence.runs if (run.suite, run.split) == (suite, "test")}
         runs = [wanted[name] for name in (candidate, reference) if name in wanted]
         if len(runs) < 2:
             continue

@@ -96,8 +96,8 @@ def forest(gates: Sequence[GateRecord]) -> Markup | None:
         )
         row = [
             Markup("<g><title>{}</title>").format(told),
-            _text(LEFT - 16, y - 2, gate_name(gate), "end"),
-            _text(LEFT - 16, y + 13, gate.outcome, "end", f"tick {gate.outcome}"),
+            _text(LEFT - 16, y - 2, gate_name(gate).rpartition(" vs ")[0], "end"),
+            _text(LEFT - 16, y + 13, f"vs {gate.against}: {gate.outcome}", "end", f"tick {gate.outcome}"),
             _line("margin", axis(gate.min_delta), y - 15, axis(gate.min_delta), y + 15),
             _line(f"span {gate.outcome}", axis(low), y, axis(high), y),
             _mark(gate.outcome, axis(value), y),
