@@ -1,0 +1,118 @@
+"""The command line as a user meets it: exit codes, one clear error, JSON alone on stdout, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sample_store import build
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENT = "suites/tickets/experiment.yaml"
+
+
+def harness(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_check_says_what_each_gate_can_decide_and_touches_no_model(tmp_path: Path) -> None:
+    done = harness("check", EXPERIMENT, "--json", HARNESS_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [gate["suite"] for gate in told["gates"]] == ["task", "regression-core"]
+    assert 0 <= told["gates"][1]["pass_if_equal"] <= 1
+    assert not (tmp_path / "home").exists()
+
+
+def test_check_imports_no_gpu_stack() -> None:
+    code = (
+        "import sys; from harness.cli import main\n"
+        f"try: main(['check', {EXPERIMENT!r}, '--json'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'peft', 'trl', 'lm_eval', 'streamlit'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_a_bad_spec_ends_with_2_and_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("name: x\nmodle: y\n")
+    done = harness("run", tmp_path / "bad.yaml", "--reports", tmp_path / "reports")
+    assert done.returncode == 2
+    assert "unknown key 'modle'. Did you mean 'model'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "reports").exists()
+
+
+def test_an_error_under_json_is_one_json_document(tmp_path: Path) -> None:
+    done = harness("run", tmp_path / "none.yaml", "--json")
+    assert done.returncode == 2
+    assert "no such file" in json.loads(done.stdout)["error"]["problems"][0]
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("run",), ("show", "--nonsense")])
+def test_a_wrong_command_ends_with_2_and_no_traceback(arguments: tuple[str, ...]) -> None:
+    done = harness(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_init_writes_an_experiment_that_checks_and_overwrites_nothing(tmp_path: Path) -> None:
+    assert harness("init", tmp_path / "mine").returncode == 0
+    done = harness("check", tmp_path / "mine" / "experiment.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["experiment"].startswith("mine--")
+    again = harness("init", tmp_path / "mine")
+    assert again.returncode == 2
+    assert "not empty" in again.stderr
+
+
+def test_doctor_tells_which_engine_auto_takes_and_why() -> None:
+    told = json.loads(harness("doctor", "--json", HARNESS_VLLM_PYTHON="").stdout)
+    assert told["auto_engine"] == "transformers"
+    assert told["engines"]["vllm"] == {"can_run": False, "reason": told["engines"]["vllm"]["reason"]}
+    assert "not installed" in told["engines"]["vllm"]["reason"]
+
+
+def test_ls_show_compare_and_report_read_the_store(tmp_path: Path) -> None:
+    store = build(tmp_path / "reports")
+    reports = ("--reports", str(store.root))
+    listed = json.loads(harness("ls", "--json", *reports).stdout)
+    assert {row["decision"] for row in listed["experiments"]} >= {
+        "promote",
+        "reject",
+        "inconclusive",
+        "prompt_suffices",
+    }
+    assert listed["damaged"]
+    wanted = next(row["experiment"] for row in listed["experiments"] if row["decision"] == "promote")
+    shown = json.loads(harness("show", wanted, "--json", *reports).stdout)
+    assert shown["verdict"]["decision"] == "promote"
+    runs = [f"{wanted}:{shown['verdict']['candidate']}", f"{wanted}:best_prompt"]
+    compared = json.loads(harness("compare", *runs, "--json", *reports).stdout)
+    gate = next(g for g in shown["verdict"]["gates"] if g["suite"] == "task")
+    for key in ("value", "n"):
+        assert compared["comparison"]["difference"][key] == gate["comparison"]["difference"][key]
+    assert len(compared["flips"]) == compared["comparison"]["won"] + compared["comparison"]["lost"]
+    assert harness("report", wanted, *reports).returncode == 0
+    for command in (("ls",), ("show", wanted), ("compare", *runs)):
+        assert harness(*command, *reports).returncode == 0
+
+
+def test_comparing_unlike_runs_ends_with_13(tmp_path: Path) -> None:
+    store = build(tmp_path / "reports")
+    ids = {e.name: e for e in store.experiments() if e.run("base--task--test")}
+    first, *others = ids.values()
+    run = first.run("base--task--test")
+    other = next(e for e in others if e.run("base--task--test").fingerprint != run.fingerprint)  # type: ignore[union-attr]
+    done = harness("compare", f"{first.id}:base", f"{other.id}:base", "--reports", store.root)
+    assert done.returncode == 13
+    assert "fingerprint" in done.stderr

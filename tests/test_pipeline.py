@@ -1,0 +1,92 @@
+"""The whole straight line on real parts: real model, real training, real serving, a verdict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import small_experiment
+
+from harness.models import LocalModel
+from harness.records import PromptRecord, TrainingRecord, VerdictRecord
+from harness.store import ExperimentStore, Store, samples_digest
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, small_model: LocalModel) -> tuple[Path, ExperimentStore]:
+    folder = tmp_path_factory.mktemp("experiment")
+    spec = small_experiment.write(folder)
+    done = small_experiment.run(spec, folder / "reports", HARNESS_VLLM_PYTHON="")
+    assert done.returncode in (0, 10, 11), done.stderr
+    verdict = json.loads(done.stdout)
+    assert verdict["exit_code"] == done.returncode
+    return spec, Store(folder / "reports").find(verdict["experiment"])
+
+
+def test_a_verdict_rests_on_runs_that_are_pinned_by_content(finished: tuple[Path, ExperimentStore]) -> None:
+    _, folder = finished
+    verdict = folder.read(VerdictRecord)
+    assert verdict is not None
+    assert {run.run for run in verdict.runs} == {
+        "base--task--test",
+        "best_prompt--task--test",
+        "tuned-seed0--task--test",
+        "base--tiny--test",
+        "tuned-seed0--tiny--test",
+    }
+    assert all(samples_digest(folder.samples(run.run)) == run.samples_digest for run in verdict.runs)
+    assert all(gate.comparison and gate.comparison.difference.n for gate in verdict.gates)
+
+
+def test_training_taught_the_form_of_the_answer(finished: tuple[Path, ExperimentStore]) -> None:
+    _, folder = finished
+    training = folder.read(TrainingRecord)
+    assert training is not None
+    curve = training.seeds[0].curve
+    assert curve[-1].loss < 0.8 * curve[0].loss
+    seen = training.supervision
+    assert seen.rows_with_end_of_turn == seen.rows == 64
+    assert 0 < seen.supervised_tokens < seen.tokens
+    assert seen.example.endswith("<|im_end|>\n]]")
+
+
+def test_the_prompt_race_saw_no_test_item(finished: tuple[Path, ExperimentStore]) -> None:
+    _, folder = finished
+    record = folder.read(PromptRecord)
+    assert record is not None
+    tested = {sample.id for sample in folder.samples("base--task--test")}
+    shown = {name for arm in record.arms for name in arm.prompt.demonstration_ids}
+    assert not tested & (shown | set(record.dev_ids))
+
+
+def test_base_and_tuned_answered_under_the_same_conditions(finished: tuple[Path, ExperimentStore]) -> None:
+    _, folder = finished
+    assert len({run.conditions.model_dump_json() for run in folder.runs()}) == 1
+
+
+def test_an_unchanged_run_finds_its_verdict_without_model_or_weights(
+    finished: tuple[Path, ExperimentStore], tmp_path: Path
+) -> None:
+    spec, folder = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.path.rglob("*") if path.is_file()}
+    done = small_experiment.run(spec, folder.path.parent, HARNESS_HOME=str(tmp_path / "empty"))
+    assert json.loads(done.stdout)["experiment"] == folder.id
+    assert not (tmp_path / "empty").exists()
+    assert {path: path.stat().st_mtime_ns for path in folder.path.rglob("*") if path.is_file()} == before
+
+
+def test_the_stored_spec_runs_as_it_stands_to_the_same_experiment(finished: tuple[Path, ExperimentStore]) -> None:
+    _, folder = finished
+    done = small_experiment.run(folder.path / "spec.yaml", folder.path.parent)
+    assert json.loads(done.stdout)["experiment"] == folder.id
+
+
+def test_reports_are_written_beside_the_records(finished: tuple[Path, ExperimentStore]) -> None:
+    _, folder = finished
+    verdict = folder.read(VerdictRecord)
+    assert verdict is not None
+    assert verdict.decision in (folder.path / "report.md").read_text().lower()
+    assert "<script" not in (folder.path / "report.html").read_text()
