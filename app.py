@@ -41,6 +41,14 @@ def overview(root: str, stamp: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.Data
     return frames.experiments(store), frames.rows(store), frames.damaged(store)
 
 
+@st.cache_data(show_spinner=False, max_entries=16)  # type: ignore[untyped-decorator]
+def detail(path: str, stamp: str) -> dict[str, Any]:
+    """Every frame of one experiment but its samples; `stamp` changes with any manifest."""
+    experiment = ExperimentStore(Path(path))
+    readers = [frames.summary, frames.contestant_rows, frames.gates, frames.learning_curve, frames.prompt_arms]
+    return {read.__name__: read(experiment) for read in [*readers, frames.prompts, frames.findings, frames.facts]}
+
+
 @st.cache_data(show_spinner=False, max_entries=32)  # type: ignore[untyped-decorator]
 def side_by_side(path: str, stamp: str, suite: str, candidate: str, reference: str) -> pd.DataFrame:
     """The samples of two candidates; `stamp` changes with any manifest."""
@@ -207,9 +215,10 @@ def experiment_page(store: Store, wanted: str) -> None:
         return
     experiment = ExperimentStore(store.root / wanted)
     try:
-        summary = frames.summary(experiment)
-        verdict(summary)
-        evidence(experiment, summary, frames.stamp(store))
+        stamp = frames.stamp(store)
+        read = detail(str(experiment.path), stamp)
+        verdict(read["summary"])
+        evidence(experiment, read, stamp)
     except HarnessError as fault:
         st.error(f"This experiment cannot be read: {plain(str(fault))}")
 
@@ -244,9 +253,9 @@ def verdict(summary: dict[str, Any]) -> None:
         st.info(f"Not there yet: {plain(', '.join(summary['missing']))}. The same command resumes it.")
 
 
-def evidence(experiment: ExperimentStore, summary: dict[str, Any], stamp: str) -> None:
+def evidence(experiment: ExperimentStore, read: dict[str, Any], stamp: str) -> None:
     """Everything that the verdict rests on."""
-    gates, rows = frames.gates(experiment), frames.contestant_rows(experiment)
+    gates, rows, facts = read["gates"], read["contestant_rows"], read["facts"]
     if not gates.empty:
         st.subheader("Gates")
         gates_section(gates)
@@ -257,19 +266,19 @@ def evidence(experiment: ExperimentStore, summary: dict[str, Any], stamp: str) -
     names = ["Samples", "Prompt race", "Training", "Data", "Provenance"]
     tabs = st.tabs(names, key="tab", bind="query-params", on_change="rerun")
     with tabs[0]:
-        samples_section(experiment, rows, summary["judged"], stamp)
+        samples_section(experiment, read, stamp)
     with tabs[1]:
-        prompt_section(experiment)
+        prompt_section(read["prompt_arms"], facts)
     with tabs[2]:
-        curve = frames.learning_curve(experiment)
+        curve = read["learning_curve"]
         if curve.empty:
             st.info("Nothing was trained.")
         else:
             st.altair_chart(charts.curve(curve), alt="Training loss by optimizer step")
-        facts_table(experiment, "training")
+        facts_table(facts, "training")
     with tabs[3]:
-        findings = frames.findings(experiment)
-        facts_table(experiment, "data")
+        findings = read["findings"]
+        facts_table(facts, "data")
         if findings.empty:
             st.markdown("The audit found nothing.")
         else:
@@ -277,7 +286,7 @@ def evidence(experiment: ExperimentStore, summary: dict[str, Any], stamp: str) -
     with tabs[4]:
         st.markdown("Run it again:")
         st.code(f"harness run {experiment.path}/spec.yaml", language="bash")
-        facts_table(experiment, "provenance")
+        facts_table(facts, "provenance")
 
 
 def gates_section(gates: pd.DataFrame) -> None:
@@ -315,8 +324,9 @@ def gates_section(gates: pd.DataFrame) -> None:
     st.dataframe(shown, column_order=order, column_config=config, hide_index=True, placeholder="–", key="gates")
 
 
-def samples_section(experiment: ExperimentStore, rows: pd.DataFrame, judged: str, stamp: str) -> None:
+def samples_section(experiment: ExperimentStore, read: dict[str, Any], stamp: str) -> None:
     """Two candidates side by side, sample by sample."""
+    rows, judged = read["contestant_rows"], read["summary"]["judged"]
     names = [name for name in rows["candidate"] if name != "majority"]
     if len(names) < 2:
         st.info("There are no two candidates to put side by side.")
@@ -344,7 +354,7 @@ def samples_section(experiment: ExperimentStore, rows: pd.DataFrame, judged: str
         kept = kept[pd.concat(hits, axis=1).any(axis=1)]
     if kept.empty:
         st.info("No sample fits.")
-    prompts = frames.prompts(experiment) if suite == "task" else {}
+    prompts = read["prompts"] if suite == "task" else {}
     for _, sample in paged(kept, SAMPLES_PER_PAGE, "sample-page").iterrows():
         one_sample(sample, {"candidate": candidate, "reference": reference}, prompts)
 
@@ -372,13 +382,12 @@ def cell(place: Any, label: str, text: str) -> None:
     place.code(text, language=None, wrap_lines=True)
 
 
-def prompt_section(experiment: ExperimentStore) -> None:
+def prompt_section(arms: pd.DataFrame, facts: pd.DataFrame) -> None:
     """The prompt race, best first, and each prompt's full text."""
-    arms = frames.prompt_arms(experiment)
     if arms.empty:
         st.info("There was no prompt search yet.")
         return
-    facts_table(experiment, "prompt")
+    facts_table(facts, "prompt")
     column = st.column_config
     config = {
         "arm": column.TextColumn("prompt", help="Name of the variant."),
@@ -397,14 +406,12 @@ def prompt_section(experiment: ExperimentStore) -> None:
             st.code(arm["text"], language=None, wrap_lines=True)
 
 
-def facts_table(experiment: ExperimentStore, group: str) -> None:
+def facts_table(facts: pd.DataFrame, group: str) -> None:
     """The facts of one group, as a two-column table."""
-    facts = frames.facts(experiment)
     mine = facts.loc[facts["group"] == group, ["what", "value"]]
+    widths = {"what": st.column_config.Column("", width=180), "value": st.column_config.Column("", width=900)}
     if not mine.empty:
-        st.dataframe(
-            mine, hide_index=True, key=f"facts-{group}", column_config={"what": st.column_config.Column("", width=180)}
-        )
+        st.dataframe(mine, hide_index=True, key=f"facts-{group}", column_config=widths)
 
 
 def home() -> None:

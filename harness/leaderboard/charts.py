@@ -83,12 +83,12 @@ def curve(points: pd.DataFrame) -> Any:
         .mark_line(size=2)
         .encode(
             x=alt.X("step:Q", title="optimizer step"),
-            y=alt.Y("loss:Q", title="training loss (nats per supervised token)", scale=alt.Scale(zero=False)),
+            y=alt.Y("loss:Q", title="training loss (nats / token)", scale=alt.Scale(zero=False)),
             color=alt.Color("seed:N", legend=legend, scale=alt.Scale(range=[_TEAL, "#d1602b", "#2a9d8f", _GREY])),
-            strokeDash=alt.StrokeDash("seed:N", legend=None),
+            strokeDash=alt.StrokeDash("seed:N", legend=legend),
             tooltip=["seed:N", "step:Q", alt.Tooltip("loss:Q", format=".4f")],
         )
-        .properties(height=260)
+        .properties(height=320)
     )
 
 
