@@ -199,6 +199,8 @@ class _Line:
         )
         rows = self.experiment.data.train.items
         results = [trainers.train(spec, rows, prompt, self.model, seed, self.progress) for seed in spec.seeds]
+        hours = sum(seed.seconds for seed, _ in results) / 3600
+        price = self.spec.budget.gpu_hour_price
         record = TrainingRecord(
             method=spec.method,
             prompt=prompt,
@@ -206,6 +208,7 @@ class _Line:
             device="cuda" if machine.gpus() else "cpu",
             supervision=results[0][1],
             seeds=tuple(result[0] for result in results),
+            cost=None if price is None else round(hours * price, 4),
         )
         self.folder.write(record)
         return record

@@ -456,6 +456,8 @@ class TrainingRecord(Record):
     """Evidence from the tensors."""
     seeds: tuple[SeedTraining, ...]
     """One per seed."""
+    cost: float | None = None
+    """Training hours times `budget.gpu_hour_price`, in its currency; None when no price was given."""
 
 
 # ------------------------------------------------------------------------- judging

@@ -37,7 +37,7 @@ class BudgetSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     gpu_hour_price: Annotated[float, Field(ge=0)] | None = None
-    """Price of one hour of the training machine, in your currency; None leaves cost unmeasured."""
+    """Price of one hour of the training machine, in your currency; None leaves the cost out."""
 
 
 class ExperimentSpec(BaseModel):

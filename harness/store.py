@@ -78,7 +78,7 @@ def write_file(path: Path, text: str) -> None:
 def read_record(path: Path, kind: type[R]) -> R:
     """Read one record; StoreError names the file and the first field that is wrong."""
     try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+        return kind.model_validate_json(path.read_bytes())
     except OSError as fault:
         raise StoreError(Problem(str(path), f"cannot read: {fault.strerror}")) from fault
     except ValidationError as fault:
@@ -174,8 +174,8 @@ class ExperimentStore:
     def spec(self) -> dict[str, Any]:
         """The resolved spec as a mapping."""
         try:
-            loaded = yaml.safe_load((self.path / "spec.yaml").read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as fault:
+            loaded = yaml.safe_load((self.path / "spec.yaml").read_bytes())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
             raise StoreError(Problem(str(self.path / "spec.yaml"), f"cannot read: {fault}")) from fault
         return loaded if isinstance(loaded, dict) else {}
 
@@ -306,6 +306,7 @@ class Store:
                 for kind in FILES:
                     experiment.read(kind)
                 experiment.runs()
+                experiment.comparisons()
             except HarnessError as fault:
                 faults[folder.name] = str(fault)
         return faults

@@ -93,8 +93,10 @@ def test_foreign_and_damaged_folders_are_listed_with_the_reason(tmp_path: Path) 
     store.create("good--1", "name: good\n")
     store.create("bad--1", "name: bad\n")
     (tmp_path / "bad--1" / "verdict.json").write_text("{")
+    store.create("bytes--1", "name: bytes\n")
+    (tmp_path / "bytes--1" / "data.json").write_bytes(b"\xff\xfe")
     (tmp_path / "foreign").mkdir()
-    assert set(store.damaged()) == {"bad--1", "foreign"}
+    assert set(store.damaged()) == {"bad--1", "bytes--1", "foreign"}
 
 
 def test_every_field_of_every_record_is_in_the_stores_own_documentation() -> None:

@@ -58,6 +58,8 @@ def _training_facts(training: TrainingRecord | None) -> list[Fact]:
         memory = "" if one.peak_memory_bytes is None else f", peak {one.peak_memory_bytes / 2**30:.1f} GiB"
         told = f"{one.steps} steps in {one.seconds:.0f} s{memory}, {one.trainable_parameters:,} parameters"
         made.append(("training", f"seed {one.seed}", told + (f", resumed {one.resumed}×" if one.resumed else "")))
+    if training.cost is not None:
+        made.append(("training", "cost", f"{training.cost:.2f}"))
     return made
 
 
