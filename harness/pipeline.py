@@ -78,7 +78,7 @@ class _Line:
             self.spec.model, revision=self.spec.revision, near=self.experiment.folder, note=self.progress.note
         )
         choice = choose(self.spec.serve)
-        self.progress.note(f"engine: {choice.name} ({choice.reason})")
+        self.progress.note(choice.reason)
         self.pin_provenance(f"{choice.name}: {choice.reason}")
         self.serving = Serving(
             self.spec.serve,

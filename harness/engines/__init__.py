@@ -119,7 +119,6 @@ def open_engine(
     with `load_adapter`. What the engine prints goes to `log`; `note` hears of progress.
     """
     choice = choose(spec)
-    note(choice.reason)
     return ENGINES[choice.name](Opening(spec, model, max_adapters, adapter_rank, log, note))
 
 
