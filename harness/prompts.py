@@ -140,6 +140,9 @@ def draw_demonstrations(items: Sequence[Item], shots: int, rng: random.Random) -
 class _Arm:
     prompt: Prompt
     scores: dict[str, float | None] = field(default_factory=dict)
+    """Item id to primary score."""
+    others: list[tuple[float, ...]] = field(default_factory=list)
+    """Scores by the task's further metrics, an entry per scored item."""
     rung: int = 0
     fate: str = ""
     fault: str = ""
@@ -150,11 +153,15 @@ class _Arm:
         return float(np.mean(scored)) if scored else None
 
     @property
-    def rank(self) -> tuple[float, int]:
-        """Best first; of equals the shorter prompt, which is cheaper to serve."""
+    def rank(self) -> tuple[float, tuple[float, ...], int]:
+        """Best first; of equals the better by the further metrics, then the shorter prompt, which is cheaper.
+
+        Where no prompt gets an answer wholly right, partial credit still tells them apart.
+        """
         mean = self.mean
+        partial = tuple(-float(column.mean()) for column in np.array(self.others).T) if self.others else ()
         length = len(self.prompt.instruction) + sum(len(t.content) for d in self.prompt.demonstrations for t in d)
-        return (-mean if mean is not None else math.inf, length)
+        return (-mean if mean is not None else math.inf, partial, length)
 
 
 def race(
@@ -243,7 +250,11 @@ def _extend(
         journal.append([found[sample.id]])
         bar.advance(1, arm.prompt.name)
     for item in fresh:
-        arm.scores[item.id] = found[item.id].scores[metric] if item.id in found else None
+        scores = found[item.id].scores
+        arm.scores[item.id] = scores[metric]
+        further = tuple(value for name in task.metrics[1:] if (value := scores[name]) is not None)
+        if len(further) == len(task.metrics) - 1:
+            arm.others.append(further)
     faults = [sample.error for sample in found.values() if sample.error]
     if faults:
         arm.fault = f"{len(faults)} calls failed: {faults[-1]}"

@@ -109,6 +109,17 @@ def test_the_users_own_instruction_is_tried(tmp_path: Path) -> None:
     assert any(prompt.instruction == "Say which." for prompt in made)
 
 
+def test_partial_credit_decides_where_no_prompt_is_wholly_right(tmp_path: Path) -> None:
+    def nearly(request: Request) -> Answer:
+        return text(gold(request) + " or so" if len(request.messages) > 2 else "no idea")
+
+    folder = Store(tmp_path).create("x--1", "name: x\n")
+    task = TaskSpec(metric="exact_match", metrics=("contains",))
+    record = race(PromptSpec(budget=300), task, "Classify.", TRAIN, DEV, Scripted(nearly), folder, Silent())
+    assert record.winner_dev.value == 0.0
+    assert record.winner.demonstrations
+
+
 def test_too_small_a_budget_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="too few"):
         run(tmp_path, Scripted(right_when_listed), PromptSpec(budget=5))

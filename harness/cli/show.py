@@ -47,7 +47,11 @@ def experiment(folder: ExperimentStore) -> None:
         console.out.print(f"unfinished: no {', no '.join(known.missing)} yet; `harness run` goes on", markup=False)
         return
     label, style = console.DECISIONS[record.decision]
-    console.out.print(Text.assemble((label, style), f"  {record.reason}"))
+    told = evidence.headline(known).partition(": ")[2]
+    console.out.print(Text.assemble((label, style), f"  {told}"))
+    for gate in record.gates:
+        if gate.outcome != "pass":
+            console.out.print(Text(f"{evidence.gate_name(gate)}: {gate.reason}"))
     for warning in record.warnings:
         console.out.print(Text(f"note: {warning}", style="dim"))
 
