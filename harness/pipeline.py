@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import harness
 from harness import data, evaluate, gates, machine, models, prompts, report, trainers
 from harness.compare import compare
-from harness.engines import choose
+from harness.engines import Choice, choose
 from harness.errors import NotComparableError, Problem
+from harness.models import LocalModel
 from harness.progress import Progress
 from harness.records import (
     EXIT_CODES,
@@ -47,13 +48,22 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
 
     Raises a HarnessError of the stage that cannot go on; what was done stays.
     """
-    folder = store.create(experiment.id, experiment.resolved_yaml(store.root / experiment.id))
+    folder = store.at(experiment.id)
     verdict = folder.read(VerdictRecord)
     if verdict is not None:
         progress.note(f"{experiment.id} has its verdict; nothing to do")
+        if not (folder.path / "report.html").exists():
+            report.write_reports(folder)
         return verdict
+    progress.stage("model")  # before anything is written: what cannot be had leaves no trace
+    choice = choose(experiment.spec.serve)
+    progress.note(choice.reason)
+    trainers.require_installed()
+    spec = experiment.spec
+    model = models.resolve(spec.model, revision=spec.revision, near=experiment.folder, note=progress.note)
+    folder = store.create(experiment.id, experiment.resolved_yaml(folder.path))
     with folder.lock():
-        verdict = _Line(experiment, folder, progress).to_verdict()
+        verdict = _Line(experiment, model, choice, folder, progress).to_verdict()
         folder.write(verdict)
         report.write_reports(folder)
     return verdict
@@ -62,8 +72,12 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
 class _Line:
     """The straight line over one experiment. Every method is one stage."""
 
-    def __init__(self, experiment: Experiment, folder: ExperimentStore, progress: Progress) -> None:
+    def __init__(
+        self, experiment: Experiment, model: LocalModel, choice: Choice, folder: ExperimentStore, progress: Progress
+    ) -> None:
         self.spec = experiment.spec
+        self.model = model
+        self.choice = choice
         self.experiment = experiment
         self.folder = folder
         self.progress = progress
@@ -73,13 +87,7 @@ class _Line:
         """All stages in order."""
         self.progress.stage("data")
         self.check_data()
-        self.progress.stage("model")
-        self.model = models.resolve(
-            self.spec.model, revision=self.spec.revision, near=self.experiment.folder, note=self.progress.note
-        )
-        choice = choose(self.spec.serve)
-        self.progress.note(choice.reason)
-        self.pin_provenance(f"{choice.name}: {choice.reason}")
+        self.pin_provenance(f"{self.choice.name}: {self.choice.reason}")
         self.serving = Serving(
             self.spec.serve,
             self.model,

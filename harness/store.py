@@ -272,6 +272,10 @@ class Store:
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or default_root()
 
+    def at(self, experiment_id: str) -> ExperimentStore:
+        """The folder that an experiment has or would have; writes nothing."""
+        return ExperimentStore(self.root / experiment_id)
+
     def create(self, experiment_id: str, spec_yaml: str) -> ExperimentStore:
         """Open an experiment's folder, made with its resolved spec when it is new."""
         path = self.root / experiment_id

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 
+from harness.errors import Problem, TrainingError
 from harness.models import LocalModel
 from harness.progress import Progress
 from harness.records import Item, Prompt, SeedTraining, Supervision
 from harness.trainers.base import Method, Trainer, TrainSpec
 
-__all__ = ["METHODS", "Method", "TrainSpec", "Trainer", "train"]
+__all__ = ["METHODS", "Method", "TrainSpec", "Trainer", "require_installed", "train"]
 
 
 def _supervised(
@@ -29,3 +31,13 @@ def train(
 ) -> tuple[SeedTraining, Supervision]:
     """Train one seed by the method that the spec names. See `Trainer`."""
     return METHODS[spec.method](spec, rows, prompt, model, seed, progress)
+
+
+def require_installed() -> None:
+    """Raise TrainingError when what training needs is not installed; imports nothing."""
+    missing = [
+        name for name in ("torch", "transformers", "peft", "trl", "datasets") if not importlib.util.find_spec(name)
+    ]
+    if missing:
+        hint = "pip install 'finetune-harness[train]'"
+        raise TrainingError(Problem("train", f"{', '.join(missing)} not installed", next=hint))
