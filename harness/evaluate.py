@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from harness import metrics
+from harness.chat import chat
 from harness.data import Split
 from harness.engines.base import Answer, Engine, Request
 from harness.errors import EngineError, HarnessError, Problem
@@ -25,7 +26,6 @@ from harness.records import (
     Candidate,
     Decoding,
     Item,
-    Message,
     MetricSummary,
     Prompt,
     RunRecord,
@@ -95,18 +95,6 @@ def run_id(candidate: str, suite: str, split: SplitName) -> str:
 
 
 # ------------------------------------------------------------------------- asking
-
-
-def chat(prompt: Prompt, item: Item) -> tuple[Message, ...]:
-    """A candidate's prompt around an item: instruction, demonstrations, then the item's own turns.
-
-    A system message of the item's own is joined to the instruction: chat templates allow one.
-    """
-    own = [turn.content for turn in item.messages if turn.role == "system"]
-    instruction = "\n".join(part for part in (prompt.instruction, *own) if part)
-    system = (Message(role="system", content=instruction),) if instruction else ()
-    shown = tuple(turn for demonstration in prompt.demonstrations for turn in demonstration)
-    return system + shown + tuple(turn for turn in item.messages if turn.role != "system")
 
 
 def _request(item: Item, task: Task, prompt: Prompt, decoding: Decoding) -> Request:

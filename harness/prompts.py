@@ -21,12 +21,13 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.chat import demonstration
 from harness.data import Split
 from harness.engines.base import Engine
 from harness.errors import EngineError, Problem, SpecError
 from harness.evaluate import TaskSpec, ask, task_suite
 from harness.progress import Bar, Progress
-from harness.records import ArmRecord, Item, Message, Prompt, PromptRecord, SampleRecord, digest
+from harness.records import ArmRecord, Item, Prompt, PromptRecord, SampleRecord, digest
 from harness.stats import mean_interval
 from harness.store import ExperimentStore, Journal
 from harness.suites import Task
@@ -83,7 +84,7 @@ def arms(spec: PromptSpec, instruction: str, train: Split) -> list[Prompt]:
                 Prompt(
                     name=name + label,
                     instruction=text,
-                    demonstrations=tuple(_demonstration(item) for item in shown),
+                    demonstrations=tuple(demonstration(item) for item in shown),
                     demonstration_ids=tuple(item.id for item in shown),
                 )
             )
@@ -107,11 +108,6 @@ def instruction_variants(spec: PromptSpec, instruction: str, train: Sequence[Ite
 
 def _join(*parts: str) -> str:
     return "\n".join(part for part in parts if part)
-
-
-def _demonstration(item: Item) -> tuple[Message, ...]:
-    turns = tuple(turn for turn in item.messages if turn.role != "system")
-    return (*turns, Message(role="assistant", content=item.target))
 
 
 def draw_demonstrations(items: Sequence[Item], shots: int, rng: random.Random) -> tuple[Item, ...]:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from scripted import Scripted, text
 
+from harness.chat import chat
 from harness.engines.base import Answer, Request
 from harness.errors import EngineError
-from harness.evaluate import chat, evaluate
+from harness.evaluate import evaluate
 from harness.progress import Silent
 from harness.records import Candidate, Decoding, Item, Message, ModelRef, Prompt, RunRecord
 from harness.store import Store
