@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from harness.errors import Problem
+from harness.errors import Problem, UsageError
+from harness.yamls import read_strict_yaml
 
 Document = dict[str, Any]
 
@@ -19,31 +17,14 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, of which lm-eval would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key.value!r} stands twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(path: Path, problems: list[Problem]) -> Document | None:
     """The mapping that a YAML file holds, or None and a problem."""
     try:
-        found = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_StrictLoader)  # noqa: S506 - a safe loader
-    except yaml.MarkedYAMLError as fault:
-        line = f" (line {fault.problem_mark.line + 1})" if fault.problem_mark else ""
-        hint = "Python functions (!function) are not run" if "!function" in str(fault) else ""
-        problems.append(Problem(f"{shown(path)}{line}", f"not valid YAML: {fault.problem}", hint))
+        found = read_strict_yaml(path.read_text(encoding="utf-8-sig"), shown(path))
+    except UsageError as fault:
+        problems += fault.problems
         return None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+    except (OSError, UnicodeDecodeError) as fault:
         problems.append(Problem(shown(path), f"cannot be read: {fault}"))
         return None
     if not isinstance(found, dict):
