@@ -38,6 +38,8 @@ from harness.suites import Suite, Task
 
 TASK_SUITE = "task"
 """Name of the suite made from the experiment's own data."""
+MAX_FAILED = 0.02
+"""Share of calls that may fail for good and be left unscored; more is a fault, not a result."""
 
 
 class TaskSpec(BaseModel):
@@ -46,7 +48,7 @@ class TaskSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     metric: str
-    """Primary metric; see `harness doctor --metrics` or docs/metrics.md for the names."""
+    """Primary metric; `harness doctor` lists the names."""
     metrics: tuple[str, ...] = ()
     """Further metrics to report; they decide nothing unless a gate names them."""
     instruction: str | None = None
@@ -163,10 +165,12 @@ def evaluate(
 ) -> RunRecord:
     """One candidate on one suite: asks what is still owed, then writes the run's manifest.
 
-    Raises EngineError when every single call failed: that is a fault, not a score.
+    An item is done when this very content was answered; lines about anything else are left
+    out. Raises EngineError when more than `MAX_FAILED` of the calls failed: that is a fault
+    to repair, not a score, and the failed ones alone are asked again.
     """
     name = run_id(candidate.name, suite.name, suite.split)
-    done = {(s.task, s.id): s for s in store.samples(name) if s.error is None}
+    done = {key for key, sample in _answered(store, name, suite).items() if sample.error is None}
     bar = progress.bar(f"{candidate.name} on {suite.name}", suite.size, len(done))
     started = time.monotonic()
     with store.sample_journal(name) as journal, bar as shown:
@@ -177,13 +181,28 @@ def evaluate(
             for sample in ask(engine, task, owed, candidate.prompt, candidate.decoding, adapter):
                 journal.append([sample])
                 shown.advance()
-    samples = store.samples(name)
-    if samples and all(sample.error for sample in samples):
-        hint = "Look at the logs folder of the experiment; run again"
-        raise EngineError(Problem(name, f"every call failed, the last with: {samples[-1].error}", next=hint))
+    samples = list(_answered(store, name, suite).values())
+    _refuse_faults(name, suite, samples)
     run = summarise(name, candidate, suite, engine, samples, time.monotonic() - started)
-    store.finish_run(run)
+    store.finish_run(run, samples)
     return run
+
+
+def _answered(store: ExperimentStore, name: str, suite: Suite) -> dict[tuple[str, str], SampleRecord]:
+    """What is on disk of this suite's items, by task and id, in the suite's order."""
+    on_disk = {(s.task, s.id, s.item_digest): s for s in store.samples(name)}
+    wanted = [(task.name, item.id, item.digest) for task in suite.tasks for item in task.items]
+    return {key[:2]: on_disk[key] for key in wanted if key in on_disk}
+
+
+def _refuse_faults(name: str, suite: Suite, samples: Sequence[SampleRecord]) -> None:
+    faults = [sample for sample in samples if sample.error]
+    missing = suite.size - len(samples)
+    if len(faults) + missing > MAX_FAILED * suite.size:
+        last = f", the last with: {faults[-1].error}" if faults else ""
+        what = f"{len(faults) + missing} of {suite.size} calls failed{last}"
+        hint = "Repair what failed (see the logs folder of the experiment) and run again: only these are asked again"
+        raise EngineError(Problem(name, what, f"At most {MAX_FAILED:.0%} may fail", hint))
 
 
 def summarise(

@@ -285,9 +285,9 @@ class _Line:
             candidate, reference = self.run_of(tuned.name, gate.suite), self.run_of(gate.against, gate.suite)
             comparison = compare(
                 candidate,
-                self.folder.samples(candidate.id),
+                self.folder.verified_samples(candidate),
                 reference,
-                self.folder.samples(reference.id),
+                self.folder.verified_samples(reference),
                 task=gate.task,
                 metric=gate.metric or "primary",
                 confidence=gate.confidence,
@@ -333,6 +333,14 @@ class _Line:
         record = self.folder.read(DataRecord)
         if record is not None and record.findings:
             found.append(f"The data audit has {len(record.findings)} findings; see data.json.")
+        score = {run.candidate.name: run.metrics[0].estimate.value for run in runs if run.suite == evaluate.TASK_SUITE}
+        base, best = score.get("base"), score.get("best_prompt")
+        if base is not None and best is not None and base > best:
+            found.append(
+                f"On test the raw prompt did better ({_share(base)}) than the winner of the race ({_share(best)})."
+            )
+        if len(self.spec.train.seeds) > 1:
+            found.append(f"Judged is the best on dev of {len(self.spec.train.seeds)} seeds; the others never met test.")
         for run_ in runs:
             cut = sum(sample.finish == "length" for sample in self.folder.samples(run_.id))
             if run_.suite == evaluate.TASK_SUITE and cut > 0.05 * run_.n:

@@ -21,6 +21,8 @@ class Work(Record):
 
     prompt_race_calls: int
     """Model calls that the prompt race may make."""
+    dev_calls: int
+    """Answers on the dev split, to pick among several seeds."""
     task_calls: int
     """Answers on the test split, over raw prompt, best prompt and tuned candidate."""
     suite_calls: int
@@ -85,6 +87,7 @@ def _work(experiment: Experiment) -> Work:
     spec, train = experiment.spec, experiment.spec.train
     steps = max(1, math.ceil(train.epochs * math.ceil(len(experiment.data.train.rows) / train.batch_size)))
     return Work(
+        dev_calls=len(train.seeds) * len(experiment.data.dev.rows) if len(train.seeds) > 1 else 0,
         prompt_race_calls=spec.prompt.budget if spec.prompt.search != "none" else 0,
         task_calls=3 * len(experiment.data.test.rows),
         suite_calls=2 * sum(suite.size for suite in experiment.suites),

@@ -4,7 +4,7 @@ Arms are instruction variants x demonstration sets. They race by successive halv
 (Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification", Algorithm 1):
 every round asks the surviving arms the same further dev items and drops the worse
 half, so that the budget goes to the arms that may win. The raw prompt is an arm
-too and is never dropped before the last round: the bar cannot fall below it.
+too and is never dropped before the last round: on dev the winner is at least as good.
 
 The test split cannot reach this module: `race` takes splits and refuses any that is
 not train or dev.
@@ -178,7 +178,8 @@ def race(
     field_ = [_Arm(prompt) for prompt in arms(spec, instruction, train)]
     field_ = _fit(field_, spec.budget, len(order))
     rounds = _rounds(len(field_))
-    known = {(s.task, s.id): s for s in store.journal_lines("prompt", SampleRecord) if s.error is None}
+    lines = store.journal_lines("prompt", SampleRecord)
+    known = {(s.task, s.id, s.item_digest): s for s in lines if s.error is None}
     asked = 0
     total = _plan(len(field_), spec.budget, len(order))
     with store.journal("prompt") as journal, progress.bar("prompt race", total) as bar:
@@ -231,14 +232,14 @@ def _extend(
     task: Task,
     engine: Engine,
     journal: Journal,
-    known: dict[tuple[str, str], SampleRecord],
+    known: dict[tuple[str, str, str], SampleRecord],
     bar: Bar,
 ) -> int:
     """Ask one arm the items it has not had; answers from an earlier sitting are taken over."""
     key = digest(arm.prompt.model_dump(mode="json", exclude={"name"}))
     fresh = [item for item in items if item.id not in arm.scores]
     metric = task.metrics[0]
-    found = {item.id: known[key, item.id] for item in fresh if (key, item.id) in known}
+    found = {item.id: known[key, item.id, item.digest] for item in fresh if (key, item.id, item.digest) in known}
     bar.advance(len(found), arm.prompt.name)
     owed = [item for item in fresh if item.id not in found]
     for sample in ask(engine, task, owed, arm.prompt, task.decoding):

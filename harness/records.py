@@ -6,6 +6,7 @@ is never the same as 0. Records say what happened; behaviour lives elsewhere.
     Experiment folder    what it holds                          record
     spec.yaml            the resolved spec                      (spec.ExperimentSpec)
     provenance.json      versions, commit, hardware, model      Provenance
+    conditions.json      the engine that answers everything     Conditions
     data.json            fingerprints and audit                 DataRecord
     prompt.json          the prompt race and its winner         PromptRecord
     training.json        one training per seed                  TrainingRecord
@@ -282,7 +283,7 @@ class RunRecord(Record):
     tokens_out: int | None
     """Generated tokens, all items."""
     seconds: float
-    """Wall time of this evaluation, over all sittings."""
+    """Wall time of the sitting that finished it."""
     latency_p50_s: float | None
     """Median seconds per answer."""
     latency_p95_s: float | None

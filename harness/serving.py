@@ -5,10 +5,10 @@ from __future__ import annotations
 from harness import artifacts
 from harness.engines import ServeSpec, check_adapter_acts, open_engine
 from harness.engines.base import Adapter, Engine
-from harness.errors import Problem, StoreError
+from harness.errors import NotComparableError, Problem, StoreError
 from harness.models import LocalModel
 from harness.progress import Progress
-from harness.records import AdapterRef
+from harness.records import AdapterRef, Conditions
 from harness.store import ExperimentStore
 
 
@@ -47,9 +47,29 @@ class Serving:
                 log=log,
                 note=self._progress.note,
             )
+            self._pin_conditions(self._engine.conditions)
             for adapter in self._adapters.values():
                 self._load(self._engine, adapter)
         return self._engine
+
+    def _pin_conditions(self, conditions: Conditions) -> None:
+        """All answers of an experiment come under one set of conditions, over all its sittings."""
+        begun = self._folder.read(Conditions)
+        if begun is None:
+            self._folder.write(conditions)
+            return
+        got, wanted = conditions.model_dump(), begun.model_dump()
+        problems = [
+            Problem(
+                f"{self._folder.id}: conditions.{field}", f"{got[field]!r} now, but it was begun with {wanted[field]!r}"
+            )
+            for field in wanted
+            if got[field] != wanted[field]
+        ]
+        if problems:
+            self.close()
+            hint = "Go on with the engine it was begun with (serve.engine), or delete its folder to start over"
+            raise NotComparableError([*problems, Problem(str(self._folder.path), "answers would be mixed", next=hint)])
 
     @staticmethod
     def _load(engine: Engine, adapter: Adapter) -> None:

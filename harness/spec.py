@@ -16,16 +16,17 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from harness import artifacts, data, models, suites
+from harness import data, models, suites
 from harness.data import Data, DataSpec
 from harness.engines import ServeSpec
-from harness.errors import HarnessError, Problem, SpecError, did_you_mean
+from harness.errors import HarnessError, Problem, SpecError, UsageError, did_you_mean
 from harness.evaluate import TASK_SUITE, TaskSpec
 from harness.gates import GateSpec
 from harness.prompts import PromptSpec
 from harness.records import Item, digest
 from harness.suites import Suite
 from harness.trainers import TrainSpec
+from harness.yamls import read_strict_yaml
 
 REFERENCES = ("base", "best_prompt")
 """What a gate of an experiment can compare the tuned candidate with."""
@@ -163,14 +164,14 @@ def _problem_of(finding: Any) -> Problem:
 def parse(path: Path) -> ExperimentSpec:
     """Read the YAML alone. Raises SpecError with every problem in it."""
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = read_strict_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError as fault:
         hint = "Give the path of an experiment YAML, or make one with `harness init DIR`"
         raise SpecError(Problem(str(path), "no such file", next=hint)) from fault
     except (OSError, UnicodeDecodeError) as fault:
         raise SpecError(Problem(str(path), f"cannot read: {fault}", "a YAML file")) from fault
-    except yaml.YAMLError as fault:
-        raise SpecError(Problem(str(path), f"not YAML: {' '.join(str(fault).split())}")) from fault
+    except UsageError as fault:
+        raise SpecError(fault.problems) from fault
     if not isinstance(loaded, dict):
         raise SpecError(Problem(str(path), f"got a {type(loaded).__name__}", "a mapping with name, model, data, ..."))
     try:
@@ -232,12 +233,13 @@ def _gate_problems(spec: ExperimentSpec, found: list[Suite], file: str) -> list[
                 Problem(f"{at}.task", f"unknown task {gate.task!r}", did_you_mean(gate.task, ["*", *tasks]))
             )
             continue
-        scored = {m for task, names in tasks.items() if gate.task in ("*", task) for m in names}
-        if gate.metric not in (None, "primary", *scored):
-            hint = did_you_mean(str(gate.metric), sorted(scored))
-            problems.append(
-                Problem(f"{at}.metric", f"{gate.metric!r} is not measured there", hint, "Add it to task.metrics")
-            )
+        gated = {task: names for task, names in tasks.items() if gate.task in ("*", task)}
+        lacking = sorted(task for task, names in gated.items() if gate.metric not in (None, "primary", *names))
+        if lacking:
+            scored = sorted(set.intersection(*(set(names) for names in gated.values())))
+            hint = did_you_mean(str(gate.metric), scored) if scored else "Leave it out: each task's first metric counts"
+            what = f"{gate.metric!r} is not measured on {', '.join(lacking)}"
+            problems.append(Problem(f"{at}.metric", what, hint, "Name one task, or add it to task.metrics"))
     return problems
 
 
@@ -255,6 +257,5 @@ def _identity(spec: ExperimentSpec, folder: Path, rows: Data, found: list[Suite]
     content = spec.model_dump(mode="json", exclude={"data", "suites", "budget"})
     content["data"] = [split.fingerprint for split in rows.splits]
     content["suites"] = [[suite.name, suite.fingerprint] for suite in found]
-    if (folder / spec.model).is_dir():
-        content["model"] = artifacts.digest_folder(folder / spec.model)
+    content["model"] = models.identity(spec.model, folder)
     return f"{spec.name}--{digest(content)[:8]}"

@@ -1,7 +1,7 @@
 """The only reader and writer of `reports/`: write-once records, the manifest last, no pickles.
 
     reports/<name>--<digest8>/
-        spec.yaml  provenance.json  data.json  prompt.json  training.json
+        spec.yaml  provenance.json  conditions.json  data.json  prompt.json  training.json
         comparisons.jsonl  verdict.json  report.md  report.html
         runs/<run id>/samples.jsonl  run.json
         journal/<name>.jsonl         answers of a stage that is under way
@@ -30,6 +30,7 @@ from harness.records import (
     SCHEMA_VERSION,
     Candidate,
     ComparisonRecord,
+    Conditions,
     DataRecord,
     PromptRecord,
     Provenance,
@@ -45,6 +46,7 @@ R = TypeVar("R", bound=Record)
 
 FILES: dict[type[Record], str] = {
     Provenance: "provenance.json",
+    Conditions: "conditions.json",
     DataRecord: "data.json",
     PromptRecord: "prompt.json",
     TrainingRecord: "training.json",
@@ -206,22 +208,29 @@ class ExperimentStore:
         """Where an evaluation appends its samples."""
         return Journal(self.path / "runs" / run_id / "samples.jsonl")
 
-    def finish_run(self, run: RunRecord) -> None:
-        """Write a run's manifest, which makes it complete. The samples must match it."""
+    def verified_samples(self, run: RunRecord) -> list[SampleRecord]:
+        """A complete run's samples, proven to be the ones that its manifest summarises."""
         samples = self.samples(run.id)
         if samples_digest(samples) != run.samples_digest:
-            raise StoreError(Problem(str(self.path / "runs" / run.id), "samples on disk are not the ones summarised"))
-        path = self.path / "runs" / run.id / "run.json"
-        if path.exists():
-            raise StoreError(Problem(str(path), "exists already", next="Records are write-once."))
-        write_file(path, run.model_dump_json(indent=2) + "\n")
+            where = str(self.path / "runs" / run.id / "samples.jsonl")
+            hint = "Restore it, or delete the run's folder and verdict.json and run again"
+            raise StoreError(Problem(where, "was changed after the run was finished", next=hint))
+        return samples
+
+    def finish_run(self, run: RunRecord, samples: Sequence[SampleRecord]) -> None:
+        """Write a run's samples whole and in order, then its manifest, which makes it complete."""
+        folder = self.path / "runs" / run.id
+        if (folder / "run.json").exists():
+            raise StoreError(Problem(str(folder / "run.json"), "exists already", next="Records are write-once."))
+        if samples_digest(samples) != run.samples_digest:
+            raise ValueError(f"{run.id}: these are not the samples that were summarised")
+        write_file(folder / "samples.jsonl", "".join(sample.model_dump_json() + "\n" for sample in samples))
+        write_file(folder / "run.json", run.model_dump_json(indent=2) + "\n")
 
     def copy_run(self, run: RunRecord, candidate: Candidate, run_id: str) -> RunRecord:
         """The same answers under another name: a second run of a candidate equal by content."""
-        path = self.path / "runs" / run_id / "samples.jsonl"
-        write_file(path, "".join(sample.model_dump_json() + "\n" for sample in self.samples(run.id)))
         copied = run.model_copy(update={"id": run_id, "candidate": candidate})
-        self.finish_run(copied)
+        self.finish_run(copied, self.verified_samples(run))
         return copied
 
     # -------------------------------------------------------------------- others

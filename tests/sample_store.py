@@ -191,7 +191,7 @@ def write_run(experiment: ExperimentStore, suite: str, who: str, accuracy: float
         samples_digest=samples_digest(made),
         created=CREATED,
     )
-    experiment.finish_run(run)
+    experiment.finish_run(run, made)
     return run
 
 

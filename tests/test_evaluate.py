@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,8 +65,33 @@ def test_a_failed_call_is_unscored_not_wrong(tmp_path: Path) -> None:
     def reply(request: Request) -> Answer:
         return Answer(error="timeout") if request.messages[-1].content == "3" else parity(request)
 
-    record = run(tmp_path, Scripted(reply))
-    assert (record.metrics[0].estimate.value, record.metrics[0].estimate.n, record.unscored) == (1.0, 19, 1)
+    folder = Store(tmp_path).create("x--1", "name: x\n")
+    record = evaluate(candidate(), suite(100), Scripted(reply), folder, Silent())
+    assert (record.metrics[0].estimate.value, record.metrics[0].estimate.n, record.unscored) == (1.0, 99, 1)
+
+
+def test_more_failed_calls_than_allowed_stop_the_run_and_only_they_are_asked_again(tmp_path: Path) -> None:
+    def reply(request: Request) -> Answer:
+        return Answer(error="timeout") if int(request.messages[-1].content) < 4 else parity(request)
+
+    with pytest.raises(EngineError, match=r"4 of 20 calls failed, the last with: timeout.*run again"):
+        run(tmp_path, Scripted(reply))
+    again = Scripted(parity)
+    assert run(tmp_path, again).unscored == 0
+    assert again.calls == 4
+
+
+def test_an_answer_to_another_item_under_the_same_id_does_not_count(tmp_path: Path) -> None:
+    first = Scripted(parity, dies_after=7)
+    with pytest.raises(EngineError):
+        run(tmp_path, first)
+    (task,) = suite().tasks
+    turned = [item.model_copy(update={"id": str(19 - int(item.id))}) for item in task.items]
+    folder = Store(tmp_path).create("x--1", "name: x\n")
+    changed = Suite("task", "task", "test", (replace(task, items=tuple(turned)),))
+    record = evaluate(candidate(), changed, Scripted(parity), folder, Silent())
+    assert record.n == len(folder.samples(record.id)) == 20
+    assert {s.question for s in folder.samples(record.id)} == {str(i) for i in range(20)}
 
 
 def test_an_evaluation_that_died_goes_on_without_asking_twice(tmp_path: Path) -> None:
@@ -79,7 +105,7 @@ def test_an_evaluation_that_died_goes_on_without_asking_twice(tmp_path: Path) ->
 
 
 def test_a_run_in_which_every_call_failed_is_a_fault_and_leaves_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"every call failed.*refused"):
+    with pytest.raises(EngineError, match=r"20 of 20 calls failed.*refused"):
         run(tmp_path, Scripted(lambda request: Answer(error="refused")))
     assert Store(tmp_path).find("x--1").runs() == []
 

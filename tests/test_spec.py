@@ -118,7 +118,9 @@ def test_a_gate_on_a_suite_that_is_not_evaluated_suggests(folder: Path) -> None:
 
 def test_a_gate_on_a_metric_that_is_not_measured_is_refused(folder: Path) -> None:
     gate = {"suite": "task", "metric": "token_f1", "against": "base", "min_delta": 0}
-    assert "'token_f1' is not measured there" in fault(folder, gates=[gate])
+    assert "'token_f1' is not measured on task" in fault(folder, gates=[gate])
+    mixed = {"suite": "regression-core", "metric": "acc", "against": "base", "min_delta": -0.1}
+    assert "'acc' is not measured on core-arithmetic, core-transform" in fault(folder, gates=[mixed])
 
 
 def test_an_experiment_without_a_blocking_gate_is_refused(folder: Path) -> None:
@@ -134,8 +136,15 @@ def test_all_faults_are_told_at_once(folder: Path) -> None:
 
 def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("a: [1")
-    with pytest.raises(SpecError, match=r"x\.yaml: not YAML"):
+    with pytest.raises(SpecError, match=r"x\.yaml.*not valid YAML"):
         spec.load(tmp_path / "x.yaml")
+
+
+def test_a_key_given_twice_does_not_silently_drop_a_gate(folder: Path) -> None:
+    path = folder / "experiment.yaml"
+    path.write_text(yaml.safe_dump(minimal()) + "gates: [{suite: task, against: base, min_delta: -1}]\n")
+    with pytest.raises(SpecError, match="'gates' stands twice"):
+        spec.load(path)
 
 
 def test_the_id_follows_content_not_place(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

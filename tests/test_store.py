@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from sample_store import build
 
 from harness import records
 from harness.errors import StoreError, UsageError
@@ -55,6 +56,17 @@ def test_a_call_asked_again_counts_once(tmp_path: Path) -> None:
     with folder.sample_journal("r") as journal:
         journal.append([sample("a", None, "timeout"), sample("a")])
     assert [s.error for s in folder.samples("r")] == [None]
+
+
+def test_samples_changed_after_the_run_was_finished_are_found(tmp_path: Path) -> None:
+    store = build(tmp_path)
+    folder = next(e for e in store.experiments() if e.runs())
+    run = folder.runs()[0]
+    assert folder.verified_samples(run) == folder.samples(run.id)
+    path = folder.path / "runs" / run.id / "samples.jsonl"
+    path.write_text(path.read_text().replace(":1.0", ":0.0", 1))
+    with pytest.raises(StoreError, match="changed after the run was finished"):
+        folder.verified_samples(run)
 
 
 def test_the_samples_digest_ignores_order_and_time_but_not_answers() -> None:

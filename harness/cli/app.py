@@ -112,7 +112,7 @@ def compare(
 
     store = Store(reports)
     (store_a, run_a), (store_b, run_b) = (show.find_run(store, wanted, suite) for wanted in (a, b))
-    samples_a, samples_b = store_a.samples(run_a.id), store_b.samples(run_b.id)
+    samples_a, samples_b = store_a.verified_samples(run_a), store_b.verified_samples(run_b)
     record = comparing.compare(run_a, samples_a, run_b, samples_b, metric=metric)
     names = run_a.primary if metric == "primary" else dict.fromkeys(run_a.primary, metric)
     flipped = comparing.flips(samples_a, samples_b, names)

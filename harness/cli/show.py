@@ -195,13 +195,13 @@ def preflight(found: Preflight) -> None:
         console.out.print(f"always answering {answer!r} would score {found.data.majority_score:.3f}", markup=False)
     _findings(found)
     work = found.work
-    calls = work.prompt_race_calls + work.task_calls + work.suite_calls
+    calls = work.prompt_race_calls + work.dev_calls + work.task_calls + work.suite_calls
     console.out.print(
         f"\nwork: at most {calls:,} answers ({work.prompt_race_calls:,} prompt race, {work.task_calls:,} task, "
         f"{work.suite_calls:,} suites), {work.training_steps:,} training steps",
         markup=False,
     )
-    console.out.print("\n[bold]what the gates can decide[/bold]")
+    console.out.print("\n[bold]what the gates can decide[/bold], counting items as independent and right or wrong")
     for forecast in found.gates:
         gate = f"{forecast.suite} against {forecast.against}, margin {forecast.min_delta:+.3f}"
         console.out.print(Text.assemble(f"  {gate}\n    ", (forecast.summary, "dim")))

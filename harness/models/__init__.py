@@ -8,11 +8,11 @@ the cheap check before anything is started; `resolve` fetches, converts and hash
 import os
 
 from harness.models.folder import LocalModel, chat_template
-from harness.models.names import exists
+from harness.models.names import exists, identity
 from harness.models.quiet import quiet
 from harness.models.resolve import resolve
 
-__all__ = ["LocalModel", "chat_template", "exists", "quiet", "resolve"]
+__all__ = ["LocalModel", "chat_template", "exists", "identity", "quiet", "resolve"]
 
 # Must be in place before torch is first loaded, which happens after this package is. Threads that
 # wait by spinning make torch ten times slower beside any other busy process, and are no faster alone.

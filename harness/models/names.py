@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness import artifacts
 from harness.errors import ModelError, Problem, did_you_mean
 from harness.models import folder
 from harness.models.package import PACKAGES
@@ -67,6 +68,14 @@ def exists(name: str, *, near: Path | None = None) -> None:
                 f"(known packages: {', '.join(sorted(PACKAGES))})",
             )
         )
+
+
+def identity(name: str, near: Path | None) -> str:
+    """What a name stands for, as far as can be told without network: a folder by content, else the name itself."""
+    spelling = read(name, near)
+    if spelling.kind == "folder":
+        return artifacts.digest_folder(Path(spelling.value), folder.counts)
+    return f"package:{spelling.value}=={PACKAGES[spelling.value].version}" if spelling.kind == "package" else name
 
 
 def offline() -> bool:
