@@ -1,0 +1,107 @@
+"""The only reader and writer of `reports/`: write-once records, the manifest last, no pickles.
+
+    reports/<name>--<digest8>/
+        spec.yaml  provenance.json  conditions.json  data.json  prompt.json  training.json
+        comparisons.jsonl  verdict.json  report.md  report.html
+        runs/<run id>/samples.jsonl  run.json
+        journal/<name>.jsonl         answers of a stage that is under way
+        logs/                        what engines printed
+
+A record that exists is complete: files are written beside their place and renamed.
+A run is complete when its `run.json` exists; until then `samples.jsonl` grows by a
+line per sample, and a torn last line is a sample still owed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness.errors import HarnessError, Problem, UsageError, did_you_mean
+from harness.store.experiment import FILES, ExperimentStore, samples_digest
+from harness.store.files import Journal, read_lines, read_record, write_file
+
+__all__ = [
+    "FILES",
+    "ExperimentStore",
+    "Journal",
+    "Store",
+    "default_root",
+    "read_lines",
+    "read_record",
+    "samples_digest",
+    "write_file",
+]
+
+
+def default_root() -> Path:
+    """`HARNESS_REPORTS`, else `reports` in the current folder."""
+    return Path(os.environ.get("HARNESS_REPORTS", "reports"))
+
+
+class Store:
+    """The folder of all experiments."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or default_root()
+
+    def at(self, experiment_id: str) -> ExperimentStore:
+        """The folder that an experiment has or would have; writes nothing."""
+        return ExperimentStore(self.root / experiment_id)
+
+    def create(self, experiment_id: str, spec_yaml: str) -> ExperimentStore:
+        """Open an experiment's folder, made with its resolved spec when it is new."""
+        path = self.root / experiment_id
+        if not (path / "spec.yaml").exists():
+            write_file(path / "spec.yaml", spec_yaml)
+        return ExperimentStore(path)
+
+    def ids(self) -> list[str]:
+        """All experiment folders, newest first."""
+        if not self.root.is_dir():
+            return []
+        folders = [p for p in self.root.iterdir() if p.is_dir() and (p / "spec.yaml").exists()]
+        return [
+            p.name for p in sorted(folders, key=lambda p: ((p / "spec.yaml").stat().st_mtime, p.name), reverse=True)
+        ]
+
+    def experiments(self) -> list[ExperimentStore]:
+        """All experiments, newest first."""
+        return [ExperimentStore(self.root / name) for name in self.ids()]
+
+    def damaged(self) -> dict[str, str]:
+        """Folders that are no experiments or whose records cannot be read, with the reason."""
+        faults: dict[str, str] = {}
+        folders = sorted(p for p in self.root.iterdir() if p.is_dir()) if self.root.is_dir() else []
+        for folder in folders:
+            if not (folder / "spec.yaml").exists():
+                faults[folder.name] = "no spec.yaml: not an experiment"
+                continue
+            try:
+                experiment = ExperimentStore(folder)
+                experiment.spec()
+                for kind in FILES:
+                    experiment.read(kind)
+                experiment.runs()
+                experiment.comparisons()
+            except HarnessError as fault:
+                faults[folder.name] = str(fault)
+        return faults
+
+    def find(self, wanted: str) -> ExperimentStore:
+        """An experiment by its id, a unique part of its id, or its folder. `latest` is the newest."""
+        ids = self.ids()
+        if wanted == "latest" and ids:
+            return ExperimentStore(self.root / ids[0])
+        as_path = Path(wanted)
+        if as_path.is_dir() and (as_path / "spec.yaml").exists():
+            return ExperimentStore(as_path)
+        exact = [name for name in ids if name == wanted]
+        found = exact or [name for name in ids if name.startswith(wanted)] or [n for n in ids if wanted in n]
+        if len(found) == 1:
+            return ExperimentStore(self.root / found[0])
+        if found:
+            hint = f"It fits {', '.join(found)}. Give more of it."
+            raise UsageError(Problem(str(self.root), f"experiment {wanted!r} is not unique", hint))
+        hint = did_you_mean(wanted, ids) if ids else "The store is empty; make an experiment with `harness run SPEC`."
+        raise UsageError(Problem(str(self.root), f"no experiment {wanted!r}", hint))

@@ -1,0 +1,179 @@
+"""One experiment's folder: its records, its runs, its journals."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from harness.errors import Problem, StoreError
+from harness.records import (
+    Candidate,
+    ComparisonRecord,
+    Conditions,
+    DataRecord,
+    PromptRecord,
+    Provenance,
+    Record,
+    RunRecord,
+    SampleRecord,
+    TrainingRecord,
+    VerdictRecord,
+    digest,
+)
+from harness.store.files import Journal, read_lines, read_record, write_file
+
+R = TypeVar("R", bound=Record)
+
+FILES: dict[type[Record], str] = {
+    Provenance: "provenance.json",
+    Conditions: "conditions.json",
+    DataRecord: "data.json",
+    PromptRecord: "prompt.json",
+    TrainingRecord: "training.json",
+    VerdictRecord: "verdict.json",
+}
+"""One file per record type, in the order in which they appear."""
+
+
+class ExperimentStore:
+    """One experiment's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.id = path.name
+
+    @property
+    def name(self) -> str:
+        """The experiment's name, without its digest."""
+        return self.id.rpartition("--")[0] or self.id
+
+    # ------------------------------------------------------------ single records
+
+    def read(self, kind: type[R]) -> R | None:
+        """A stage's record, or None when that stage is not done."""
+        path = self.path / FILES[kind]
+        return read_record(path, kind) if path.exists() else None
+
+    def write(self, record: Record) -> None:
+        """Write a stage's record, once. Writing another one over it is refused."""
+        path = self.path / FILES[type(record)]
+        if path.exists():
+            hint = "Records are write-once; delete the experiment's folder to start over."
+            raise StoreError(Problem(str(path), "exists already", next=hint))
+        write_file(path, record.model_dump_json(indent=2) + "\n")
+
+    def spec(self) -> dict[str, Any]:
+        """The resolved spec as a mapping."""
+        try:
+            loaded = yaml.safe_load((self.path / "spec.yaml").read_bytes())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+            raise StoreError(Problem(str(self.path / "spec.yaml"), f"cannot read: {fault}")) from fault
+        return loaded if isinstance(loaded, dict) else {}
+
+    # ---------------------------------------------------------------------- runs
+
+    def run_ids(self) -> list[str]:
+        """Complete runs, by name."""
+        return sorted(path.parent.name for path in self.path.glob("runs/*/run.json"))
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """One complete run, or None."""
+        path = self.path / "runs" / run_id / "run.json"
+        return read_record(path, RunRecord) if path.exists() else None
+
+    def runs(self) -> list[RunRecord]:
+        """All complete runs, by name."""
+        return [read_record(self.path / "runs" / run_id / "run.json", RunRecord) for run_id in self.run_ids()]
+
+    def samples(self, run_id: str) -> list[SampleRecord]:
+        """Per-sample records of a run; of an unfinished one those that are there.
+
+        A failed call that was asked again stands twice in the file; the later line counts.
+        """
+        lines = read_lines(self.path / "runs" / run_id / "samples.jsonl", SampleRecord)
+        return list({(line.task, line.id, line.repeat): line for line in lines}.values())
+
+    def sample_journal(self, run_id: str) -> Journal:
+        """Where an evaluation appends its samples."""
+        return Journal(self.path / "runs" / run_id / "samples.jsonl")
+
+    def verified_samples(self, run: RunRecord) -> list[SampleRecord]:
+        """A complete run's samples, proven to be the ones that its manifest summarises."""
+        samples = self.samples(run.id)
+        if samples_digest(samples) != run.samples_digest:
+            where = str(self.path / "runs" / run.id / "samples.jsonl")
+            hint = "Restore it, or delete the run's folder and verdict.json and run again"
+            raise StoreError(Problem(where, "was changed after the run was finished", next=hint))
+        return samples
+
+    def finish_run(self, run: RunRecord, samples: Sequence[SampleRecord]) -> None:
+        """Write a run's samples whole and in order, then its manifest, which makes it complete."""
+        folder = self.path / "runs" / run.id
+        if (folder / "run.json").exists():
+            raise StoreError(Problem(str(folder / "run.json"), "exists already", next="Records are write-once."))
+        if samples_digest(samples) != run.samples_digest:
+            raise ValueError(f"{run.id}: these are not the samples that were summarised")
+        write_file(folder / "samples.jsonl", "".join(sample.model_dump_json() + "\n" for sample in samples))
+        write_file(folder / "run.json", run.model_dump_json(indent=2) + "\n")
+
+    def copy_run(self, run: RunRecord, candidate: Candidate, run_id: str) -> RunRecord:
+        """The same answers under another name: a second run of a candidate equal by content."""
+        copied = run.model_copy(update={"id": run_id, "candidate": candidate})
+        self.finish_run(copied, self.verified_samples(run))
+        return copied
+
+    # -------------------------------------------------------------------- others
+
+    def journal(self, name: str) -> Journal:
+        """A journal for a stage under way, e.g. the prompt race."""
+        return Journal(self.path / "journal" / f"{name}.jsonl")
+
+    def journal_lines(self, name: str, kind: type[R]) -> list[R]:
+        """What a journal holds so far."""
+        return read_lines(self.path / "journal" / f"{name}.jsonl", kind)
+
+    def comparisons(self) -> list[ComparisonRecord]:
+        """All comparisons that gates looked at."""
+        return read_lines(self.path / "comparisons.jsonl", ComparisonRecord)
+
+    def write_comparisons(self, comparisons: Sequence[ComparisonRecord]) -> None:
+        """Write all comparisons at once; they are derived from runs, so rewriting is harmless."""
+        text = "".join(comparison.model_dump_json() + "\n" for comparison in comparisons)
+        write_file(self.path / "comparisons.jsonl", text)
+
+    def write_report(self, name: str, text: str) -> Path:
+        """Write `report.md` or `report.html`; views may be rebuilt at any time."""
+        write_file(self.path / name, text)
+        return self.path / name
+
+    def log_path(self, name: str) -> Path:
+        """Where an engine's own output goes."""
+        path = self.path / "logs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One process at a time works on an experiment; the lock dies with its process."""
+        with (self.path / ".lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as fault:
+                hint = "Wait for it, or end it."
+                raise StoreError(Problem(str(self.path), "another process works on it", next=hint)) from fault
+            yield
+
+
+def samples_digest(samples: Sequence[SampleRecord]) -> str:
+    """Content identity of a run's answers, independent of the order in which they came.
+
+    Timings do not count: the same answers given slower are the same evidence.
+    """
+    rows = sorted(samples, key=lambda s: (s.task, s.id, s.repeat))
+    return digest([json.loads(row.model_dump_json(exclude={"latency_s"})) for row in rows])

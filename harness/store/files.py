@@ -1,0 +1,101 @@
+"""Files of the store: written whole or not at all, read with the fault named, appended line by line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, TypeVar
+
+from pydantic import ValidationError
+
+from harness.errors import Problem, StoreError
+from harness.records import SCHEMA_VERSION, Record
+
+R = TypeVar("R", bound=Record)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write the whole file or nothing: beside its place, flushed to disk, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with staging.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        staging.replace(path)
+    except OSError as fault:
+        staging.unlink(missing_ok=True)
+        raise StoreError(
+            Problem(str(path), f"cannot write: {fault.strerror}", next="Free the disk; run again.")
+        ) from fault
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """Read one record; StoreError names the file and the first field that is wrong."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as fault:
+        raise StoreError(Problem(str(path), f"cannot read: {fault.strerror}")) from fault
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        at = ".".join(str(part) for part in first["loc"])
+        where = f"{path}: {at}" if at else str(path)
+        hint = f"This program reads schema version {SCHEMA_VERSION}."
+        raise StoreError(Problem(where, f"not a {kind.__name__}: {first['msg']}", hint)) from fault
+
+
+def read_lines(path: Path, kind: type[R]) -> list[R]:
+    """Read a JSON-lines file of records. A torn last line is left out: it is still owed."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    records = []
+    for number, line in enumerate(lines[:-1], start=1):
+        if not line:
+            continue
+        try:
+            records.append(kind.model_validate_json(line))
+        except ValidationError as fault:
+            raise StoreError(
+                Problem(f"{path}:{number}", f"not a {kind.__name__}: {fault.errors()[0]['msg']}")
+            ) from fault
+    return records
+
+
+class Journal:
+    """An append-only JSON-lines file in which each line is durable once `append` returns."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._stream: IO[bytes] = path.open("ab+")
+        self._cut_torn_line()
+
+    def _cut_torn_line(self) -> None:
+        """After a crash the last line may be half written; it is cut off, so that it is asked again."""
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole != len(data):
+            self._stream.truncate(whole)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Write the records and flush them to disk."""
+        try:
+            self._stream.write(b"".join(record.model_dump_json().encode() + b"\n" for record in records))
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as fault:
+            hint = "Free the disk; run again."
+            raise StoreError(Problem(str(self.path), f"cannot write: {fault.strerror}", next=hint)) from fault
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
