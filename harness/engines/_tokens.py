@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.engines.base import Request
 from harness.engines.pairs import Prefix, encode_choices
+from harness.models import turns
 
 
 class Codec:
@@ -13,7 +14,7 @@ class Codec:
 
     def __init__(self, tokenizer: Any, config: Any) -> None:
         self._tokenizer = tokenizer
-        self.ends = end_tokens(tokenizer, config)
+        self.ends = turns.end_tokens(tokenizer, config)
         """Token ids that end an answer."""
         first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
         self._prefix = Prefix(first, tokenizer.decode([first]))
@@ -44,24 +45,7 @@ class Codec:
         return list(self._tokenizer(text, add_special_tokens=special)["input_ids"])
 
     def _chat(self, request: Request) -> str:
-        turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-
-
-def end_tokens(tokenizer: Any, config: Any) -> frozenset[int]:
-    """Ids of the tokens that end a turn: the tokenizer's, the config's and the chat template's own.
-
-    The last is read from the template itself, since the end-of-sequence token of many models is another one.
-    """
-    stated = config.eos_token_id
-    ends = {tokenizer.eos_token_id, *(stated if isinstance(stated, (list, tuple)) else [stated])}
-    mark = "mark-of-an-answer"
-    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": mark}]
-    rest = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(mark)[2]
-    after = tokenizer(rest.lstrip(), add_special_tokens=False)["input_ids"]
-    if after and after[0] in tokenizer.all_special_ids:
-        ends.add(after[0])
-    return frozenset(end for end in ends if end is not None)
+        return turns.render(self._tokenizer, request.messages)
 
 
 def cut_at_stop(text: str, stops: tuple[str, ...]) -> str | None:
