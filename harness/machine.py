@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import os
 import platform
 import shutil
 import subprocess
 from pathlib import Path
+
+import harness
+from harness.records import ModelRef, Provenance
 
 PACKAGES = (
     "torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers",
@@ -56,6 +60,26 @@ def system() -> str:
 def python() -> str:
     """Version of the interpreter."""
     return platform.python_version()
+
+
+def provenance(
+    experiment: str, folder: Path, model: ModelRef, engine: str, seeds: dict[str, int | tuple[int, ...]]
+) -> Provenance:
+    """This machine, these versions, and the commit of the folder that the spec lies in."""
+    return Provenance(
+        experiment=experiment,
+        harness_version=harness.__version__,
+        commit=git_commit(folder),
+        python=python(),
+        platform=system(),
+        cpus=cpus(),
+        gpus=gpus(),
+        packages=packages(),
+        model=model,
+        engine=engine,
+        seeds=seeds,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
 
 
 def git_commit(folder: Path) -> str | None:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-import harness
 from harness import data, evaluate, gates, machine, models, prompts, report, trainers
+from harness.caveats import caveats
 from harness.compare import compare
 from harness.engines import Choice, choose
 from harness.errors import NotComparableError, Problem
@@ -133,29 +133,15 @@ class _Line:
         """Record where and with what; refuse to go on with another model than the one begun with."""
         earlier = self.folder.read(Provenance)
         if earlier is None:
-            self.folder.write(self.provenance(engine))
+            seeds: dict[str, int | tuple[int, ...]] = {"data": self.spec.data.seed, "prompt": self.spec.prompt.seed, "train": self.spec.train.seeds}
+            self.folder.write(
+                machine.provenance(self.experiment.id, self.experiment.folder, self.model.ref, engine, seeds)
+            )
         elif earlier.model.digest != self.model.ref.digest:
             digests = f"{self.model.ref.digest[:8]}, was {earlier.model.digest[:8]}"
             what = f"is not the one this experiment began with ({digests})"
             hint = "Give the experiment another name, or pin the model with `revision`"
             raise NotComparableError(Problem(f"model {self.spec.model}", what, next=hint))
-
-    def provenance(self, engine: str) -> Provenance:
-        """This machine, these versions, these seeds."""
-        return Provenance(
-            experiment=self.experiment.id,
-            harness_version=harness.__version__,
-            commit=machine.git_commit(self.experiment.folder),
-            python=machine.python(),
-            platform=machine.system(),
-            cpus=machine.cpus(),
-            gpus=machine.gpus(),
-            packages=machine.packages(),
-            model=self.model.ref,
-            engine=engine,
-            seeds={"data": self.spec.data.seed, "prompt": self.spec.prompt.seed, "train": self.spec.train.seeds},
-            created=_now(),
-        )
 
     def race_prompts(self) -> PromptRecord:
         """The best prompt that the budget finds. It is handed train and dev, never test."""
@@ -320,32 +306,9 @@ class _Line:
                 JudgedRun(run=run.id, candidate_digest=run.candidate_digest, samples_digest=run.samples_digest)
                 for run in runs
             ),
-            warnings=tuple(self.warnings(runs)),
+            warnings=caveats(runs, self.folder, self.spec.train.seeds),
             created=_now(),
         )
-
-    def warnings(self, runs: Sequence[RunRecord]) -> list[str]:
-        """What a reader should know before acting on the verdict."""
-        found = []
-        if runs and runs[0].conditions.engine != "vllm":
-            engine = runs[0].conditions.engine
-            found.append(f"Judged with the {engine} engine; if vLLM will serve it, judge it there too.")
-        record = self.folder.read(DataRecord)
-        if record is not None and record.findings:
-            found.append(f"The data audit has {len(record.findings)} findings; see data.json.")
-        score = {run.candidate.name: run.metrics[0].estimate.value for run in runs if run.suite == evaluate.TASK_SUITE}
-        base, best = score.get("base"), score.get("best_prompt")
-        if base is not None and best is not None and base > best:
-            found.append(
-                f"On test the raw prompt did better ({_share(base)}) than the winner of the race ({_share(best)})."
-            )
-        if len(self.spec.train.seeds) > 1:
-            found.append(f"Judged is the best on dev of {len(self.spec.train.seeds)} seeds; the others never met test.")
-        for run_ in runs:
-            cut = sum(sample.finish == "length" for sample in self.folder.samples(run_.id))
-            if run_.suite == evaluate.TASK_SUITE and cut > 0.05 * run_.n:
-                found.append(f"{run_.candidate.name}: {cut} of {run_.n} answers reached max_tokens and were cut.")
-        return found
 
 
 def _now() -> str:

@@ -14,6 +14,8 @@ from harness.store import ExperimentStore, Store, samples_digest
 
 pytestmark = pytest.mark.model
 
+GATE = {"suite": "task", "against": "base", "min_delta": 0.1}
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, small_model: LocalModel) -> tuple[Path, ExperimentStore]:
@@ -90,3 +92,27 @@ def test_reports_are_written_beside_the_records(finished: tuple[Path, Experiment
     assert verdict is not None
     assert verdict.decision in (folder.path / "report.md").read_text().lower()
     assert "<script" not in (folder.path / "report.html").read_text()
+
+
+def test_a_prompt_that_is_good_enough_ends_it_before_training(tmp_path: Path, small_model: LocalModel) -> None:
+    task = {"metric": "json_valid", "max_tokens": 48, "instruction": "Reply with one JSON object about the message."}
+    spec = small_experiment.write(tmp_path, task=task, enough=0.05, gates=[GATE])
+    done = small_experiment.run(spec, tmp_path / "reports", HARNESS_VLLM_PYTHON="")
+    assert done.returncode == 12, done.stderr
+    folder = Store(tmp_path / "reports").find(json.loads(done.stdout)["experiment"])
+    assert folder.read(TrainingRecord) is None
+    assert "tuned" not in " ".join(folder.run_ids())
+    assert (folder.path / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_of_several_seeds_the_best_on_dev_is_judged_and_said_so(tmp_path: Path, small_model: LocalModel) -> None:
+    spec = small_experiment.write(tmp_path, train={"max_steps": 6, "learning_rate": 1e-3, "seeds": [3, 7]})
+    done = small_experiment.run(spec, tmp_path / "reports", HARNESS_VLLM_PYTHON="")
+    assert done.returncode in (0, 10, 11), done.stderr
+    verdict = json.loads(done.stdout)
+    folder = Store(tmp_path / "reports").find(verdict["experiment"])
+    dev = {name: folder.run(f"{name}--task--dev") for name in ("tuned-seed3", "tuned-seed7")}
+    scores = {name: run.metrics[0].estimate.value or 0.0 for name, run in dev.items() if run}
+    assert scores[verdict["candidate"]] == max(scores.values())
+    assert any("best on dev of 2 seeds" in told for told in verdict["warnings"])
