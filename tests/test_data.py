@@ -104,6 +104,108 @@ def test_repetition_and_contradiction_are_warnings(tmp_path: Path) -> None:
     assert rules == ["duplicate_exact", "contradiction"]
 
 
+def test_repetition_and_contradiction_are_told_in_every_split(tmp_path: Path) -> None:
+    rows = [row("q", "a"), row("Q", "a"), row("q", "b")]
+    test = [row("r", "a"), row("r", "a")]
+    findings = data.audit(three(tmp_path, [row("x", "a")], rows, test)).findings
+    assert [(f.file, f.rule, f.line) for f in findings] == [
+        ("dev.jsonl", "duplicate_exact", 2),
+        ("dev.jsonl", "contradiction", 3),
+        ("test.jsonl", "duplicate_exact", 2),
+    ]
+    assert all("remove" in f.message or "keep" in f.message for f in findings)
+
+
+def test_rows_that_ask_one_question_are_one_cluster(tmp_path: Path) -> None:
+    test = [row("q", "a"), row("other", "a"), row("Q", "b"), row("p", "a", cluster="mine"), row("p", "a")]
+    loaded = three(tmp_path, [row("x", "a"), row("x", "a")], [row("b", "b")], test)
+    first, alone, second, mine, joined = (item.cluster for item in loaded.test.items)
+    assert first == second is not None
+    assert (alone, mine, joined) == (None, "mine", "mine")
+    assert loaded.train.items[0].cluster is None
+
+
+def test_a_cluster_in_two_splits_is_an_error_that_names_both_lines(tmp_path: Path) -> None:
+    train = [row("x", "a"), row("y", "a", cluster="c"), row("z", "a", cluster="c")]
+    record = data.audit(three(tmp_path, train, [row("b", "b")], [row("t", "a"), row("u", "a", cluster="c")]))
+    assert [(f.rule, f.severity, f.line) for f in record.findings] == [("leak_cluster", "error", 2)]
+    with pytest.raises(DataError, match=r"train\.jsonl:2: the cluster 'c' .*test\.jsonl:2"):
+        data.refuse_errors(record)
+
+
+def with_system(system: str, question: str, answer: str = "a") -> dict[str, object]:
+    turns = [("system", system), ("user", question), ("assistant", answer)]
+    return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+
+def test_one_question_about_different_passages_is_no_leak(tmp_path: Path) -> None:
+    rows = [[with_system(f"Passage {i}", "Who wrote it?")] for i in range(3)]
+    findings = data.audit(three(tmp_path, *rows)).findings
+    assert {(f.rule, f.severity) for f in findings} == {("leak_turns", "warning")}
+    same = data.audit(three(tmp_path, rows[0], rows[1], [*rows[2], *rows[0]])).findings
+    assert ("leak_exact", "train.jsonl") in {(f.rule, f.file) for f in same}
+
+
+def test_ids_made_from_content_survive_another_order_and_file_name(tmp_path: Path) -> None:
+    rows: list[object] = [row("q", "a"), row("r", "b"), row("q", "a"), row("s", "c", id="mine")]
+    for name in ("train", "dev", "test", "renamed"):
+        write(tmp_path, name, rows if name == "test" else rows[::-1])
+    before = data.load(THREE, tmp_path).test.items
+    after = data.load(THREE.model_copy(update={"test": "renamed.jsonl"}), tmp_path).test.items
+    assert sorted(item.id for item in before) == sorted(item.id for item in after)
+    first, _, repeat, mine = (item.id for item in before)
+    assert first.startswith("test-")
+    assert len(first) == len("test-") + 12
+    assert (repeat, mine) == (f"{first}-2", "mine")
+    assert {item.id: item.digest for item in before} == {item.id: item.digest for item in after}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"slices": ["de"]}, "slices: got a list; an object of names and values"),
+        ({"slices": {"language": ["de"]}}, "slices.language: got a list; a text or a number"),
+        ({"slices": {"language": None}}, "slices.language: got null"),
+        ({"cluster": {"a": 1}}, "cluster: got an object; a text or a number"),
+        ({"cluster": ""}, "cluster: got an empty text"),
+        ({"id": [1]}, "id: got a list"),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_told(tmp_path: Path, fields: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        three(tmp_path, [row("q", "a", **fields)], [row("b", "b")], [row("c", "c")])
+    assert f"train.jsonl:1: {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("turn", "message"),
+    [
+        ({"role": "user", "content": "q", "name": "Eve"}, "messages[0]: got the fields name beside role and content"),
+        ({"role": "assistant", "content": "", "tool_calls": [1]}, "messages[0]: got the fields tool_calls"),
+        ({"role": "user", "content": [{"type": "text", "text": "q"}]}, "messages[0].content: got a list; text (join"),
+        ({"role": "tool", "content": "4"}, "messages[0].role: got 'tool'; system, user or assistant"),
+        ({"role": "user", "content": "\ud800"}, "holds half of a surrogate pair"),
+    ],
+)
+def test_a_turn_that_is_more_than_text_is_refused(tmp_path: Path, turn: dict[str, object], message: str) -> None:
+    broken = {"messages": [turn, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+    (tmp_path / "train.jsonl").write_text(json.dumps(broken))
+    for name in ("dev", "test"):
+        write(tmp_path, name, [row(name, "a")])
+    with pytest.raises(DataError) as caught:
+        data.load(THREE, tmp_path)
+    assert f"train.jsonl:1: {message}" in str(caught.value)
+
+
+def test_conversations_in_any_order_of_turns_and_empty_fields_are_fine(tmp_path: Path) -> None:
+    turns = [("user", "hi"), ("user", "there"), ("assistant", "yes?"), ("user", "q"), ("assistant", "a")]
+    messages = [{"role": role, "content": content, "tool_calls": None} for role, content in turns]
+    fields = {"cluster": 7, "slices": {"language": "de", "length": 3, "long": True}}
+    item = three(tmp_path, [{"messages": messages, **fields}], [row("b", "b")], [row("c", "c")]).train.items[0]
+    assert [turn.role for turn in item.messages] == ["user", "user", "assistant", "user"]
+    assert (item.cluster, item.slices) == ("7", {"language": "de", "length": "3", "long": "true"})
+
+
 def test_the_majority_answer_is_scored_where_answers_repeat(tmp_path: Path) -> None:
     train = [row(f"q{i}", "yes" if i % 3 else "no") for i in range(9)]
     record = data.audit(three(tmp_path, train, [row("b", "b")], [row("c", "yes"), row("d", "no")]))
@@ -118,6 +220,13 @@ def test_one_file_is_split_without_tearing_a_cluster_apart(tmp_path: Path) -> No
     assert not clusters[0] & clusters[1]
     assert not (clusters[0] | clusters[1]) & clusters[2]
     assert [len(split.rows) for split in loaded.splits] == [160, 20, 20]
+
+
+def test_one_file_keeps_a_question_together_whatever_its_clusters(tmp_path: Path) -> None:
+    rows = [row(f"question {i % 50}", "a", cluster=f"c{i}") for i in range(200)]
+    write(tmp_path, "all", rows)
+    record = data.audit(data.load(DataSpec(path="all.jsonl"), tmp_path))
+    assert not [f for f in record.findings if f.severity == "error"]
 
 
 def test_real_public_data_with_a_line_separator_reads(shared_data: Path) -> None:

@@ -1,0 +1,128 @@
+"""Files to splits. Lines are split at `\\n` only: U+2028 inside a string is data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.data.parsing import UNNAMED, parse
+from harness.data.rows import SPLITS, Data, DataSpec, Row, Split, question
+from harness.data.splitting import divide
+from harness.errors import DataError, Problem
+from harness.records import Item, SplitName, digest
+
+Splits = dict[SplitName, Split]
+
+
+def load(spec: DataSpec, near: Path) -> Data:
+    """Read all splits. Paths are relative to `near`, the spec's folder.
+
+    A system message that all rows carry becomes the instruction; rows of dev or test that ask one
+    question share a cluster; rows without an id get one from their content.
+    Raises DataError with every fault of every file at once.
+    """
+    problems: list[Problem] = []
+    formats: Counter[str] = Counter()
+    if spec.path is not None:
+        splits = divide(spec, spec.path, _read(near, spec.path, problems, formats))
+    else:
+        splits = {}
+        for name, file in zip(SPLITS, (spec.train, spec.dev, spec.test), strict=True):
+            assert file is not None  # noqa: S101  held by DataSpec
+            splits[name] = Split(name, file, tuple(_read(near, file, problems, formats)[: spec.limit.get(name)]))
+    for split in splits.values():
+        if not split.rows and not problems:
+            problems.append(Problem(split.file, f"no rows for {split.name}", next="Add rows, or name another file"))
+    if problems:
+        raise DataError(problems)
+    instruction, splits = _shared_instruction(splits)
+    train, dev, test = splits["train"], _clustered(splits["dev"]), _clustered(splits["test"])
+    return Data("+".join(sorted(formats)), _named(train), _named(dev), _named(test), instruction)
+
+
+def _read(near: Path, file: str, problems: list[Problem], formats: Counter[str]) -> list[Row]:
+    path = near / file
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        hint = f"Paths are relative to the spec's folder, {near}"
+        problems.append(Problem(file, "no such file", hint, "Create it, or correct the path"))
+        return []
+    except (OSError, UnicodeDecodeError) as fault:
+        problems.append(Problem(file, f"cannot read: {fault}", "UTF-8 JSON lines"))
+        return []
+    rows: list[Row] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            form, item = parse(line)
+        except ValueError as fault:
+            problems.append(Problem(f"{file}:{number}", str(fault)))
+            continue
+        if item.id in seen:
+            hint = "Ids must be unique; leave them out to have them made"
+            problems.append(Problem(f"{file}:{number}", f"id {item.id!r} stands on line {seen[item.id]} too", hint))
+        if item.id != UNNAMED:
+            seen[item.id] = number
+        formats[form] += 1
+        rows.append(Row(item, number))
+    return rows
+
+
+def _shared_instruction(splits: Splits) -> tuple[str, Splits]:
+    """Lift a system message that every row carries out of the rows: it is the task's own instruction."""
+    firsts = {
+        row.item.messages[0].content if row.item.messages[0].role == "system" else ""
+        for split in splits.values()
+        for row in split.rows
+    }
+    if len(firsts) != 1 or firsts == {""}:
+        return "", splits
+    lifted = {
+        name: _changed(split, lambda item: item.model_copy(update={"messages": item.messages[1:]}))
+        for name, split in splits.items()
+    }
+    return firsts.pop(), lifted
+
+
+def _clustered(split: Split) -> Split:
+    """Rows that ask one question get one cluster, unless they have one: they are one piece of evidence."""
+    counts = Counter(question(item) for item in split.items)
+    given: dict[str, str] = {}
+    for item in split.items:
+        if item.cluster is not None:
+            asked = question(item)
+            given[asked] = min(given.get(asked, item.cluster), item.cluster)
+
+    def cluster(item: Item) -> Item:
+        asked = question(item)
+        if item.cluster is not None or counts[asked] < 2:
+            return item
+        return item.model_copy(update={"cluster": given.get(asked, f"question-{digest(asked)[:12]}")})
+
+    return _changed(split, cluster)
+
+
+def _named(split: Split) -> Split:
+    """Ids from content for rows without one, so that neither row order nor file names matter to them."""
+    taken = {item.id for item in split.items}
+
+    def name(item: Item) -> Item:
+        if item.id != UNNAMED:
+            return item
+        stem = f"{split.name}-{item.digest[:12]}"
+        id, count = stem, 1
+        while id in taken:
+            count += 1
+            id = f"{stem}-{count}"
+        taken.add(id)
+        return item.model_copy(update={"id": id})
+
+    return _changed(split, name)
+
+
+def _changed(split: Split, change: Callable[[Item], Item]) -> Split:
+    return Split(split.name, split.file, tuple(Row(change(row.item), row.line) for row in split.rows))

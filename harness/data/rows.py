@@ -1,0 +1,99 @@
+"""What the task's data is once it is read: rows, splits and where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from harness.records import Item, SplitName, digest
+
+SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
+
+
+class DataSpec(BaseModel):
+    """Where the task's rows are: three files, or one file and how to split it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    train: str | None = None
+    """Training rows; demonstrations come from here too."""
+    dev: str | None = None
+    """Rows for the prompt race; never judged on."""
+    test: str | None = None
+    """Rows that the verdict rests on; sealed until then."""
+    path: str | None = None
+    """One file with all rows, instead of the three."""
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Shares of train, dev and test when `path` is given."""
+    seed: int = 0
+    """Seed of that split."""
+    limit: dict[SplitName, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """Use only the first rows of a split, e.g. {train: 500}."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> DataSpec:
+        files = [self.train, self.dev, self.test]
+        if self.path is None and not all(files):
+            missing = [name for name, file in zip(SPLITS, files, strict=True) if not file]
+            raise ValueError(f"no file for {', '.join(missing)}; give train, dev and test, or path")
+        if self.path is not None and any(files):
+            raise ValueError("path and train/dev/test together; give one or the other")
+        if min(self.split) <= 0 or abs(sum(self.split) - 1) > 1e-6:
+            raise ValueError(f"split {list(self.split)} must be three positive shares that sum to 1")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One item and where it stands."""
+
+    item: Item
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split of the task's data."""
+
+    name: SplitName
+    file: str
+    rows: tuple[Row, ...]
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The rows' items, in file order."""
+        return tuple(row.item for row in self.rows)
+
+    @property
+    def fingerprint(self) -> str:
+        """Content identity, independent of row order and of ids."""
+        return digest(sorted(row.item.digest for row in self.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The three splits and the instruction that their rows share."""
+
+    format: str
+    train: Split
+    dev: Split
+    test: Split
+    instruction: str
+    """The system message that all rows carry, or empty."""
+
+    @property
+    def splits(self) -> tuple[Split, Split, Split]:
+        """train, dev, test."""
+        return self.train, self.dev, self.test
+
+
+def question(item: Item, system: bool = True) -> str:
+    """What is asked, folded: rows equal in it are the same question.
+
+    System text counts, since it may hold the passage that the question is about; what all rows
+    share was lifted out of them before. `system=False` looks at the other turns alone.
+    """
+    turns = (turn.content for turn in item.messages if system or turn.role != "system")
+    return " ".join(" ".join(turns).casefold().split())
