@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -114,6 +114,42 @@ def test_without_evidence_a_gate_is_inconclusive_and_says_why(comparison, reason
 
 def test_unscored_items_at_the_allowed_share_still_let_the_gate_decide():
     assert judge(gate(-0.5), evidence(0.1, 0.2, n=98, unscored=2)).outcome == "pass"
+
+
+@pytest.mark.parametrize(("gained", "lost", "margin", "outcome"), [(6, 0, -0.01, "pass"), (0, 40, -0.01, "fail")])
+def test_items_without_a_score_can_undo_a_pass_or_a_fail(gained, lost, margin, outcome):
+    whole = counted(gained, lost, 500, right=200)
+    assert judge(gate(margin), whole).outcome == outcome
+    got = judge(gate(margin, max_unscored=0.1), whole.model_copy(update={"unscored": 40}))
+    assert got.outcome == "inconclusive"
+    assert re.search(r"40 of 540 items have no score, and were they all (lost|won) it would reach", got.reason)
+    assert "another experiment name" in got.reason
+
+
+def test_a_wide_margin_survives_a_few_items_without_a_score():
+    assert judge(gate(-0.1), counted(6, 3, 500, 200).model_copy(update={"unscored": 5})).outcome == "pass"
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 6), st.floats(-0.3, 0.3))
+def test_a_verdict_with_unscored_items_is_the_one_of_every_way_they_could_have_come_out(gained, lost, missing, margin):
+    spec = gate(margin, max_unscored=1)
+    told = judge(spec, counted(gained, lost, 60, right=20).model_copy(update={"unscored": missing})).outcome
+    for won in range(missing + 1):
+        complete = counted(gained + won, lost + missing - won, 60 + missing, right=20)
+        assert told in ("inconclusive", judge(spec, complete).outcome)
+
+
+@pytest.mark.parametrize(("side", "outcome"), [(1, "pass"), (-1, "fail")])
+def test_real_scores_reach_as_far_as_their_completed_data(side, outcome):
+    a = [0.5 + side * (0.2 + 0.01 * (i % 7)) for i in range(200)]
+    b = [0.5] * 200
+    seen, worst = paired_interval(a, b), paired_interval(a + [float(side < 0)] * 4, b + [float(side > 0)] * 4)
+    end, worst_end = (seen.low, worst.low) if side > 0 else (seen.high, worst.high)
+    fields = {"candidate_mean": 0.7, "reference_mean": 0.5, "unscored": 4}
+    comparison = evidence(0, 0, n=200).model_copy(update={"difference": seen, **fields})
+    assert judge(gate((worst_end + end) / 2), comparison).outcome == "inconclusive"
+    assert judge(gate(worst_end - side * 0.01), comparison).outcome == outcome
 
 
 def test_missing_evidence_keeps_the_gates_own_metric():
