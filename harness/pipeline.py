@@ -58,7 +58,7 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     progress.stage("model")  # before anything is written: what cannot be had leaves no trace
     choice = choose(experiment.spec.serve)
     progress.note(choice.reason)
-    trainers.require_installed()
+    trainers.require_installed(experiment.spec.train.method)
     spec = experiment.spec
     model = models.resolve(spec.model, revision=spec.revision, near=experiment.folder, note=progress.note)
     folder = store.create(experiment.id, experiment.resolved_yaml(folder.path))
@@ -133,7 +133,12 @@ class _Line:
         """Record where and with what; refuse to go on with another model than the one begun with."""
         earlier = self.folder.read(Provenance)
         if earlier is None:
-            seeds: dict[str, int | tuple[int, ...]] = {"data": self.spec.data.seed, "prompt": self.spec.prompt.seed, "train": self.spec.train.seeds}
+            spec = self.spec
+            seeds: dict[str, int | tuple[int, ...]] = {
+                "data": spec.data.seed,
+                "prompt": spec.prompt.seed,
+                "train": spec.train.seeds,
+            }
             self.folder.write(
                 machine.provenance(self.experiment.id, self.experiment.folder, self.model.ref, engine, seeds)
             )
@@ -199,7 +204,7 @@ class _Line:
             method=spec.method,
             prompt=prompt,
             arguments=spec.arguments,
-            device="cuda" if machine.gpus() else "cpu",
+            device=results[0][0].device or "unknown",
             supervision=results[0][1],
             seeds=tuple(result[0] for result in results),
             cost=None if price is None else round(hours * price, 4),
@@ -238,6 +243,9 @@ class _Line:
         """
         suite = suite or self.task_test
         done = self.folder.run(evaluate.run_id(candidate.name, suite.name, suite.split))
+        if done is not None and (done.candidate_digest, done.fingerprint) != (candidate.digest, suite.fingerprint):
+            hint = "Delete the experiment's folder to start over"
+            raise NotComparableError(Problem(done.id, "holds answers of another candidate or suite", next=hint))
         if done is None:
             twin = next(
                 (r for r in self.folder.runs() if r.candidate_digest == candidate.digest and r.suite == suite.name
@@ -271,9 +279,9 @@ class _Line:
             candidate, reference = self.run_of(tuned.name, gate.suite), self.run_of(gate.against, gate.suite)
             comparison = compare(
                 candidate,
-                self.folder.verified_samples(candidate),
+                self.folder.samples(candidate.id),
                 reference,
-                self.folder.verified_samples(reference),
+                self.folder.samples(reference.id),
                 task=gate.task,
                 metric=gate.metric or "primary",
                 confidence=gate.confidence,

@@ -13,6 +13,12 @@ from harness.trainers.base import Method, Trainer, TrainSpec
 
 __all__ = ["METHODS", "Method", "TrainSpec", "Trainer", "require_installed", "train"]
 
+LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "safetensors")
+"""What every method needs."""
+
+ALSO: dict[Method, tuple[str, ...]] = {"qlora": ("bitsandbytes",)}
+"""What a method needs besides."""
+
 
 def _supervised(
     spec: TrainSpec, rows: Sequence[Item], prompt: Prompt, model: LocalModel, seed: int, progress: Progress
@@ -23,21 +29,24 @@ def _supervised(
 
 
 METHODS: dict[Method, Trainer] = {"lora": _supervised, "qlora": _supervised}
-"""Every method and who does it."""
+"""Every method and who does it, in the calling process."""
 
 
 def train(
     spec: TrainSpec, rows: Sequence[Item], prompt: Prompt, model: LocalModel, seed: int, progress: Progress
 ) -> tuple[SeedTraining, Supervision]:
-    """Train one seed by the method that the spec names. See `Trainer`."""
-    return METHODS[spec.method](spec, rows, prompt, model, seed, progress)
+    """Train one seed by the method that the spec names, in a process of its own. See `Trainer`.
+
+    When it returns, that process is gone and with it all memory that it held, on the GPU too.
+    """
+    from harness.trainers.child import train_in_child  # not above: Python warns when it runs what the package imported
+
+    return train_in_child(spec, rows, prompt, model, seed, progress)
 
 
-def require_installed() -> None:
-    """Raise TrainingError when what training needs is not installed; imports nothing."""
-    missing = [
-        name for name in ("torch", "transformers", "peft", "trl", "datasets") if not importlib.util.find_spec(name)
-    ]
+def require_installed(method: Method) -> None:
+    """Raise TrainingError when what the method needs is not installed; imports nothing."""
+    missing = [name for name in (*LIBRARIES, *ALSO.get(method, ())) if not importlib.util.find_spec(name)]
     if missing:
         hint = "pip install 'finetune-harness[train]'"
-        raise TrainingError(Problem("train", f"{', '.join(missing)} not installed", next=hint))
+        raise TrainingError(Problem(f"train.method {method}", f"{', '.join(missing)} not installed", next=hint))

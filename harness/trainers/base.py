@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from harness.models import LocalModel
 from harness.progress import Progress
 from harness.records import Item, Prompt, SeedTraining, Supervision, digest
 
 Method = Literal["lora", "qlora"]
+
+TRAINER_VERSION = 2
+"""Raise it when the same spec gives other weights: trainings done before are then not taken over."""
+
+LESS_MEMORY = "Set train.micro_batch_size lower, train.gradient_checkpointing: true, or method: qlora"
+"""What to do when memory ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """On what a training runs: together with its inputs, all that moves the weights."""
+
+    device: str
+    """`cpu` or `cuda`."""
+    dtype: str
+    """Number type of the base model's weights, or of the arithmetic on them when they are quantised."""
+    packages: Mapping[str, str]
+    """Versions of the libraries that train."""
 
 
 class TrainSpec(BaseModel):
@@ -51,13 +70,21 @@ class TrainSpec(BaseModel):
     """Longest row in tokens; a longer row is an error, never cut. Default: the model's context."""
     gradient_checkpointing: bool = False
     """Trade a fifth of the speed for memory."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = (0,)
     """One training per seed; the best on dev is judged."""
     instruction: str | None = None
     """Instruction to train and serve the candidate under, often shorter than the raw prompt.
     Default: the task's own."""
     save_steps: Annotated[int, Field(ge=1)] = 25
     """Optimizer steps between checkpoints from which a killed training goes on."""
+
+    @field_validator("micro_batch_size")
+    @classmethod
+    def _divides(cls, micro: int | None, info: ValidationInfo) -> int | None:
+        batch = info.data.get("batch_size")
+        if micro and batch and batch % micro:
+            raise ValueError(f"{micro} does not divide batch_size {batch}")
+        return micro
 
     @field_validator("seeds")
     @classmethod
@@ -71,11 +98,25 @@ class TrainSpec(BaseModel):
         """What identifies a training, without the seeds."""
         return self.model_dump(mode="json", exclude={"seeds", "save_steps", "instruction"})
 
-    def key(self, model: LocalModel, rows: Sequence[Item], prompt: Prompt, seed: int) -> str:
-        """Identity of one training: same inputs, same key, and it is not done twice."""
-        rows_digest = digest(sorted(row.digest for row in rows))
-        prompt_digest = digest(prompt.model_dump(mode="json", exclude={"name"}))
-        return digest([model.ref.digest, rows_digest, prompt_digest, self.arguments, seed])
+    def key(self, model: LocalModel, rows: Sequence[Item], prompt: Prompt, seed: int, origin: Origin) -> str:
+        """Identity of one training: same inputs on the same ground, same key, and it is not done twice.
+
+        The model's digest covers its tokenizer and chat template. Rows count in their order,
+        which the sampler starts from; their ids do not count.
+        """
+        return digest(
+            {
+                "trainer": TRAINER_VERSION,
+                "model": model.ref.digest,
+                "rows": [row.digest for row in rows],
+                "prompt": prompt.model_dump(mode="json", exclude={"name", "demonstration_ids"}),
+                "arguments": self.arguments,
+                "seed": seed,
+                "device": origin.device,
+                "dtype": origin.dtype,
+                "packages": dict(origin.packages),
+            }
+        )
 
 
 class Trainer(Protocol):
@@ -103,7 +144,8 @@ class Trainer(Protocol):
             What came out, and what the tensors showed before training began.
 
         Raises:
-            TrainingError: A row is too long or has nothing to learn, the loss is not a
-                number, or memory ran out.
+            TrainingError: A row would be cut, has nothing to learn from or is not what serving
+                will send; the loss or the weights are not numbers; nothing was learned; or
+                memory ran out.
         """
         ...

@@ -1,0 +1,154 @@
+"""Building: base model, adapter and TRL's trainer from a spec, on one device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import machine
+from harness.chat import chat
+from harness.errors import Problem, TrainingError
+from harness.models import LocalModel
+from harness.records import Item, Prompt
+from harness.trainers.base import Method, Origin, TrainSpec
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "trl", "accelerate")
+"""Packages whose version can move the weights."""
+
+
+def origin(method: Method) -> Origin:
+    """On what a training would run here."""
+    import torch
+
+    named = (*LIBRARIES, "bitsandbytes") if method == "qlora" else LIBRARIES
+    packages = {name: version for name, version in machine.packages().items() if name in named}
+    cuda = torch.cuda.is_available()
+    return Origin(device="cuda" if cuda else "cpu", dtype="bfloat16" if cuda else "float32", packages=packages)
+
+
+def build(
+    spec: TrainSpec, rows: Sequence[Item], prompt: Prompt, model: LocalModel, seed: int, on: Origin, folder: Path
+) -> tuple[Any, Any]:
+    """TRL's trainer, ready to go, and the tokenizer. Raises TrainingError."""
+    from datasets import Dataset
+    from transformers import PrinterCallback, set_seed
+    from trl import SFTTrainer
+
+    set_seed(seed)
+    try:
+        base, tokenizer = _load(spec, model, on)
+        trainer = SFTTrainer(
+            model=base,
+            args=arguments(spec, len(rows), seed, on, folder),
+            train_dataset=Dataset.from_list([_row(item, prompt) for item in rows]),
+            processing_class=tokenizer,
+            peft_config=_adapter(spec),
+        )
+    except (OSError, ValueError) as fault:  # weights that cannot be read, layers that the model does not have
+        raise TrainingError(Problem("train", f"cannot be set up: {fault}")) from fault
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout
+    return trainer, tokenizer
+
+
+def steps_of(spec: TrainSpec, rows: int) -> int:
+    """Optimizer steps of a training."""
+    per_epoch = math.ceil(rows / spec.batch_size)
+    steps = max(1, math.ceil(spec.epochs * per_epoch))
+    return min(steps, spec.max_steps) if spec.max_steps else steps
+
+
+def arguments(spec: TrainSpec, rows: int, seed: int, on: Origin, folder: Path) -> Any:
+    """TRL's arguments for a spec."""
+    from trl import SFTConfig
+
+    cuda = on.device == "cuda"
+    micro = spec.micro_batch_size or spec.batch_size
+    steps = steps_of(spec, rows)
+    made = SFTConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=spec.batch_size // micro,
+        learning_rate=spec.learning_rate,
+        max_steps=steps,
+        lr_scheduler_type=spec.schedule,
+        warmup_steps=min(math.ceil(spec.warmup * steps), steps - 1),  # the first of them has learning rate 0
+        weight_decay=spec.weight_decay,
+        max_grad_norm=spec.max_grad_norm,
+        max_length=None,  # nothing is cut: read_supervision refuses rows that are too long
+        completion_only_loss=True,
+        packing=False,
+        train_sampling_strategy="group_by_length",  # rows of like length share a batch: less padding
+        bf16=cuda,
+        use_cpu=not cuda,
+        gradient_checkpointing=spec.gradient_checkpointing,
+        seed=seed,
+        data_seed=seed,
+        save_strategy="steps",
+        save_steps=spec.save_steps,
+        save_total_limit=2,  # the one before stays until the newest is known to be whole
+        logging_steps=max(1, steps // 50),
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        dataloader_pin_memory=cuda,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    return one_device(made, micro)
+
+
+def one_device(made: Any, micro: int) -> Any:
+    """Keep transformers from spreading a batch over all GPUs it sees, which would multiply the batch size."""
+    made._n_gpu = min(1, made.n_gpu)
+    if made.train_batch_size != micro or made.world_size != 1:
+        what = f"would run {made.world_size} x {made.train_batch_size} rows at once where the spec says {micro}"
+        hint = "Start the harness as one plain process, not under a launcher such as torchrun or accelerate"
+        raise TrainingError(Problem("train", what, next=hint))
+    return made
+
+
+def _load(spec: TrainSpec, model: LocalModel, on: Origin) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    quantization = None
+    dtype = getattr(torch, on.dtype)
+    if spec.method == "qlora":
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    tokenizer = AutoTokenizer.from_pretrained(str(model.path), trust_remote_code=False, local_files_only=True)
+    base = AutoModelForCausalLM.from_pretrained(
+        str(model.path),
+        dtype=dtype,
+        quantization_config=quantization,
+        device_map={"": 0} if on.device == "cuda" else None,
+        trust_remote_code=False,
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    return base, tokenizer
+
+
+def _adapter(spec: TrainSpec) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.alpha or 2 * spec.rank,
+        lora_dropout=spec.dropout,
+        target_modules=spec.target_modules if isinstance(spec.target_modules, str) else list(spec.target_modules),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _row(item: Item, prompt: Prompt) -> dict[str, list[dict[str, str]]]:
+    """One row as TRL reads it: the turns that the candidate will be asked with, then the answer to learn."""
+    return {
+        "prompt": [turn.model_dump() for turn in chat(prompt, item)],
+        "completion": [{"role": "assistant", "content": item.target}],
+    }

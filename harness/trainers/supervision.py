@@ -1,0 +1,132 @@
+"""What is learned: read off the tensors before the first step, and refused where it would spoil the model.
+
+A row must be seen in training exactly as the candidate will be asked: the tokens
+without loss are the prompt that engines send, and the tokens with loss are the gold
+answer and the end of the turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.chat import chat
+from harness.errors import Problem, TrainingError
+from harness.models import turns
+from harness.records import Item, Prompt, Supervision
+
+SHOWN = 60
+"""Characters of a difference that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One row as the trainer sees it."""
+
+    id: str
+    tokens: int
+    learned: int
+    ends: bool
+    """Whether the last token that is learned, white space apart, ends a turn."""
+    context: tuple[str, str] | None
+    """Where the prompt differs: as trained, as served."""
+    answer: tuple[str, str] | None
+    """Where the answer differs: as trained, the gold answer."""
+    text: str
+    """The row with the learned span between [[ and ]]."""
+
+
+def read_supervision(
+    trainer: Any, tokenizer: Any, rows: Sequence[Item], prompt: Prompt, max_length: int
+) -> Supervision:
+    """Read what the trainer will learn from off the collated tensors.
+
+    Raises TrainingError naming the first rows at fault and what differs.
+    """
+    ends = turns.end_tokens(tokenizer, trainer.model.config.get_text_config())
+    seen = [
+        _look(item, prompt, trainer.data_collator([features]), tokenizer, ends)
+        for item, features in zip(rows, trainer.train_dataset, strict=True)
+    ]
+    long = [row.id for row in seen if row.tokens > max_length]
+    silent = [row.id for row in seen if not row.learned]
+    endless = [row.id for row in seen if not row.ends]
+    elsewhere = {row.id: row.context for row in seen if row.context}
+    otherwise = {row.id: row.answer for row in seen if row.answer}
+    _refuse(long, f"are longer than max_length {max_length} and would be cut", "Raise train.max_length or shorten them")
+    _refuse(silent, "have no token to learn from", "Give each a non-empty answer")
+    what = "would be trained after another prompt than the one that is served"
+    hint = "The chat template must render a prompt alike with and without its answer"
+    _refuse(list(elsewhere), what + _difference(elsewhere, "served"), hint)
+    _refuse(endless, "do not teach the end of turn", "Check the model's chat template and eos token")
+    what = "would teach something else than their answer"
+    hint = "The chat template must add nothing to a last answer but the end of its turn"
+    _refuse(list(otherwise), what + _difference(otherwise, "the answer is"), hint)
+    return Supervision(
+        rows=len(rows),
+        tokens=sum(row.tokens for row in seen),
+        supervised_tokens=sum(row.learned for row in seen),
+        rows_without_loss=len(silent),
+        rows_truncated=len(long),
+        rows_with_end_of_turn=len(rows) - len(endless),
+        prompt_matches_serving=len(rows) - len(elsewhere),
+        longest=max(row.tokens for row in seen),
+        example=seen[0].text,
+    )
+
+
+def _look(item: Item, prompt: Prompt, batch: Any, tokenizer: Any, ends: Collection[int]) -> _Seen:
+    ids, labels = batch["input_ids"][0].tolist(), batch["labels"][0].tolist()
+    context = [token for token, label in zip(ids, labels, strict=True) if label == -100]
+    learned = [token for token, label in zip(ids, labels, strict=True) if label != -100]
+    served = turns.render(tokenizer, chat(prompt, item))
+    same = context == tokenizer(served, add_special_tokens=False)["input_ids"] == ids[: len(context)]
+    body = len(learned)
+    while body and (learned[body - 1] in ends or not _text(tokenizer, learned[body - 1 : body]).strip()):
+        body -= 1
+    tail = [token for token in learned[body:] if token in ends or _text(tokenizer, [token]).strip()]
+    return _Seen(
+        id=item.id,
+        tokens=len(ids),
+        learned=len(learned),
+        ends=bool(tail),
+        context=None if same else _apart(_text(tokenizer, context), served),
+        answer=_other_answer(_text(tokenizer, learned[:body]).strip(), item.target.strip(), tokenizer),
+        text=f"{_text(tokenizer, context)}[[{_text(tokenizer, learned)}]]",
+    )
+
+
+def _other_answer(taught: str, gold: str, tokenizer: Any) -> tuple[str, str] | None:
+    """None when the gold answer is taught, white space around it apart.
+
+    Some tokenizers cannot give back every text; then what they make of the gold answer counts.
+    """
+    if taught == gold or taught == _text(tokenizer, tokenizer(gold, add_special_tokens=False)["input_ids"]).strip():
+        return None
+    return _apart(taught, gold)
+
+
+def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
+    return str(tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+def _apart(one: str, other: str) -> tuple[str, str]:
+    """Both texts from a little before where they part."""
+    same = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    start = max(0, same - SHOWN // 3)
+    return one[start : start + SHOWN], other[start : start + SHOWN]
+
+
+def _difference(rows: dict[str, tuple[str, str]], expected: str) -> str:
+    """The first row's difference in words."""
+    if not rows:
+        return ""
+    got, right = next(iter(rows.values()))
+    return f" (trained {got!r}, {expected} {right!r})"
+
+
+def _refuse(ids: Sequence[str], what: str, hint: str) -> None:
+    if ids:
+        named = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
+        raise TrainingError(Problem("train", f"{len(ids)} rows {what}: {named}", next=hint))
