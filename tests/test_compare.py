@@ -8,7 +8,18 @@ import pytest
 
 from harness.compare import compare, compare_seeds, flips
 from harness.errors import NotComparableError, UsageError
-from harness.records import Candidate, Conditions, Decoding, ModelRef, Prompt, RunRecord, SampleRecord
+from harness.records import (
+    Candidate,
+    Conditions,
+    Decoding,
+    Item,
+    Message,
+    ModelRef,
+    Prompt,
+    RunRecord,
+    SampleRecord,
+)
+from harness.suites import Suite, Task
 
 GREEDY = Decoding()
 CONDITIONS = Conditions(
@@ -147,6 +158,29 @@ def test_a_metric_that_only_some_tasks_have_is_refused_for_all_tasks():
 
 
 # ----------------------------------------------------------------------------- refusing
+
+
+def suite(metrics: tuple[str, ...] = ("acc",), max_tokens: int = 64, text: str | None = None) -> Suite:
+    turns = () if text else (Message(role="user", content="q"),)
+    item = Item(id="a", messages=turns, text=text, target="yes")
+    return Suite("s", "task", "test", (Task("t", "generate", (item,), metrics, Decoding(max_tokens=max_tokens)),))
+
+
+@pytest.mark.parametrize("other", [suite(metrics=("acc", "f1")), suite(max_tokens=512)])
+def test_what_decides_nothing_leaves_runs_comparable(other):
+    assert other.fingerprint == suite().fingerprint
+
+
+@pytest.mark.parametrize("other", [suite(metrics=("f1",)), suite(text="q"), suite(text="q", max_tokens=512)])
+def test_what_is_asked_or_judged_otherwise_is_another_suite(other):
+    assert other.fingerprint not in (suite().fingerprint, suite(text="r").fingerprint)
+    assert suite(text="q").fingerprint != suite(text="q", max_tokens=512).fingerprint
+
+
+def test_a_metric_that_only_one_run_measured_is_refused_by_its_name():
+    new, old = scores([1], scores={"acc": 1, "f1": 1}), scores([1])
+    with pytest.raises(NotComparableError, match="base--task--test: 'f1' was not measured on task t"):
+        compared(new, old, metric="f1")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from harness.records import Decoding, Item, OutputType, Role, SplitName, digest
 
@@ -23,6 +24,14 @@ class Task:
     target_delimiter: str = ""
     """Choice tasks: what stands before each choice as asked; it does not count in a choice's length."""
 
+    @property
+    def asked(self) -> list[Any]:
+        """What makes two runs of this task comparable."""
+        plain = self.output_type == "generate" and any(not item.messages for item in self.items)
+        decoding = self.decoding.model_dump(mode="json") if plain else None
+        items = sorted(f"{item.id}:{item.digest}" for item in self.items)
+        return [self.name, self.output_type, self.metrics[0], self.filters, self.target_delimiter, decoding, items]
+
 
 @dataclass(frozen=True, slots=True)
 class Suite:
@@ -35,14 +44,12 @@ class Suite:
 
     @property
     def fingerprint(self) -> str:
-        """Content identity of all items and how they are scored; independent of order."""
-        return digest(
-            [
-                [t.name, t.output_type, t.metrics, t.filters, t.target_delimiter, t.decoding.model_dump(mode="json"),
-                 sorted(f"{i.id}:{i.digest}" for i in t.items)]
-                for t in sorted(self.tasks, key=lambda t: t.name)
-            ]
-        )  # fmt: skip
+        """Content identity of what is asked and how it is judged; independent of order.
+
+        Metrics that are only reported do not count, nor does decoding that is not used: what the
+        answers were made with is the candidate's own, except for plain texts.
+        """
+        return digest([task.asked for task in sorted(self.tasks, key=lambda task: task.name)])
 
     @property
     def size(self) -> int:
