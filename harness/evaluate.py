@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from harness import metrics
 from harness.chat import chat
 from harness.data import Split
 from harness.engines.base import Answer, Engine, Request
 from harness.errors import EngineError, HarnessError, Problem
+from harness.partspec import PartSpec
 from harness.progress import Progress
 from harness.records import (
     Candidate,
@@ -42,10 +43,8 @@ MAX_FAILED = 0.02
 """Share of calls that may fail for good and be left unscored; more is a fault, not a result."""
 
 
-class TaskSpec(BaseModel):
+class TaskSpec(PartSpec):
     """What the task is: how an answer is scored and what the model is told."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     metric: str
     """Primary metric; `harness doctor` lists the names."""
@@ -67,6 +66,13 @@ class TaskSpec(BaseModel):
     @classmethod
     def _all_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_generative(name) for name in names)
+
+    @field_validator("stop")
+    @classmethod
+    def _no_empty_stop(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in texts:
+            raise ValueError("an empty text would end every answer before it begins")
+        return texts
 
     @property
     def decoding(self) -> Decoding:

@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
+SchemaVersion = Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
 
 Decision = Literal["promote", "reject", "inconclusive", "prompt_suffices"]
 Outcome = Literal["pass", "fail", "inconclusive"]
@@ -252,7 +253,7 @@ class Conditions(Record):
 class RunRecord(Record):
     """One candidate evaluated on one suite split; the last file written of a run."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     """Version of this record's form."""
     id: str
     """Folder name under `runs/`: `<candidate>--<suite>--<split>`."""
@@ -330,7 +331,7 @@ class SplitRecord(Record):
 class DataRecord(Record):
     """The task's data: what it is and what was found in it."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     """Version of this record's form."""
     format: str
     """Detected row format, e.g. `messages`, `prompt/completion`."""
@@ -362,7 +363,7 @@ class ArmRecord(Record):
 class PromptRecord(Record):
     """The prompt race: every arm, every score, and the winner."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     """Version of this record's form."""
     search: str
     """`race` or `none`."""
@@ -402,6 +403,8 @@ class Supervision(Record):
     """Rows longer than max_length; must be 0."""
     rows_with_end_of_turn: int
     """Rows whose end-of-turn token carries loss; must equal rows."""
+    prompt_matches_serving: int | None = None
+    """Rows whose tokens without loss are exactly the prompt that engines send; must equal rows."""
     longest: int
     """Tokens of the longest row."""
     example: str
@@ -433,17 +436,23 @@ class SeedTraining(Record):
     seconds: float
     """Wall time over all sittings."""
     peak_memory_bytes: int | None
-    """Peak resident memory of the process (CPU) or of the device (GPU)."""
+    """Peak resident memory of the training process (CPU) or of its device memory (GPU), over all sittings."""
     resumed: int
     """How many times it went on from a checkpoint."""
     trainable_parameters: int
     """Parameters that were trained."""
+    device: str | None = None
+    """`cpu` or `cuda`: where it was trained, also when it was taken over from an earlier training."""
+    dtype: str | None = None
+    """Number type of the base model's weights; for a quantised base, of the arithmetic on them."""
+    packages: dict[str, str] | None = None
+    """Versions of the libraries that trained it."""
 
 
 class TrainingRecord(Record):
     """All trainings of an experiment, one per seed."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     """Version of this record's form."""
     method: str
     """Training method."""
@@ -467,7 +476,7 @@ class TrainingRecord(Record):
 class ComparisonRecord(Record):
     """Two runs joined sample by sample; differences are candidate minus reference."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     """Version of this record's form."""
     suite: str
     """Suite name."""
@@ -532,7 +541,7 @@ class JudgedRun(Record):
 class VerdictRecord(Record):
     """The decision, every gate with its numbers, and the runs that were judged."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     """Version of this record's form."""
     experiment: str
     """Experiment id."""
@@ -561,7 +570,7 @@ class VerdictRecord(Record):
 class Provenance(Record):
     """Where and with what an experiment was made."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     """Version of this record's form."""
     experiment: str
     """Experiment id."""

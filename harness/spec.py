@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from harness import data, models, suites
+from harness import data, metrics, models, suites
 from harness.data import Data, DataSpec
 from harness.engines import ServeSpec
 from harness.errors import HarnessError, Problem, SpecError, UsageError, did_you_mean
 from harness.evaluate import TASK_SUITE, TaskSpec
 from harness.gates import GateSpec
+from harness.partspec import PartSpec
 from harness.prompts import PromptSpec
 from harness.records import Item, digest
 from harness.suites import Suite
@@ -32,19 +33,15 @@ REFERENCES = ("base", "best_prompt")
 """What a gate of an experiment can compare the tuned candidate with."""
 
 
-class BudgetSpec(BaseModel):
+class BudgetSpec(PartSpec):
     """Prices, for the cost side of the verdict."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     gpu_hour_price: Annotated[float, Field(ge=0)] | None = None
     """Price of one hour of the training machine, in your currency; None leaves the cost out."""
 
 
-class ExperimentSpec(BaseModel):
+class ExperimentSpec(PartSpec):
     """A claim to be tested. Everything but name, model, data, task and gates has a default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
     """Short name: letters, digits, dots, dashes, underscores."""
@@ -145,9 +142,14 @@ def load(path: Path) -> Experiment:
         try:
             found.append(suites.load_suite(name, near=folder))
         except HarnessError as fault:
+            at = f"{path.name}: suites[{index}]"
             problems += [
-                Problem(f"{path.name}: suites[{index}]: {p.where}", p.what, p.allowed, p.next) for p in fault.problems
+                Problem(": ".join(filter(None, (at, p.where))), p.what, p.allowed, p.next) for p in fault.problems
             ]
+    names = [suite.name for suite in found]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        hint = "Results are kept by suite name; rename one folder and its group"
+        problems.append(Problem(f"{path.name}: suites", f"two suites are called {name!r}", next=hint))
     problems += _gate_problems(spec, found, path.name)
     if rows is not None:
         problems += _task_problems(spec, rows, path.name)
@@ -189,8 +191,14 @@ def _told(error: Any, file: str) -> Problem:
     if error["type"] == "missing":
         return Problem(f"{file}: {at}", "missing", f"Keys here: {', '.join(_keys_at(loc[:-1]))}")
     message = error["msg"].removeprefix("Value error, ")
-    got = "" if error["type"] == "value_error" else f", got {error['input']!r}"
+    got = "" if error["type"] == "value_error" else f", got {_short(error['input'])}"
     return Problem(f"{file}: {at}" if at else file, message[:1].lower() + message[1:] + got)
+
+
+def _short(value: Any) -> str:
+    """What was got, in a line."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _keys_at(loc: tuple[Any, ...]) -> list[str]:
@@ -250,12 +258,19 @@ def _task_problems(spec: ExperimentSpec, rows: Data, file: str) -> list[Problem]
     if len(longest.target) > 16 * spec.task.max_tokens:
         what = f"{spec.task.max_tokens} cannot hold the gold answer of {longest.id} ({len(longest.target)} characters)"
         problems.append(Problem(f"{file}: task.max_tokens", what, next="Raise it"))
+    items = [item for split in rows.splits for item in split.items]
+    for metric in (spec.task.metric, *spec.task.metrics):
+        lost = [item for item in items if metrics.score_text(metric, item.target, item.target) < 1]
+        if lost:
+            what = f"{metric!r} does not give the gold answer of {lost[0].id} full marks ({len(lost)} rows in all)"
+            hint = "Take another metric, or correct the answers"
+            problems.append(Problem(f"{file}: task", what, "A right answer must be able to score 1", hint))
     return problems
 
 
 def _identity(spec: ExperimentSpec, folder: Path, rows: Data, found: list[Suite]) -> str:
     content = spec.model_dump(mode="json", exclude={"data", "suites", "budget"})
-    content["data"] = [split.fingerprint for split in rows.splits]
+    content["data"] = [rows.instruction, *(split.fingerprint for split in rows.splits)]
     content["suites"] = [[suite.name, suite.fingerprint] for suite in found]
     content["model"] = models.identity(spec.model, folder)
     return f"{spec.name}--{digest(content)[:8]}"

@@ -6,11 +6,12 @@ import random
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from scripted import Scripted, text
 
 from harness.data import Row, Split
 from harness.engines.base import Answer, Request
-from harness.errors import EngineError, SpecError
+from harness.errors import EngineError
 from harness.evaluate import TaskSpec
 from harness.progress import Silent
 from harness.prompts import PromptSpec, arms, draw_demonstrations, race
@@ -120,9 +121,13 @@ def test_partial_credit_decides_where_no_prompt_is_wholly_right(tmp_path: Path) 
     assert record.winner.demonstrations
 
 
-def test_too_small_a_budget_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="too few"):
-        run(tmp_path, Scripted(right_when_listed), PromptSpec(budget=5))
+def test_too_small_a_budget_is_an_error() -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to 8"):
+        PromptSpec(budget=7)
+
+
+def test_the_smallest_budget_gives_one_arm_a_round(tmp_path: Path) -> None:
+    assert run(tmp_path, Scripted(right_when_listed), PromptSpec(budget=8)).winner.name == "raw"
 
 
 def test_an_arm_whose_calls_fail_falls_and_the_race_goes_on(tmp_path: Path) -> None:

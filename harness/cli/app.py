@@ -89,7 +89,7 @@ def run(spec: SpecPath, reports: Reports = None, json: Json = False) -> None:
     except KeyboardInterrupt:
         console.err.print("\nstopped; the same command goes on from here")
         raise typer.Exit(130) from None
-    folder = store.find(verdict.experiment)
+    folder = store.at(verdict.experiment)
     if json:
         console.print_json({**verdict.model_dump(mode="json"), "folder": str(folder.path)})
     else:
@@ -112,7 +112,7 @@ def compare(
 
     store = Store(reports)
     (store_a, run_a), (store_b, run_b) = (show.find_run(store, wanted, suite) for wanted in (a, b))
-    samples_a, samples_b = store_a.verified_samples(run_a), store_b.verified_samples(run_b)
+    samples_a, samples_b = store_a.samples(run_a.id), store_b.samples(run_b.id)
     record = comparing.compare(run_a, samples_a, run_b, samples_b, metric=metric)
     names = run_a.primary if metric == "primary" else dict.fromkeys(run_a.primary, metric)
     flipped = comparing.flips(samples_a, samples_b, names)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from harness.partspec import PartSpec
 from harness.records import Item, SplitName, digest
 
 SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
 
 
-class DataSpec(BaseModel):
+class DataSpec(PartSpec):
     """Where the task's rows are: three files, or one file and how to split it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     train: str | None = None
     """Training rows; demonstrations come from here too."""

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from harness.engines import vllm
 from harness.engines.base import Adapter, Answer, Engine, Request
 from harness.engines.probe import check_adapter_acts
 from harness.errors import EngineError
 from harness.models import LocalModel
+from harness.partspec import PartSpec
 
 __all__ = [
     "ENGINES",
@@ -36,10 +37,8 @@ __all__ = [
 ]
 
 
-class ServeSpec(BaseModel):
+class ServeSpec(PartSpec):
     """How candidates are served while they are judged. Everything has a default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     engine: Literal["auto", "vllm", "transformers"] = "auto"
     """`auto` takes vLLM where it is installed and can run, else transformers in process."""

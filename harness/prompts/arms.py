@@ -6,24 +6,23 @@ import random
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from harness.chat import demonstration
 from harness.data import Split
+from harness.partspec import PartSpec
 from harness.records import Item, Prompt, digest
 
 LETTERS = "abcdefghijklmnop"
 """Names of the demonstration sets of one size."""
 
 
-class PromptSpec(BaseModel):
+class PromptSpec(PartSpec):
     """How hard to look for a good prompt."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     search: Literal["race", "none"] = "race"
     """`race`: instruction variants x demonstrations; `none`: the raw prompt is the bar."""
-    budget: Annotated[int, Field(ge=1)] = 2000
+    budget: Annotated[int, Field(ge=8)] = 2000
     """Model calls that the race may make."""
     instructions: tuple[str, ...] = ()
     """Your own instruction variants, tried beside the task's own and its rewritings."""

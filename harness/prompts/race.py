@@ -21,7 +21,7 @@ import numpy as np
 
 from harness.data import Split
 from harness.engines.base import Engine
-from harness.errors import EngineError, Problem, SpecError
+from harness.errors import EngineError, Problem
 from harness.evaluate import TaskSpec, ask, task_suite
 from harness.progress import Bar, Progress
 from harness.prompts.arms import PromptSpec, arms, raw_prompt
@@ -72,7 +72,7 @@ def race(
     store: ExperimentStore,
     progress: Progress,
 ) -> PromptRecord:
-    """Run or resume the race. Raises SpecError when the budget is too small for two arms."""
+    """Run or resume the race. Raises EngineError when no arm gets an answer."""
     if (train.name, dev.name) != ("train", "dev"):
         raise ValueError(f"the prompt race sees train and dev only, got {train.name} and {dev.name}")
     (task,) = task_suite(dev, task_spec).tasks
@@ -119,9 +119,6 @@ def _fit(field_: list[_Arm], budget: int, items: int) -> list[_Arm]:
     most = len(field_)
     while most > 1 and budget // _rounds(most) < most * per_arm:
         most -= 1
-    if most == 1 and budget < per_arm:
-        need = f"one arm needs at least {per_arm} calls"
-        raise SpecError(Problem("prompt.budget", f"{budget} model calls are too few", need, "Raise it"))
     if most >= len(field_):
         return field_
     step = (len(field_) - 1) / max(1, most - 1)

@@ -36,7 +36,7 @@ __all__ = [
 
 def default_root() -> Path:
     """`HARNESS_REPORTS`, else `reports` in the current folder."""
-    return Path(os.environ.get("HARNESS_REPORTS", "reports"))
+    return Path(os.environ.get("HARNESS_REPORTS") or "reports")
 
 
 class Store:
@@ -94,7 +94,7 @@ class Store:
         if wanted == "latest" and ids:
             return ExperimentStore(self.root / ids[0])
         as_path = Path(wanted)
-        if as_path.is_dir() and (as_path / "spec.yaml").exists():
+        if as_path.name != wanted and (as_path / "spec.yaml").exists():
             return ExperimentStore(as_path)
         exact = [name for name in ids if name == wanted]
         found = exact or [name for name in ids if name.startswith(wanted)] or [n for n in ids if wanted in n]

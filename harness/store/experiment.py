@@ -72,7 +72,7 @@ class ExperimentStore:
         """The resolved spec as a mapping."""
         try:
             loaded = yaml.safe_load((self.path / "spec.yaml").read_bytes())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as fault:
             raise StoreError(Problem(str(self.path / "spec.yaml"), f"cannot read: {fault}")) from fault
         return loaded if isinstance(loaded, dict) else {}
 
@@ -95,22 +95,20 @@ class ExperimentStore:
         """Per-sample records of a run; of an unfinished one those that are there.
 
         A failed call that was asked again stands twice in the file; the later line counts.
+        A finished run's samples are proven to be the ones that its manifest summarises.
         """
-        lines = read_lines(self.path / "runs" / run_id / "samples.jsonl", SampleRecord)
-        return list({(line.task, line.id, line.repeat): line for line in lines}.values())
+        path = self.path / "runs" / run_id / "samples.jsonl"
+        lines = read_lines(path, SampleRecord)
+        samples = list({(line.task, line.id, line.repeat): line for line in lines}.values())
+        run = self.run(run_id)
+        if run is not None and samples_digest(samples) != run.samples_digest:
+            hint = "Restore it, or delete the run's folder and verdict.json and run again"
+            raise StoreError(Problem(str(path), "was changed after the run was finished", next=hint))
+        return samples
 
     def sample_journal(self, run_id: str) -> Journal:
         """Where an evaluation appends its samples."""
         return Journal(self.path / "runs" / run_id / "samples.jsonl")
-
-    def verified_samples(self, run: RunRecord) -> list[SampleRecord]:
-        """A complete run's samples, proven to be the ones that its manifest summarises."""
-        samples = self.samples(run.id)
-        if samples_digest(samples) != run.samples_digest:
-            where = str(self.path / "runs" / run.id / "samples.jsonl")
-            hint = "Restore it, or delete the run's folder and verdict.json and run again"
-            raise StoreError(Problem(where, "was changed after the run was finished", next=hint))
-        return samples
 
     def finish_run(self, run: RunRecord, samples: Sequence[SampleRecord]) -> None:
         """Write a run's samples whole and in order, then its manifest, which makes it complete."""
@@ -125,7 +123,7 @@ class ExperimentStore:
     def copy_run(self, run: RunRecord, candidate: Candidate, run_id: str) -> RunRecord:
         """The same answers under another name: a second run of a candidate equal by content."""
         copied = run.model_copy(update={"id": run_id, "candidate": candidate})
-        self.finish_run(copied, self.verified_samples(run))
+        self.finish_run(copied, self.samples(run.id))
         return copied
 
     # -------------------------------------------------------------------- others
@@ -161,7 +159,12 @@ class ExperimentStore:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One process at a time works on an experiment; the lock dies with its process."""
-        with (self.path / ".lock").open("w") as stream:
+        try:
+            opened = (self.path / ".lock").open("w")
+        except OSError as fault:
+            hint = "Make the folder writable, or name another with --reports."
+            raise StoreError(Problem(str(self.path), f"cannot write: {fault.strerror}", next=hint)) from fault
+        with opened as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as fault:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,19 +19,24 @@ R = TypeVar("R", bound=Record)
 
 def write_file(path: Path, text: str) -> None:
     """Write the whole file or nothing: beside its place, flushed to disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with staging.open("w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
         staging.replace(path)
     except OSError as fault:
-        staging.unlink(missing_ok=True)
-        raise StoreError(
-            Problem(str(path), f"cannot write: {fault.strerror}", next="Free the disk; run again.")
-        ) from fault
+        with contextlib.suppress(OSError):
+            staging.unlink(missing_ok=True)
+        raise _unwritable(path, fault) from fault
+
+
+def _unwritable(path: Path, fault: OSError) -> StoreError:
+    full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "Free some disk and run again" if full else "Make the place writable, or name another with --reports"
+    return StoreError(Problem(str(path), f"cannot write: {fault.strerror}", next=hint))
 
 
 def read_record(path: Path, kind: type[R]) -> R:
@@ -42,8 +49,9 @@ def read_record(path: Path, kind: type[R]) -> R:
         first = fault.errors()[0]
         at = ".".join(str(part) for part in first["loc"])
         where = f"{path}: {at}" if at else str(path)
-        hint = f"This program reads schema version {SCHEMA_VERSION}."
-        raise StoreError(Problem(where, f"not a {kind.__name__}: {first['msg']}", hint)) from fault
+        hint = f"This program reads schema version {SCHEMA_VERSION}"
+        next_ = "Restore the file, or delete it and run again"
+        raise StoreError(Problem(where, f"not a {kind.__name__}: {first['msg']}", hint, next_)) from fault
 
 
 def read_lines(path: Path, kind: type[R]) -> list[R]:
@@ -68,9 +76,13 @@ class Journal:
     """An append-only JSON-lines file in which each line is durable once `append` returns."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._stream: IO[bytes] = path.open("ab+")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: what a full disk refused is not tried a second time when the file is closed.
+            self._stream: IO[bytes] = path.open("ab+", buffering=0)
+        except OSError as fault:
+            raise _unwritable(path, fault) from fault
         self._cut_torn_line()
 
     def _cut_torn_line(self) -> None:
@@ -82,13 +94,13 @@ class Journal:
 
     def append(self, records: Sequence[Record]) -> None:
         """Write the records and flush them to disk."""
+        line = b"".join(record.model_dump_json().encode() + b"\n" for record in records)
         try:
-            self._stream.write(b"".join(record.model_dump_json().encode() + b"\n" for record in records))
-            self._stream.flush()
+            if self._stream.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._stream.fileno())
         except OSError as fault:
-            hint = "Free the disk; run again."
-            raise StoreError(Problem(str(self.path), f"cannot write: {fault.strerror}", next=hint)) from fault
+            raise _unwritable(self.path, fault) from fault
 
     def close(self) -> None:
         """Close the file."""
