@@ -64,10 +64,26 @@ def test_every_engine_a_spec_can_name_is_in_the_table() -> None:
     assert {"auto", *ENGINES} == set(ServeSpec.model_json_schema()["properties"]["engine"]["enum"])
 
 
-def test_flags_that_the_harness_owns_cannot_be_passed() -> None:
-    with pytest.raises(ValidationError, match="the harness sets max-loras itself"):
-        ServeSpec(vllm_args={"--max_loras": 2})
-    assert ServeSpec(vllm_args={"tensor_parallel_size": 2}).vllm_args == {"tensor-parallel-size": 2}
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"--max_loras": 2}, "max-loras cannot be passed, only flags of speed, memory and parallelism"),
+        ({"trust-remote-code": True}, "trust-remote-code cannot be passed"),
+        ({"host": "localhost", "load_format": "dummy"}, "host cannot be passed.*load-format cannot be passed"),
+        ({"tensor-paralel-size": 2}, "Did you mean 'tensor-parallel-size'"),
+        ({"dtype": "float16"}, "dtype is set by `serve.dtype`"),
+        ({"max-num-seqs": 4}, "max-num-seqs is set by `serve.concurrency`"),
+        ({"enforce-eager": "--trust-remote-code"}, "enforce-eager: got '--trust-remote-code'"),
+        ({"block-size": 16, "block_size": 32}, "given twice"),
+    ],
+)
+def test_only_flags_of_speed_memory_and_parallelism_can_be_passed(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ServeSpec(vllm_args=given)
+
+
+def test_flags_are_known_by_one_spelling() -> None:
+    assert ServeSpec(vllm_args={"--tensor_parallel_size": 2}).vllm_args == {"tensor-parallel-size": 2}
 
 
 def test_choosing_imports_nothing_heavy() -> None:

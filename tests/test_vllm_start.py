@@ -1,4 +1,4 @@
-"""How a vLLM server is started, and what is refused, all without a server."""
+"""How a vLLM server is started and asked, and what is refused, all without vLLM."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_http_engine import Reply, client, serving
 
-from harness.engines.base import Adapter
+from harness.engines.base import Adapter, Request
+from harness.engines.pairs import Prefix
 from harness.engines.vllm import Settings, VllmEngine
 from harness.engines.vllm.adapters import check_adapter
+from harness.engines.vllm.ask import Asker
 from harness.engines.vllm.flags import server_command, server_environment
 from harness.errors import EngineError
 from harness.models import LocalModel
-from harness.records import ModelRef
+from harness.records import Decoding, ModelRef
 
 
 @pytest.fixture
@@ -66,6 +69,34 @@ def test_adapters_that_would_be_served_wrongly_are_refused(tmp_path: Path) -> No
         check_adapter(Adapter("mine", str(tmp_path)), Settings(max_adapters=1, adapter_rank=16))
     for part in ("DoRA", "its rank is 64", "started for 16", "silently skip its weights on lm_head"):
         assert part in str(caught.value)
+
+
+def letters(_: int, body: Any) -> Reply:
+    """Letters are tokens, and the likelihood falls with the alphabet. Refuses as vLLM does by default."""
+    prompt, asked = body["prompt"], body.get("logprob_token_ids", [])
+    if isinstance(prompt, str):
+        return 200, {"tokens": [ord(letter) for letter in prompt]}, {}
+    if len(asked) > 20:
+        return 400, {"error": {"message": "Requested sample logprobs of 21, which is greater than max allowed: 20"}}, {}
+    usage = {"prompt_tokens": len(prompt)}
+    if asked:
+        top = {f"token_id:{token}": -float(token) for token in asked}
+        return 200, {"choices": [{"logprobs": {"top_logprobs": [top]}}], "usage": usage}, {}
+    rows = [[{str(token): {"logprob": -float(token)}} for token in tokens] for tokens in prompt]
+    choices = [{"index": index, "prompt_logprobs": row} for index, row in enumerate(rows)]
+    return 200, {"choices": choices, "usage": usage}, {}
+
+
+@pytest.mark.parametrize("count", [20, 21])
+def test_more_choices_of_one_token_than_a_server_answers_for_are_scored_as_prompts(count: int) -> None:
+    choices = tuple(chr(ord("a") + index) for index in range(count))
+    with serving(letters) as server, client(server.url) as http:
+        asker = Asker(http, Prefix(0, "."), (), 1024)
+        answer = asker.answer("m", Request(Decoding(), text="Q: ", choices=choices))
+    assert answer.error is None
+    assert answer.logprobs is not None
+    assert len(answer.logprobs) == count
+    assert answer.logprobs[0] > answer.logprobs[-1]
 
 
 def script(folder: Path, body: str) -> str:

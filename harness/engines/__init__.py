@@ -51,15 +51,12 @@ class ServeSpec(PartSpec):
     concurrency: Annotated[int, Field(ge=1)] | None = None
     """Requests in flight (vllm); by default 16 on a CPU and 128 on a GPU."""
     vllm_args: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    """More flags of the vLLM server, without dashes, e.g. {"tensor-parallel-size": 2}; recorded with each run."""
+    """Flags of speed, memory and parallelism for vLLM, e.g. {"tensor-parallel-size": 2}; recorded with each run."""
 
     @field_validator("vllm_args")
     @classmethod
-    def _not_owned(cls, given: dict[str, str | int | float | bool]) -> dict[str, str | int | float | bool]:
-        named = {name.lstrip("-").replace("_", "-"): value for name, value in given.items()}
-        if taken := sorted(vllm.OWNED_FLAGS & named.keys()):
-            raise ValueError(f"the harness sets {', '.join(taken)} itself; remove it here")
-        return named
+    def _passed(cls, given: dict[str, str | int | float | bool]) -> dict[str, str | int | float | bool]:
+        return vllm.passed_flags(given)
 
 
 @dataclass(frozen=True, slots=True)

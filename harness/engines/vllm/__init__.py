@@ -7,7 +7,7 @@ engine    the running server as an Engine
 """
 
 from harness.engines.vllm.engine import VllmEngine
-from harness.engines.vllm.flags import OWNED_FLAGS, Settings
+from harness.engines.vllm.flags import Settings, passed_flags
 from harness.engines.vllm.found import INSTALL, Found, find
 
-__all__ = ["INSTALL", "OWNED_FLAGS", "Found", "Settings", "VllmEngine", "find"]
+__all__ = ["INSTALL", "Found", "Settings", "VllmEngine", "find", "passed_flags"]

@@ -3,7 +3,8 @@
 The tokens of a choice are split as lm-eval splits them, by the server's own
 tokenizer. vLLM computes a prompt whole when its log-probabilities are wanted, so
 choices of one token, the usual ones, are scored as candidates for the next token
-instead: one prompt for all of them, and the prefix cache counts again.
+instead: one prompt for all of them, and the prefix cache counts again. That goes for up to
+`MOST_LOGPROBS` different choices; more are scored as prompts.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from harness.records import Message
 
 SAMPLING: Final[dict[str, Any]] = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "skip_special_tokens": True}
 """Sampling parameters that only vLLM knows, stated in every request, so that no default decides."""
+
+MOST_LOGPROBS: Final = 20
+"""Candidates for one token that a server answers for (its `--max-logprobs`); it refuses more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,9 @@ class Asker:
             context, choices = encode_choices(
                 lambda text, special: encode(self.client, text, special), self.prefix, text, request.choices
             )
-            one_token = all(len(choice) == 1 for choice in choices)
-            ask = self._next_token_logprobs if one_token else self._prompt_logprobs
+            tokens = {token for choice in choices for token in choice}
+            next_token = len(tokens) <= MOST_LOGPROBS and all(len(choice) == 1 for choice in choices)
+            ask = self._next_token_logprobs if next_token else self._prompt_logprobs
             logprobs, tokens_in = ask(name, context, choices)
             return Answer(
                 logprobs=tuple(logprobs), tokens_in=tokens_in, tokens_out=0, latency_s=time.monotonic() - started

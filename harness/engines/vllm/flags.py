@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from harness.errors import EngineError
+from harness.errors import EngineError, did_you_mean
 from harness.models import LocalModel
 
 BASE: Final = "harness-base"
@@ -28,13 +28,49 @@ CPU_LORA_MODULES: Final = [
 """Where an adapter may lie on a CPU. With lm_head, concurrent log-probabilities kill the engine."""
 LONGEST_CONTEXT: Final = 8192
 """Context bound when none is asked for: the key-value cache is paid for in memory."""
-OWNED_FLAGS: Final = frozenset(
+SPEC_KEYS: Final = {"dtype": "dtype", "max-model-len": "max_model_len", "max-num-seqs": "concurrency"}
+"""Flags that have a key of their own under `serve`."""
+PASSED_FLAGS: Final = frozenset(
     {
-        *("model", "host", "port", "api-key", "served-model-name", "dtype", "max-model-len", "max-num-seqs"),
-        *("generation-config", "enable-lora", "max-loras", "max-lora-rank", "lora-target-modules", "lora-modules"),
+        # machines and memory
+        *("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size", "decode-context-parallel-size"),
+        *("enable-expert-parallel", "disable-custom-all-reduce", "max-parallel-loading-workers", "numa-bind"),
+        *("gpu-memory-utilization", "kv-cache-memory-bytes", "kv-cache-dtype", "block-size", "num-gpu-blocks-override"),
+        *("cpu-offload-gb", "safetensors-load-strategy", "enable-prefix-caching", "fully-sharded-loras"),
+        # scheduling and kernels
+        *("max-num-batched-tokens", "enable-chunked-prefill", "long-prefill-token-threshold", "scheduling-policy"),
+        *("async-scheduling", "enforce-eager", "max-cudagraph-capture-size", "optimization-level"),
+        *("attention-backend", "moe-backend", "disable-cascade-attn", "disable-log-stats"),
     }
 )
-"""Flags that the harness sets itself; a spec cannot pass them."""
+"""Flags of speed, memory and parallelism: all that a spec can pass.
+
+Any other could undo what the harness makes sure of: where the server listens and who may ask it,
+that it runs no code of a model, and that it serves the model and template that were resolved.
+"""
+Scalar = str | int | float | bool
+
+
+def passed_flags(given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """A spec's `vllm_args` as flags without dashes. Raises ValueError for what must not be passed."""
+    flags = {name.lstrip("-").replace("_", "-"): value for name, value in given.items()}
+    faults = [_fault(name, value) for name, value in flags.items()]
+    if told := [fault for fault in faults if fault]:
+        raise ValueError("; ".join(told))
+    if len(flags) < len(given):
+        raise ValueError("a flag is given twice, with dashes and with underscores; keep one")
+    return flags
+
+
+def _fault(name: str, value: Scalar) -> str:
+    if name in SPEC_KEYS:
+        return f"{name} is set by `serve.{SPEC_KEYS[name]}`; give it there"
+    if name not in PASSED_FLAGS:
+        hint = did_you_mean(name, sorted(PASSED_FLAGS))
+        return f"{name} cannot be passed, only flags of speed, memory and parallelism. {hint}"
+    if isinstance(value, str) and (value.startswith("-") or not value):
+        return f"{name}: got {value!r}; a value, and no flag"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +89,7 @@ class Settings:
     """Highest rank that any of them has."""
     concurrency: int | None = None
     """Requests in flight; None is 16 on a CPU, 128 on a GPU."""
-    extra: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    extra: Mapping[str, Scalar] = field(default_factory=dict)
     """More flags of the server, without the dashes."""
     startup_limit_s: float = 900.0
     """How long the server may take to come up."""
