@@ -48,6 +48,9 @@ def build(
         )
     except (OSError, ValueError) as fault:  # weights that cannot be read, layers that the model does not have
         raise TrainingError(Problem("train", f"cannot be set up: {fault}")) from fault
+    for weights in trainer.model.parameters():
+        if weights.requires_grad:  # TRL makes them bfloat16 on a quantised base, PEFT float32 again when it resumes
+            weights.data = weights.data.float()
     trainer.remove_callback(PrinterCallback)  # it prints to stdout
     return trainer, tokenizer
 
@@ -79,10 +82,10 @@ def arguments(spec: TrainSpec, rows: int, seed: int, on: Origin, folder: Path) -
         max_length=None,  # nothing is cut: read_supervision refuses rows that are too long
         completion_only_loss=True,
         packing=False,
-        train_sampling_strategy="group_by_length",  # rows of like length share a batch: less padding
+        train_sampling_strategy="sequential",  # harness.trainers.order says in which order
         bf16=cuda,
         use_cpu=not cuda,
-        gradient_checkpointing=spec.gradient_checkpointing,
+        activation_checkpointing=spec.gradient_checkpointing,
         seed=seed,
         data_seed=seed,
         save_strategy="steps",

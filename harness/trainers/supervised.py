@@ -29,6 +29,7 @@ from harness.trainers import checkpoints
 from harness.trainers.base import LESS_MEMORY, Origin, TrainSpec
 from harness.trainers.build import build, origin, steps_of
 from harness.trainers.checkpoints import Checkpoint
+from harness.trainers.order import plan
 from harness.trainers.publish import publish
 from harness.trainers.supervision import read_supervision
 
@@ -76,9 +77,12 @@ def _train(
     with _quiet(), _told_when_full():
         trainer, tokenizer = build(spec, rows, prompt, model, seed, on, folder)
         supervision = read_supervision(trainer, tokenizer, rows, prompt, spec.max_length or model.context_length)
+        steps = steps_of(spec, len(rows))
+        lengths = [len(tokens) for tokens in trainer.train_dataset["input_ids"]]
+        trainer.train_dataset = trainer.train_dataset.select(plan(lengths, spec.batch_size, steps, seed))
         if earlier.path is not None:
             progress.note(f"seed {seed}: going on from step {earlier.step}")
-        with progress.bar(f"training, seed {seed}", steps_of(spec, len(rows)), earlier.step) as bar:
+        with progress.bar(f"training, seed {seed}", steps, earlier.step) as bar:
             trainer.add_callback(_follower(bar, folder, earlier, started))
             trainer.train(resume_from_checkpoint=None if earlier.path is None else str(earlier.path))
         adapter = publish(trainer.model, model, folder, spec, seed)

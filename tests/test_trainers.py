@@ -1,0 +1,428 @@
+"""Trainers: what is learned is what is served, in the same bits after a kill, and nothing spoilt is published."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from harness import artifacts, trainers
+from harness.chat import chat
+from harness.errors import TrainingError
+from harness.models import LocalModel, quiet, turns
+from harness.models.folder import describe
+from harness.progress import Bar, Silent
+from harness.records import Item, Message, Prompt, SeedTraining, Supervision
+from harness.trainers import METHODS, TrainSpec, checkpoints
+from harness.trainers.base import Origin
+from harness.trainers.order import plan
+
+TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+ASK = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+CHATML = TURNS + ASK
+NO_NEWLINE = TURNS.replace("<|im_end|>\n", "<|im_end|>") + ASK
+THINKING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if loop.last and m.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}<|im_end|>\n"
+    "{% endfor %}" + ASK
+)
+OTHER_PROMPT = TURNS + "{% if add_generation_prompt %}<|im_start|>assistant answering\n{% endif %}"
+ENDLESS = TURNS.replace("<|im_end|>\n", "\n") + ASK
+EOS_ENDS = TURNS.replace("<|im_end|>", "<|endoftext|>") + ASK
+
+ROWS = tuple(
+    Item(id=f"r{n}", messages=(Message(role="user", content=f"What comes after {n}?"),), target=f"It is {n + 1}.")
+    for n in range(8)
+)
+PROMPT = Prompt(name="trained", instruction="Count.")
+QUICK = TrainSpec(learning_rate=0.05, rank=4, batch_size=4, epochs=6, save_steps=5, dropout=0.1)
+ORIGIN = Origin("cpu", "float32", {"torch": "1"})
+
+Result = tuple[SeedTraining, Supervision]
+
+
+def tiny(folder: Path, template: str = CHATML, *, poisoned: bool = False) -> LocalModel:
+    """A random llama of two layers with a byte-level tokenizer, its end of sequence not its end of turn."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    signs = sorted(pre_tokenizers.ByteLevel.alphabet())
+    byte_level = Tokenizer(models.BPE(vocab={sign: at for at, sign in enumerate(signs)}, merges=[]))
+    byte_level.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    byte_level.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=byte_level,
+        eos_token="<|endoftext|>",
+        pad_token="<|pad|>",
+        additional_special_tokens=["<|im_start|>", "<|im_end|>"],
+        chat_template=template,
+    )
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=512,
+            initializer_range=0.2,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    if poisoned:
+        with torch.no_grad():
+            model.model.norm.weight[0] = float("nan")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return describe(str(folder), folder, None)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
+    return tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing trained elsewhere is taken over."""
+    monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def here(model: LocalModel, spec: TrainSpec = QUICK, **changes: Any) -> Result:
+    """Train in this process: no new interpreter to wait for."""
+    asked = {"rows": ROWS, "prompt": PROMPT, "seed": 0, "progress": Silent()} | changes
+    return METHODS[spec.method](spec, model=model, **asked)
+
+
+class Notes(Silent):
+    """Keeps what a person would see; a bar can be made to break the training off."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.notes: list[str] = []
+        self.begun: list[tuple[int, int]] = []
+        self.steps = 0
+        self._stop_at = stop_at
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    @contextmanager
+    def bar(self, label: str, total: int, done: int = 0) -> Iterator[Bar]:
+        self.begun.append((done, total))
+        self.steps = done
+        yield self
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.steps += steps
+        if self.steps == self._stop_at:
+            raise KeyboardInterrupt
+
+
+# --------------------------------------------------------- every method's contract
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_learns_goes_on_after_a_kill_in_the_same_bits_and_publishes_safetensors_alone(
+    method: Any, model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = QUICK.model_copy(update={"method": method})
+    whole, seen = here(model, spec)
+    assert whole.steps == 12
+    assert whole.curve[-1].loss < 0.8 * whole.curve[0].loss
+    assert (whole.resumed, whole.device, whole.adapter.method) == (0, "cpu", method)
+    assert {"torch", "transformers", "peft", "trl"} <= set(whole.packages or {})
+    assert seen.prompt_matches_serving == seen.rows_with_end_of_turn == seen.rows == len(ROWS)
+    published = artifacts.folder("adapters", whole.adapter.digest)
+    assert sorted(file.name for file in published.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert str(model.path.parent) not in (published / "adapter_config.json").read_text().replace(model.ref.name, "")
+
+    monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "killed"))
+    with pytest.raises(KeyboardInterrupt):
+        here(model, spec, progress=Notes(stop_at=8))
+    again = Notes()
+    resumed, _ = here(model, spec, progress=again)
+    assert again.begun == [(5, 12)]
+    assert (resumed.resumed, resumed.adapter.digest) == (1, whole.adapter.digest)
+    assert not list((tmp_path / "killed").glob("work/training/*/checkpoint-*"))
+
+
+def test_how_often_checkpoints_are_written_and_how_batches_are_split_in_memory_do_not_change_what_is_learned(
+    model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = QUICK.model_copy(update={"dropout": 0.0})
+    often, _ = here(model, spec)
+    monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "second"))
+    seldom, _ = here(model, spec.model_copy(update={"save_steps": 100}))
+    assert seldom.adapter == often.adapter
+    split, _ = here(model, spec.model_copy(update={"micro_batch_size": 2, "gradient_checkpointing": True}))
+    assert [p.loss for p in split.curve] == pytest.approx([p.loss for p in often.curve], rel=1e-3)
+
+
+def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(model: LocalModel, own_home: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        here(model, progress=Notes(stop_at=12))
+    (folder,) = own_home.glob("work/training/*")
+    (folder / "checkpoint-10" / checkpoints.MARK).unlink()  # all files are there, but nobody knows
+    (folder / "checkpoint-11").mkdir()
+    (folder / "checkpoint-11" / "trainer_state.json").write_text('{"global_step": 11, "log_')
+    assert checkpoints.last(folder).step == 5
+    assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-5"]
+
+
+def test_a_training_done_before_is_taken_over_and_tells_where_it_was_made(model: LocalModel, own_home: Path) -> None:
+    first, _ = here(model)
+    (done,) = own_home.glob("work/training/*/done.json")
+    told = json.loads(done.read_text())
+    told[0]["packages"] = {"torch": "made elsewhere"}
+    done.write_text(json.dumps(told))
+    notes = Notes()
+    second, _ = here(model, progress=notes)
+    assert "taken over" in notes.notes[0]
+    assert (second.adapter, second.packages) == (first.adapter, {"torch": "made elsewhere"})
+
+
+def test_the_order_is_planned_from_the_seed_with_full_batches_of_like_length_and_the_longest_first() -> None:
+    lengths = [10 + 7 * n % 90 for n in range(103)]
+    order = plan(lengths, 4, 60, seed=1)
+    assert order == plan(lengths, 4, 60, seed=1) != plan(lengths, 4, 60, seed=2)
+    assert len(order) == 240
+    assert {order.count(row) for row in range(103)} == {2, 3}
+    assert max(lengths) in [lengths[row] for row in order[:4]]
+    batches = [[lengths[row] for row in order[at : at + 4]] for at in range(0, 240, 4)]
+    assert sum(max(batch) - min(batch) for batch in batches) / 60 < 20
+
+
+# ------------------------------------------------------ what is learned is what is served
+
+
+@pytest.mark.parametrize("template", [CHATML, NO_NEWLINE, EOS_ENDS], ids=["chatml", "no newline", "eos ends"])
+def test_the_end_of_turn_may_be_the_templates_own_or_the_end_of_sequence(template: str, tmp_path: Path) -> None:
+    _, seen = here(tiny(tmp_path / "model", template), QUICK.model_copy(update={"max_steps": 2}))
+    assert seen.rows_with_end_of_turn == seen.prompt_matches_serving == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        (THINKING, r"8 rows would teach something else .*trained '<think>.*the answer is 'It is 1.'.*: r0, r1"),
+        (OTHER_PROMPT, r"8 rows would be trained after another prompt .*served '.*assistant answering"),
+        (ENDLESS, r"8 rows do not teach the end of turn: r0"),
+    ],
+    ids=["thinking", "other prompt", "endless"],
+)
+def test_a_template_that_trains_on_something_else_than_is_served_is_refused_with_the_difference(
+    template: str, told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match=told):
+        here(tiny(tmp_path / "model", template))
+
+
+def test_a_rows_own_system_message_is_joined_to_the_instruction_as_in_evaluation(model: LocalModel) -> None:
+    from transformers import AutoTokenizer
+
+    own = Item(
+        id="own", messages=(Message(role="system", content="Be brief."), *ROWS[0].messages), target=ROWS[0].target
+    )
+    _, seen = here(model, QUICK.model_copy(update={"max_steps": 2}), rows=(own, *ROWS))
+    assert seen.example.count("<|im_start|>system") == 1
+    served = turns.render(AutoTokenizer.from_pretrained(model.path), chat(PROMPT, own))
+    assert seen.example == f"{served}[[{own.target}<|im_end|>\n]]"
+
+
+def test_a_row_that_would_be_cut_is_refused(model: LocalModel) -> None:
+    long = Item(id="long", messages=(Message(role="user", content="x" * 600),), target="y")
+    with pytest.raises(TrainingError, match=r"1 rows are longer than max_length 512 and would be cut: long"):
+        here(model, rows=(*ROWS, long))
+
+
+def test_the_real_models_own_template_is_accepted(small_model: LocalModel, tmp_path: Path) -> None:
+    template = (small_model.path / "chat_template.jinja").read_text()
+    _, seen = here(tiny(tmp_path / "model", template), QUICK.model_copy(update={"max_steps": 2}))
+    assert seen.prompt_matches_serving == len(ROWS)
+
+
+# ------------------------------------------------------------ nothing spoilt comes out
+
+
+def test_a_loss_that_is_not_a_number_stops_the_training(tmp_path: Path, own_home: Path) -> None:
+    with pytest.raises(TrainingError, match="the loss is nan at step 1"):
+        here(tiny(tmp_path / "model", poisoned=True))
+    assert not (own_home / "adapters").exists()
+
+
+def test_an_adapter_that_is_inert_or_not_a_number_is_not_published(model: LocalModel) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from harness.trainers.publish import check_adapter
+
+    with quiet():
+        base = AutoModelForCausalLM.from_pretrained(model.path)
+        adapted = get_peft_model(base, LoraConfig(target_modules=["q_proj"]))
+    with pytest.raises(TrainingError, match="nothing was learned: all B matrices"):
+        check_adapter(adapted)
+    grown = [weights for name, weights in adapted.named_parameters() if "lora_B" in name]
+    grown[0].data[0, 0] = 0.5
+    check_adapter(adapted)
+    grown[0].data[0, 0] = float("nan")
+    with pytest.raises(TrainingError, match="not numbers"):
+        check_adapter(adapted)
+
+
+def test_even_a_single_step_learns(model: LocalModel) -> None:
+    training, _ = here(model, QUICK.model_copy(update={"max_steps": 1}))
+    assert training.steps == 1
+
+
+def test_layers_that_the_model_does_not_have_are_named(model: LocalModel) -> None:
+    with pytest.raises(TrainingError, match=r"cannot be set up: .*no_such_layer"):
+        here(model, QUICK.model_copy(update={"target_modules": ("no_such_layer",)}))
+
+
+def test_pickled_weights_and_remote_code_are_not_loaded(tmp_path: Path) -> None:
+    import torch
+
+    model = tiny(tmp_path / "model")
+    torch.save({}, model.path / "pytorch_model.bin")
+    (model.path / "model.safetensors").unlink()
+    with pytest.raises(TrainingError, match="safetensors"):
+        here(model)
+
+
+# --------------------------------------------------------------------- spec and key
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"micro_batch_size": 3}, {"batch_size": 6, "micro_batch_size": 4}, {"seeds": [-1]}, {"seeds": [2**32]}]
+)
+def test_a_spec_that_cannot_be_trained_is_refused_when_it_is_read(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"does not divide batch_size|greater than|less than"):
+        TrainSpec.model_validate(wrong)
+
+
+def test_the_key_holds_everything_that_moves_the_weights_and_nothing_else(
+    model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"model": model, "rows": ROWS, "prompt": PROMPT, "seed": 0, "origin": ORIGIN}
+    renamed = [row.model_copy(update={"id": row.id + "x"}) for row in ROWS]
+    key = QUICK.key(**asked)
+    assert key == QUICK.model_copy(update={"save_steps": 7, "seeds": (0, 1)}).key(**asked)
+    assert key == QUICK.key(**asked | {"rows": renamed})
+    other = {
+        "rows in another order": QUICK.key(**asked | {"rows": ROWS[::-1]}),
+        "prompt": QUICK.key(**asked | {"prompt": PROMPT.model_copy(update={"instruction": "Count!"})}),
+        "seed": QUICK.key(**asked | {"seed": 1}),
+        "device": QUICK.key(**asked | {"origin": Origin("cuda", "float32", {"torch": "1"})}),
+        "dtype": QUICK.key(**asked | {"origin": Origin("cpu", "bfloat16", {"torch": "1"})}),
+        "packages": QUICK.key(**asked | {"origin": Origin("cpu", "float32", {"torch": "2"})}),
+        "argument": QUICK.model_copy(update={"schedule": "linear"}).key(**asked),
+        "chat template": QUICK.key(**asked | {"model": tiny(tmp_path / "model", NO_NEWLINE)}),
+    }
+    monkeypatch.setattr("harness.trainers.base.TRAINER_VERSION", 99)
+    other["trainer"] = QUICK.key(**asked)
+    assert len({key, *other.values()}) == 1 + len(other)
+
+
+def test_all_arguments_but_seeds_and_housekeeping_count() -> None:
+    assert set(TrainSpec.model_fields) - set(QUICK.arguments) == {"seeds", "save_steps", "instruction"}
+
+
+def test_several_gpus_do_not_multiply_the_batch(tmp_path: Path) -> None:
+    from harness.trainers.build import arguments, one_device
+
+    made = arguments(QUICK, len(ROWS), 0, ORIGIN, tmp_path)
+    made._n_gpu = 4
+    assert made.train_batch_size == 4 * QUICK.batch_size
+    assert one_device(made, QUICK.batch_size).train_batch_size == QUICK.batch_size
+
+
+def test_what_a_method_needs_is_asked_for_by_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    for method in METHODS:
+        trainers.require_installed(method)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "bitsandbytes" else name)
+    trainers.require_installed("lora")
+    with pytest.raises(TrainingError, match=r"train.method qlora: bitsandbytes not installed"):
+        trainers.require_installed("qlora")
+
+
+# ------------------------------------------------------------- a process of its own
+
+
+def test_a_training_in_its_own_process_gives_the_same_bits_and_tells_how_it_goes(model: LocalModel) -> None:
+    notes = Notes()
+    training, seen = trainers.train(QUICK, ROWS, PROMPT, model, 0, notes)
+    assert (notes.begun, notes.steps) == ([(0, 12)], 12)
+    taken_over, the_same = here(model, progress=notes)
+    assert notes.notes == [f"seed 0: trained before, adapter {training.adapter.digest[:8]} is taken over"]
+    assert (taken_over, the_same) == (training, seen)
+    assert training.peak_memory_bytes
+    assert children(os.getpid()) == []
+
+
+def test_a_fault_in_its_own_process_is_the_same_fault_here(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="would teach something else") as fault:
+        trainers.train(QUICK, ROWS, PROMPT, tiny(tmp_path / "model", THINKING), 0, Silent())
+    assert fault.value.problems[0].where == "train"
+
+
+def test_a_process_that_breaks_is_told_with_its_last_words(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_HOME", "/dev/null")
+    with pytest.raises(TrainingError, match=r"ended with exit code 1. Its last words:\n(?s:.*)NotADirectoryError"):
+        trainers.train(QUICK, ROWS, PROMPT, model, 0, Silent())
+
+
+SCRIPT = """
+import sys, pathlib
+sys.path.insert(0, {tests!r})
+import test_trainers as t
+from harness import trainers
+model = t.describe({model!r}, pathlib.Path({model!r}), None)
+trainers.train(t.QUICK.model_copy(update=dict(epochs=20000)), t.ROWS, t.PROMPT, model, 0, t.Silent())
+"""
+
+
+def children(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_no_training_outlives_the_harness(kill: signal.Signals, model: LocalModel, own_home: Path) -> None:
+    script = SCRIPT.format(tests=str(Path(__file__).parent), model=str(model.path))
+    parent = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(own_home.glob("work/training/*/checkpoint-*")):
+        assert parent.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (child,) = children(parent.pid)
+    parent.send_signal(kill)
+    parent.wait(20)
+    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_a_process_killed_for_want_of_memory_is_an_error_that_says_so(model: LocalModel) -> None:
+    class Killer(Notes):
+        def advance(self, steps: int = 1, note: str = "") -> None:
+            os.kill(children(os.getpid())[-1], signal.SIGKILL)
+
+    with pytest.raises(TrainingError, match=r"was killed \(SIGKILL\), most often because memory ran out. Set train"):
+        trainers.train(QUICK, ROWS, PROMPT, model, 0, Killer())
