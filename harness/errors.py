@@ -9,7 +9,8 @@
     ├── EngineError              exit 1   a serving engine failed or died
     ├── TrainingError            exit 1   training cannot start or broke
     ├── StoreError               exit 1   a record cannot be written or read
-    └── NotComparableError       exit 13  two runs were made under unlike conditions
+    ├── NotComparableError       exit 13  two runs were made under unlike conditions
+    └── Stopped                  exit 130 the user ended it (Ctrl-C); the same command goes on
 
 A message says what, where, got, allowed and what to do next. `Problem` holds
 those five parts, and an error carries one or more, so that all faults of a file
@@ -96,6 +97,12 @@ class NotComparableError(HarnessError):
     """Two runs were made under unlike conditions; the message names the field."""
 
     exit_code = 13
+
+
+class Stopped(HarnessError):
+    """The user ended it; nothing that was finished is lost."""
+
+    exit_code = 130
 
 
 def did_you_mean(got: str, known: Sequence[str]) -> str:

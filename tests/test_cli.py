@@ -116,3 +116,31 @@ def test_comparing_unlike_runs_ends_with_13(tmp_path: Path) -> None:
     done = harness("compare", f"{first.id}:base", f"{other.id}:base", "--reports", store.root)
     assert done.returncode == 13
     assert "fingerprint" in done.stderr
+
+
+def test_wrong_usage_under_json_is_one_json_document_too() -> None:
+    done = harness("run", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["exit_code"] == 2
+
+
+@pytest.mark.parametrize("name", ["2024", "true", "[x]", "ünï", "_x", "a" * 80, "with space"])
+def test_init_takes_any_folder_name(tmp_path: Path, name: str) -> None:
+    assert harness("init", tmp_path / name).returncode == 0
+    done = harness("check", tmp_path / name / "experiment.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_store_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = harness("run", EXPERIMENT, "--reports", tmp_path / "file", "--json", HARNESS_VLLM_PYTHON="")
+    assert done.returncode == 1
+    assert "cannot write" in json.loads(done.stdout)["error"]["problems"][0]
+    assert "Traceback" not in done.stderr
+
+
+def test_escape_sequences_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text('name: x\n"\\e[2Jkey": y\n')
+    done = harness("check", tmp_path / "bad.yaml")
+    assert done.returncode == 2
+    assert "\x1b[2J" not in done.stderr

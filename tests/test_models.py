@@ -15,13 +15,16 @@ from harness.errors import ModelError
 from harness.models import LocalModel
 from harness.models.folder import counts
 
+WEIGHTS = "\x02" + "\0" * 7 + "{}"
+"""The smallest safetensors file: a header of two bytes that names no tensor."""
+
 
 def folder(path: Path, **files: str | None) -> Path:
     """A model folder that passes all checks, with files replaced or (None) left out."""
     path.mkdir(parents=True)
     wanted: dict[str, str | None] = {
-        "model.safetensors": "weights",
-        "config.json": '{"max_position_embeddings": 128}',
+        "model.safetensors": WEIGHTS,
+        "config.json": '{"model_type": "llama", "max_position_embeddings": 128}',
         "tokenizer.json": "{}",
         "chat_template.jinja": "{{ messages }}",
     }
@@ -54,6 +57,10 @@ def test_a_readme_is_no_part_of_the_identity_but_the_template_is(tmp_path: Path)
         ({"config.json": None}, "has no config.json"),
         ({"tokenizer.json": None}, "has no tokenizer"),
         ({"model.safetensors": None}, "has no weights"),
+        ({"model.safetensors": ""}, "model.safetensors is not a safetensors file"),
+        ({"model.safetensors": "<!doctype html>"}, "model.safetensors is not a safetensors file"),
+        ({"config.json": "{}"}, "names no model_type"),
+        ({"chat_template.jinja": "{% if %}"}, "its chat template is broken"),
         ({"model.safetensors": None, "pytorch_model.bin": "x"}, "has only pickled weights"),
     ],
 )
@@ -77,7 +84,7 @@ def test_a_template_in_the_tokenizer_config_counts(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_context_length_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not state a context length"):
-        models.resolve(str(folder(tmp_path / "m", **{"config.json": "{}"})))
+        models.resolve(str(folder(tmp_path / "m", **{"config.json": '{"model_type": "llama"}'})))
 
 
 def test_an_unknown_package_is_told_the_near_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 import harness
 from harness.cli import console, doctor, scaffold, show
-from harness.errors import HarnessError, Problem, UsageError
+from harness.errors import HarnessError, Problem, Stopped, UsageError
 from harness.store import Store
 
 app = typer.Typer(
@@ -86,9 +87,8 @@ def run(spec: SpecPath, reports: Reports = None, json: Json = False) -> None:
     store = Store(reports)
     try:
         verdict = pipeline.run(specs.load(spec), store, console.ConsoleProgress())
-    except KeyboardInterrupt:
-        console.err.print("\nstopped; the same command goes on from here")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as fault:
+        raise Stopped(Problem("", "stopped", next="The same command goes on from here")) from fault
     folder = store.at(verdict.experiment)
     if json:
         console.print_json({**verdict.model_dump(mode="json"), "folder": str(folder.path)})
@@ -190,13 +190,32 @@ def doctor_(json: Json = False) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every error a user can meet ends in one clear message and its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows ASCII only gets question marks, no error
     try:
         app(given)
     except HarnessError as error:
-        if "--json" in given:
-            console.print_json({"error": {"exit_code": error.exit_code, "problems": [str(p) for p in error.problems]}})
-        console.print_error(error)
-        sys.exit(error.exit_code)
+        _end(error, given)
+    except OSError as fault:
+        where = str(fault.filename or "")
+        hint = "Look at the permissions, the free space and the path"
+        _end(HarnessError(Problem(where, f"the system refuses: {fault.strerror or fault}", next=hint)), given)
+    except SystemExit as leaving:
+        if leaving.code == UsageError.exit_code and "--json" in given:  # the usage itself went to stderr
+            _print_json_error(UsageError(Problem("harness", "wrong usage", next="See harness -h")))
+        raise
+
+
+def _end(error: HarnessError, given: list[str]) -> None:
+    if "--json" in given:
+        _print_json_error(error)
+    console.print_error(error)
+    sys.exit(error.exit_code)
+
+
+def _print_json_error(error: HarnessError) -> None:
+    console.print_json({"error": {"exit_code": error.exit_code, "problems": [str(p) for p in error.problems]}})
 
 
 __all__ = ["app", "main"]

@@ -40,6 +40,11 @@ DECISIONS = {
 }
 
 
+def plain(text: str) -> str:
+    """Text that only shows: control characters, which a terminal would obey, become a question mark in a box."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout. Plain `print`: rich would wrap and colour it."""
     print(json.dumps(document, indent=2, ensure_ascii=False))
@@ -48,10 +53,11 @@ def print_json(document: Any) -> None:
 def print_error(error: HarnessError) -> None:
     """Every problem on a line of its own, on stderr."""
     many = len(error.problems) > 1
-    err.print(Text.assemble(("error: ", "bold red"), f"{len(error.problems)} problems" if many else str(error)))
+    told = f"{len(error.problems)} problems" if many else plain(str(error))
+    err.print(Text.assemble(("error: ", "bold red"), told))
     if many:
         for problem in error.problems:
-            err.print(Text.assemble("  • ", str(problem)))
+            err.print(Text.assemble("  • ", plain(str(problem))))
 
 
 def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str | Text]]) -> Table:
@@ -62,7 +68,7 @@ def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequenc
     for heading, side in columns:
         made.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))  # no markup from data
+        made.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))  # no markup from data
     return made
 
 
@@ -105,7 +111,7 @@ class ConsoleProgress:
         err.print(Text.assemble((f"{title}", "bold"), (f"  {_clock(elapsed)}", "dim")))
 
     def note(self, text: str) -> None:
-        err.print(Text(f"  {text}"))
+        err.print(Text(plain(f"  {text}")))
 
     @contextmanager
     def bar(self, label: str, total: int, done: int = 0) -> Iterator[Bar]:

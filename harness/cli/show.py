@@ -35,7 +35,7 @@ def experiment(folder: ExperimentStore) -> None:
     known = evidence.gather(folder)
     console.out.print(Text(folder.id, style="bold"))
     if known.hypothesis:
-        console.out.print(Text(f"claim: {known.hypothesis}", style="dim"))
+        console.out.print(Text(console.plain(f"claim: {known.hypothesis}"), style="dim"))
     console.out.print()
     console.out.print(_contestants(known))
     if known.gates:
@@ -48,12 +48,12 @@ def experiment(folder: ExperimentStore) -> None:
         return
     label, style = console.DECISIONS[record.decision]
     told = evidence.headline(known).partition(": ")[2]
-    console.out.print(Text.assemble((label, style), f"  {told}"))
+    console.out.print(Text.assemble((label, style), console.plain(f"  {told}")))
     for gate in record.gates:
         if gate.outcome != "pass":
-            console.out.print(Text(f"{evidence.gate_name(gate)}: {gate.reason}"))
+            console.out.print(Text(console.plain(f"{evidence.gate_name(gate)}: {gate.reason}")))
     for warning in record.warnings:
-        console.out.print(Text(f"note: {warning}", style="dim"))
+        console.out.print(Text(console.plain(f"note: {warning}"), style="dim"))
 
 
 def _contestants(known: evidence.Evidence) -> Any:
@@ -77,7 +77,9 @@ def _gates(gates: Sequence[GateRecord]) -> Any:
         margin = evidence.signed(gate.min_delta)
         name = evidence.gate_name(gate) + ("" if gate.blocking else " (advisory)")
         rows.append([console.mark(gate.outcome), name, evidence.span(interval, True), margin, n])
-    columns = [("gate", LEFT), ("", LEFT), ("difference [95 %]", LEFT), ("margin", RIGHT), ("n", RIGHT)]
+    levels = sorted({gate.comparison.difference.confidence for gate in gates if gate.comparison})
+    told = " or ".join(f"{100 * level:g} %" for level in levels)
+    columns = [("gate", LEFT), ("", LEFT), (f"difference [{told}]", LEFT), ("margin", RIGHT), ("n", RIGHT)]
     return console.table("gates", columns, rows)
 
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
+import jinja2.ext
+import jinja2.sandbox
+
 from harness import artifacts
 from harness.errors import ModelError, Problem
 from harness.records import ModelRef
@@ -17,6 +21,9 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 """Names under which configs state the context length in tokens."""
+
+MOST_HEADER = 100 * 2**20
+"""Bytes that a safetensors header may take, as the format's own reader has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +72,71 @@ def check(path: Path, name: str) -> None:
         problems.append(Problem(where, what, allowed, "Save it with save_pretrained of transformers"))
     if not (path / "config.json").is_file():
         problems.append(Problem(where, "has no config.json", next="Copy it from the original model"))
+    elif not read_config(path / "config.json").get("model_type"):
+        problems.append(Problem(where, "config.json names no model_type", next="Copy it from the original model"))
     if not any((path / file).is_file() for file in TOKENIZERS):
         allowed = f"One of {', '.join(TOKENIZERS)} must be there"
         problems.append(Problem(where, "has no tokenizer", allowed, "Save it with tokenizer.save_pretrained"))
     elif chat_template(path) is None:
         allowed = "A template must be in chat_template.jinja or tokenizer_config.json, so that nobody guesses it"
         problems.append(Problem(where, "has no chat template", allowed, "Use the instruct variant, or add the file"))
+    problems += [*_unreadable_weights(path, where), *_broken_template(path, where)]
     if problems:
         raise ModelError(problems)
+
+
+def _unreadable_weights(path: Path, where: str) -> list[Problem]:
+    """A safetensors file begins with the length of its JSON header; a torn or empty one does not."""
+    found = []
+    for file in sorted(path.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = stream.read(min(length, MOST_HEADER))
+        try:
+            whole = length <= MOST_HEADER and isinstance(json.loads(header), dict)
+        except ValueError:
+            whole = False
+        if not whole:
+            found.append(
+                Problem(where, f"{file.name} is not a safetensors file", next="Copy it again from the original")
+            )
+    return found
+
+
+def _broken_template(path: Path, where: str) -> list[Problem]:
+    """A chat template that is no Jinja would fail at the first question."""
+    try:
+        template = chat_template(path)
+        jinja2.sandbox.SandboxedEnvironment(extensions=["jinja2.ext.loopcontrols", Generation]).parse(template or "")
+    except jinja2.TemplateSyntaxError as fault:
+        return [Problem(where, f"its chat template is broken: {fault.message} (line {fault.lineno})")]
+    return []
+
+
+class Generation(jinja2.ext.Extension):
+    """The `{% generation %}` block of transformers: what is inside stands as it is."""
+
+    tags = {"generation"}  # noqa: RUF012  jinja2 declares it so
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        """The block's body."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 def chat_template(path: Path) -> str | None:
     """The chat template's text, or None when the folder has none."""
     file = path / "chat_template.jinja"
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        try:
+            return file.read_text(encoding="utf-8") or None
+        except UnicodeDecodeError as error:
+            raise ModelError(Problem(str(file), "is not UTF-8", next="Copy it again from the original")) from error
     stored = read_config(path / "tokenizer_config.json").get("chat_template")
     if isinstance(stored, list):  # several named templates
-        stored = {entry["name"]: entry["template"] for entry in stored}.get("default")
-    return stored if isinstance(stored, str) else None
+        named = [entry for entry in stored if isinstance(entry, dict)]
+        stored = {entry.get("name"): entry.get("template") for entry in named}.get("default")
+    return stored if isinstance(stored, str) and stored.strip() else None
 
 
 def context_length(path: Path) -> int:

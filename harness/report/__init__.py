@@ -117,15 +117,20 @@ def _flips(experiment: ExperimentStore, evidence: ev.Evidence, limit: int) -> li
     return made
 
 
+def _inert(text: str) -> str:
+    """Control characters, which a terminal showing the file would obey, become replacement characters."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
 def _cell(value: object) -> str:
     """Text for a markdown table cell or line: no markup, no line break; a `_` inside a word is none."""
-    text = " ".join(str(value).split())
+    text = _inert(" ".join(str(value).split()))
     return re.sub(r"([\\`*|<>~#$!@&]|\](?=[(\[:])|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
 def _fence(text: str | None) -> str:
     """Text inside a code fence that it cannot close."""
-    text = "(no answer)" if text is None else text
+    text = "(no answer)" if text is None else _inert(text)
     ticks = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
     return f"{ticks}text\n{text}\n{ticks}"
 
