@@ -83,6 +83,9 @@ class Serving:
         if not path.is_dir():
             hint = "Delete training.json of the experiment to train it again"
             raise StoreError(Problem(str(path), f"the adapter of {name} is gone", next=hint))
+        if artifacts.digest_folder(path) != adapter.digest:
+            hint = "Delete it and training.json of the experiment to train it again"
+            raise StoreError(Problem(str(path), f"the adapter of {name} was changed after training", next=hint))
         self._adapters[name] = Adapter(name, str(path))
         if self._engine is not None:
             self._load(self._engine, self._adapters[name])
