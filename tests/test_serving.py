@@ -41,6 +41,7 @@ def test_an_adapter_that_was_changed_after_training_is_not_served(
     monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "home"))
     staging = tmp_path / "adapter"
     staging.mkdir()
+    (staging / "adapter_model.safetensors").write_text("weights")
     (staging / "adapter_config.json").write_text("{}")
     ref = AdapterRef(digest=artifacts.publish("adapters", staging), method="lora", seed=0)
     folder = Store(tmp_path).create("x--1", "name: x\n")
