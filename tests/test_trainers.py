@@ -363,15 +363,23 @@ def test_what_a_method_needs_is_asked_for_by_method(monkeypatch: pytest.MonkeyPa
 # ------------------------------------------------------------- a process of its own
 
 
+def children(parent: int) -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()}
+
+
+reads_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+
+
+@reads_proc
 def test_a_training_in_its_own_process_gives_the_same_bits_and_tells_how_it_goes(model: LocalModel) -> None:
-    notes = Notes()
+    notes, before = Notes(), children(os.getpid())
     training, seen = trainers.train(QUICK, ROWS, PROMPT, model, 0, notes)
     assert (notes.begun, notes.steps) == ([(0, 12)], 12)
     taken_over, the_same = here(model, progress=notes)
     assert notes.notes == [f"seed 0: trained before, adapter {training.adapter.digest[:8]} is taken over"]
     assert (taken_over, the_same) == (training, seen)
     assert training.peak_memory_bytes
-    assert children(os.getpid()) == []
+    assert children(os.getpid()) == before
 
 
 def test_a_fault_in_its_own_process_is_the_same_fault_here(tmp_path: Path) -> None:
@@ -387,7 +395,8 @@ def test_a_process_that_breaks_is_told_with_its_last_words(model: LocalModel, mo
 
 
 SCRIPT = """
-import sys, pathlib
+import pathlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
 sys.path.insert(0, {tests!r})
 import test_trainers as t
 from harness import trainers
@@ -396,11 +405,7 @@ trainers.train(t.QUICK.model_copy(update=dict(epochs=20000)), t.ROWS, t.PROMPT, 
 """
 
 
-def children(parent: int) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+@reads_proc
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_no_training_outlives_the_harness(kill: signal.Signals, model: LocalModel, own_home: Path) -> None:
     script = SCRIPT.format(tests=str(Path(__file__).parent), model=str(model.path))
@@ -418,11 +423,14 @@ def test_no_training_outlives_the_harness(kill: signal.Signals, model: LocalMode
         time.sleep(0.1)
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+@reads_proc
 def test_a_process_killed_for_want_of_memory_is_an_error_that_says_so(model: LocalModel) -> None:
+    before = children(os.getpid())
+
     class Killer(Notes):
         def advance(self, steps: int = 1, note: str = "") -> None:
-            os.kill(children(os.getpid())[-1], signal.SIGKILL)
+            (child,) = children(os.getpid()) - before
+            os.kill(child, signal.SIGKILL)
 
     with pytest.raises(TrainingError, match=r"was killed \(SIGKILL\), most often because memory ran out. Set train"):
         trainers.train(QUICK, ROWS, PROMPT, model, 0, Killer())
