@@ -271,6 +271,6 @@ def _task_problems(spec: ExperimentSpec, rows: Data, file: str) -> list[Problem]
 def _identity(spec: ExperimentSpec, folder: Path, rows: Data, found: list[Suite]) -> str:
     content = spec.model_dump(mode="json", exclude={"data", "suites", "budget"})
     content["data"] = [rows.instruction, *(split.fingerprint for split in rows.splits)]
-    content["suites"] = [[suite.name, suite.fingerprint] for suite in found]
+    content["suites"] = [[suite.name, suite.fingerprint, [task.metrics for task in suite.tasks]] for suite in found]
     content["model"] = models.identity(spec.model, folder)
     return f"{spec.name}--{digest(content)[:8]}"

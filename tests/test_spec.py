@@ -171,3 +171,34 @@ def test_the_resolved_spec_runs_as_it_stands_and_keeps_its_id(folder: Path) -> N
 def test_the_bundled_experiments_are_valid() -> None:
     for path in ROOT.glob("suites/*/experiment*.yaml"):
         assert spec.load(path).spec.gates
+
+
+def test_true_and_infinity_are_no_numbers(folder: Path) -> None:
+    assert "rank: got True" in fault(folder, train={"rank": True})
+    gate = {"suite": "task", "against": "base", "min_delta": True}
+    assert "min_delta: got True" in fault(folder, gates=[gate])
+    assert "train.weight_decay" in fault(folder, train={"weight_decay": float("inf")})
+
+
+def test_a_control_character_is_refused(folder: Path) -> None:
+    assert "control character" in fault(folder, hypothesis="\x1b[2Jpwned")
+
+
+def test_a_gold_answer_that_its_metric_cannot_give_full_marks_is_refused(folder: Path) -> None:
+    (folder / "train.jsonl").write_text(json.dumps({"prompt": "x", "completion": "yes"}) + "\n")
+    assert "does not give the gold answer" in fault(folder, task={"metric": "json_match"})
+
+
+def test_two_suites_of_one_name_are_refused(folder: Path) -> None:
+    assert "two suites are called 'regression-core'" in fault(folder, suites=["regression-core", "regression-core"])
+
+
+def test_another_instruction_in_the_data_is_another_experiment(folder: Path) -> None:
+    first = load(folder).id
+    for name in ("train", "dev", "test"):
+        path = folder / f"{name}.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        turns = [[("system", "Be brief."), ("user", row["prompt"]), ("assistant", row["completion"])] for row in rows]
+        told = [{"messages": [{"role": who, "content": what} for who, what in row]} for row in turns]
+        path.write_text("".join(json.dumps(row) + "\n" for row in told))
+    assert load(folder).id != first

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from harness.records import Record
+from harness.partspec import PartSpec
 
 
-class GateSpec(Record):
+class GateSpec(PartSpec):
     """One signed gate, as it stands in the experiment file."""
 
     suite: str

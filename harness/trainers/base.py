@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from harness.models import LocalModel
+from harness.partspec import PartSpec
 from harness.progress import Progress
 from harness.records import Item, Prompt, SeedTraining, Supervision, digest
 
@@ -33,10 +34,8 @@ class Origin:
     """Versions of the libraries that train."""
 
 
-class TrainSpec(BaseModel):
+class TrainSpec(PartSpec):
     """How to train. Defaults are the field's for LoRA (Hu et al. 2021; Dettmers et al. 2023, section 4)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     method: Method = "lora"
     """`lora`: adapter on the full-precision base; `qlora`: adapter on the base in 4-bit NF4."""
