@@ -3,92 +3,38 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from small_training import (
+    CHATML,
+    ENDLESS,
+    EOS_ENDS,
+    NO_NEWLINE,
+    OTHER_PROMPT,
+    PROMPT,
+    QUICK,
+    ROWS,
+    THINKING,
+    Notes,
+    tiny,
+)
 
 from harness import artifacts, trainers
 from harness.chat import chat
 from harness.errors import TrainingError
 from harness.models import LocalModel, quiet, turns
-from harness.models.folder import describe
-from harness.progress import Bar, Silent
-from harness.records import Item, Message, Prompt, SeedTraining, Supervision
+from harness.progress import Silent
+from harness.records import Item, Message, SeedTraining, Supervision
 from harness.trainers import METHODS, TrainSpec, checkpoints
 from harness.trainers.base import Origin
 from harness.trainers.order import plan
 
-TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-ASK = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-CHATML = TURNS + ASK
-NO_NEWLINE = TURNS.replace("<|im_end|>\n", "<|im_end|>") + ASK
-THINKING = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
-    "{% if loop.last and m.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}<|im_end|>\n"
-    "{% endfor %}" + ASK
-)
-OTHER_PROMPT = TURNS + "{% if add_generation_prompt %}<|im_start|>assistant answering\n{% endif %}"
-ENDLESS = TURNS.replace("<|im_end|>\n", "\n") + ASK
-EOS_ENDS = TURNS.replace("<|im_end|>", "<|endoftext|>") + ASK
-
-ROWS = tuple(
-    Item(id=f"r{n}", messages=(Message(role="user", content=f"What comes after {n}?"),), target=f"It is {n + 1}.")
-    for n in range(8)
-)
-PROMPT = Prompt(name="trained", instruction="Count.")
-QUICK = TrainSpec(learning_rate=0.05, rank=4, batch_size=4, epochs=6, save_steps=5, dropout=0.1)
 ORIGIN = Origin("cpu", "float32", {"torch": "1"})
 
 Result = tuple[SeedTraining, Supervision]
-
-
-def tiny(folder: Path, template: str = CHATML, *, poisoned: bool = False) -> LocalModel:
-    """A random llama of two layers with a byte-level tokenizer, its end of sequence not its end of turn."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    signs = sorted(pre_tokenizers.ByteLevel.alphabet())
-    byte_level = Tokenizer(models.BPE(vocab={sign: at for at, sign in enumerate(signs)}, merges=[]))
-    byte_level.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    byte_level.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=byte_level,
-        eos_token="<|endoftext|>",
-        pad_token="<|pad|>",
-        additional_special_tokens=["<|im_start|>", "<|im_end|>"],
-        chat_template=template,
-    )
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=512,
-            initializer_range=0.2,
-            eos_token_id=tokenizer.eos_token_id,
-            bos_token_id=None,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-    if poisoned:
-        with torch.no_grad():
-            model.model.norm.weight[0] = float("nan")
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return describe(str(folder), folder, None)
 
 
 @pytest.fixture(scope="module")
@@ -107,30 +53,6 @@ def here(model: LocalModel, spec: TrainSpec = QUICK, **changes: Any) -> Result:
     """Train in this process: no new interpreter to wait for."""
     asked = {"rows": ROWS, "prompt": PROMPT, "seed": 0, "progress": Silent()} | changes
     return METHODS[spec.method](spec, model=model, **asked)
-
-
-class Notes(Silent):
-    """Keeps what a person would see; a bar can be made to break the training off."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.notes: list[str] = []
-        self.begun: list[tuple[int, int]] = []
-        self.steps = 0
-        self._stop_at = stop_at
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    @contextmanager
-    def bar(self, label: str, total: int, done: int = 0) -> Iterator[Bar]:
-        self.begun.append((done, total))
-        self.steps = done
-        yield self
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        self.steps += steps
-        if self.steps == self._stop_at:
-            raise KeyboardInterrupt
 
 
 # --------------------------------------------------------- every method's contract
@@ -358,79 +280,3 @@ def test_what_a_method_needs_is_asked_for_by_method(monkeypatch: pytest.MonkeyPa
     trainers.require_installed("lora")
     with pytest.raises(TrainingError, match=r"train.method qlora: bitsandbytes not installed"):
         trainers.require_installed("qlora")
-
-
-# ------------------------------------------------------------- a process of its own
-
-
-def children(parent: int) -> set[int]:
-    return {int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()}
-
-
-reads_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
-
-
-@reads_proc
-def test_a_training_in_its_own_process_gives_the_same_bits_and_tells_how_it_goes(model: LocalModel) -> None:
-    notes, before = Notes(), children(os.getpid())
-    training, seen = trainers.train(QUICK, ROWS, PROMPT, model, 0, notes)
-    assert (notes.begun, notes.steps) == ([(0, 12)], 12)
-    taken_over, the_same = here(model, progress=notes)
-    assert notes.notes == [f"seed 0: trained before, adapter {training.adapter.digest[:8]} is taken over"]
-    assert (taken_over, the_same) == (training, seen)
-    assert training.peak_memory_bytes
-    assert children(os.getpid()) == before
-
-
-def test_a_fault_in_its_own_process_is_the_same_fault_here(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="would teach something else") as fault:
-        trainers.train(QUICK, ROWS, PROMPT, tiny(tmp_path / "model", THINKING), 0, Silent())
-    assert fault.value.problems[0].where == "train"
-
-
-def test_a_process_that_breaks_is_told_with_its_last_words(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_HOME", "/dev/null")
-    with pytest.raises(TrainingError, match=r"ended with exit code 1. Its last words:\n(?s:.*)NotADirectoryError"):
-        trainers.train(QUICK, ROWS, PROMPT, model, 0, Silent())
-
-
-SCRIPT = """
-import pathlib, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
-sys.path.insert(0, {tests!r})
-import test_trainers as t
-from harness import trainers
-model = t.describe({model!r}, pathlib.Path({model!r}), None)
-trainers.train(t.QUICK.model_copy(update=dict(epochs=20000)), t.ROWS, t.PROMPT, model, 0, t.Silent())
-"""
-
-
-@reads_proc
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
-def test_no_training_outlives_the_harness(kill: signal.Signals, model: LocalModel, own_home: Path) -> None:
-    script = SCRIPT.format(tests=str(Path(__file__).parent), model=str(model.path))
-    parent = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(own_home.glob("work/training/*/checkpoint-*")):
-        assert parent.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    (child,) = children(parent.pid)
-    parent.send_signal(kill)
-    parent.wait(20)
-    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-@reads_proc
-def test_a_process_killed_for_want_of_memory_is_an_error_that_says_so(model: LocalModel) -> None:
-    before = children(os.getpid())
-
-    class Killer(Notes):
-        def advance(self, steps: int = 1, note: str = "") -> None:
-            (child,) = children(os.getpid()) - before
-            os.kill(child, signal.SIGKILL)
-
-    with pytest.raises(TrainingError, match=r"was killed \(SIGKILL\), most often because memory ran out. Set train"):
-        trainers.train(QUICK, ROWS, PROMPT, model, 0, Killer())

@@ -1,0 +1,104 @@
+"""A training in a process of its own: same bits, same faults, and it never outlives the harness."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from small_training import PROMPT, QUICK, ROWS, THINKING, Notes, tiny
+
+from harness import trainers
+from harness.errors import TrainingError
+from harness.models import LocalModel
+from harness.progress import Silent
+from harness.trainers import METHODS
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
+    return tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing trained elsewhere is taken over."""
+    monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def children(parent: int) -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()}
+
+
+reads_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+
+
+@reads_proc
+def test_a_training_in_its_own_process_gives_the_same_bits_and_tells_how_it_goes(model: LocalModel) -> None:
+    notes, before = Notes(), children(os.getpid())
+    training, seen = trainers.train(QUICK, ROWS, PROMPT, model, 0, notes)
+    assert (notes.begun, notes.steps) == ([(0, 12)], 12)
+    taken_over, the_same = METHODS["lora"](QUICK, ROWS, PROMPT, model, 0, notes)
+    assert notes.notes == [f"seed 0: trained before, adapter {training.adapter.digest[:8]} is taken over"]
+    assert (taken_over, the_same) == (training, seen)
+    assert training.peak_memory_bytes
+    assert children(os.getpid()) == before
+
+
+def test_a_fault_in_its_own_process_is_the_same_fault_here(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="would teach something else") as fault:
+        trainers.train(QUICK, ROWS, PROMPT, tiny(tmp_path / "model", THINKING), 0, Silent())
+    assert fault.value.problems[0].where == "train"
+
+
+def test_a_process_that_breaks_is_told_with_its_last_words(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_HOME", "/dev/null")
+    with pytest.raises(TrainingError, match=r"ended with exit code 1. Its last words:\n(?s:.*)NotADirectoryError"):
+        trainers.train(QUICK, ROWS, PROMPT, model, 0, Silent())
+
+
+SCRIPT = """
+import pathlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
+sys.path.insert(0, {tests!r})
+import small_training as t
+from harness import trainers
+model = t.describe({model!r}, pathlib.Path({model!r}), None)
+trainers.train(t.QUICK.model_copy(update=dict(epochs=20000)), t.ROWS, t.PROMPT, model, 0, t.Silent())
+"""
+
+
+@reads_proc
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_no_training_outlives_the_harness(kill: signal.Signals, model: LocalModel, own_home: Path) -> None:
+    script = SCRIPT.format(tests=str(Path(__file__).parent), model=str(model.path))
+    parent = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(own_home.glob("work/training/*/checkpoint-*")):
+        assert parent.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (child,) = children(parent.pid)
+    parent.send_signal(kill)
+    parent.wait(20)
+    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@reads_proc
+def test_a_process_killed_for_want_of_memory_is_an_error_that_says_so(model: LocalModel) -> None:
+    before = children(os.getpid())
+
+    class Killer(Notes):
+        def advance(self, steps: int = 1, note: str = "") -> None:
+            (child,) = children(os.getpid()) - before
+            os.kill(child, signal.SIGKILL)
+
+    with pytest.raises(TrainingError, match=r"was killed \(SIGKILL\), most often because memory ran out. Set train"):
+        trainers.train(QUICK, ROWS, PROMPT, model, 0, Killer())
