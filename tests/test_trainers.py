@@ -30,6 +30,7 @@ from harness.progress import Silent
 from harness.records import Item, Message, SeedTraining, Supervision
 from harness.trainers import METHODS, TrainSpec, checkpoints
 from harness.trainers.base import Origin
+from harness.trainers.build import arguments, build, one_device
 from harness.trainers.order import plan
 
 ORIGIN = Origin("cpu", "float32", {"torch": "1"})
@@ -127,6 +128,14 @@ def test_the_order_is_planned_from_the_seed_with_full_batches_of_like_length_and
     assert max(lengths) in [lengths[row] for row in order[:4]]
     batches = [[lengths[row] for row in order[at : at + 4]] for at in range(0, 240, 4)]
     assert sum(max(batch) - min(batch) for batch in batches) / 60 < 20
+
+
+def test_rows_are_handed_out_in_the_order_they_lie_in(model: LocalModel, tmp_path: Path) -> None:
+    with quiet():
+        trainer, _ = build(QUICK, ROWS, PROMPT, model, 0, ORIGIN, tmp_path)
+    trainer.train_dataset = trainer.train_dataset.select([5, 1, 7, 3, 0])
+    handed = [row.tolist() for batch in trainer.get_train_dataloader() for row in batch["input_ids"]]
+    assert handed == trainer.train_dataset["input_ids"]
 
 
 # ------------------------------------------------------ what is learned is what is served
@@ -265,8 +274,6 @@ def test_all_arguments_but_seeds_and_housekeeping_count() -> None:
 
 
 def test_several_gpus_do_not_multiply_the_batch(tmp_path: Path) -> None:
-    from harness.trainers.build import arguments, one_device
-
     made = arguments(QUICK, len(ROWS), 0, ORIGIN, tmp_path)
     made._n_gpu = 4
     assert made.train_batch_size == 4 * QUICK.batch_size

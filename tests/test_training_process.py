@@ -102,3 +102,9 @@ def test_a_process_killed_for_want_of_memory_is_an_error_that_says_so(model: Loc
 
     with pytest.raises(TrainingError, match=r"was killed \(SIGKILL\), most often because memory ran out. Set train"):
         trainers.train(QUICK, ROWS, PROMPT, model, 0, Killer())
+
+
+def test_a_child_whose_parent_is_another_ends_even_while_it_has_nothing_to_say() -> None:
+    command = [sys.executable, "-m", "harness.trainers.child", str(os.getpid() + 1)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:  # it waits for its job
+        assert child.wait(60) == 1
