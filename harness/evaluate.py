@@ -204,7 +204,7 @@ def _answered(store: ExperimentStore, name: str, suite: Suite) -> dict[tuple[str
 def _refuse_faults(name: str, suite: Suite, samples: Sequence[SampleRecord]) -> None:
     faults = [sample for sample in samples if sample.error]
     missing = suite.size - len(samples)
-    if len(faults) + missing > MAX_FAILED * suite.size:
+    if missing or len(faults) > MAX_FAILED * suite.size:
         last = f", the last with: {faults[-1].error}" if faults else ""
         what = f"{len(faults) + missing} of {suite.size} calls failed{last}"
         hint = "Repair what failed (see the logs folder of the experiment) and run again: only these are asked again"

@@ -34,7 +34,7 @@ SplitName = Literal["train", "dev", "test"]
 OutputType = Literal["generate", "choice"]
 
 EXIT_CODES: dict[Decision, int] = {"promote": 0, "reject": 10, "inconclusive": 11, "prompt_suffices": 12}
-"""What `harness run` and `harness gate` return for each decision."""
+"""What `harness run` returns for each decision."""
 
 
 def canonical_json(value: Any) -> str:

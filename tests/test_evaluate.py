@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,3 +119,13 @@ def test_a_choice_item_is_scored_by_the_likeliest_choice(tmp_path: Path) -> None
     record = evaluate(candidate(), Suite("s", "regression", "test", (task,)), engine, folder, Silent())
     assert record.metrics[0].estimate.value == 1.0
     assert folder.samples(record.id)[0].answer == " blue"
+
+
+def test_an_item_that_the_engine_left_without_any_answer_is_a_fault_too(tmp_path: Path) -> None:
+    class Forgetful(Scripted):
+        def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
+            yield from list(super().answer(requests, adapter))[1:]
+
+    folder = Store(tmp_path).create("x--1", "name: x\n")
+    with pytest.raises(EngineError, match="1 of 100 calls failed"):
+        evaluate(candidate(), suite(100), Forgetful(parity), folder, Silent())

@@ -77,7 +77,7 @@ class Forward:
             # An adapter that is only half there answers almost like the base model, and nobody notices.
             if lost := [*loaded.missing_keys, *loaded.unexpected_keys]:
                 raise ValueError(f"{len(lost)} tensors have no counterpart, e.g. {lost[0]}")
-        except Exception:
+        except Exception:  # whatever went wrong, nothing half-loaded stays; it is raised again
             self._peft.delete_adapter(inner)
             raise
         finally:

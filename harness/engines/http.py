@@ -127,7 +127,7 @@ class HttpClient:
             except ConnectionError as error:
                 raise (_StaleConnection() if reused else error) from None
             text = response.read().decode("utf-8", errors="replace")
-        except BaseException:
+        except BaseException:  # Ctrl-C too leaves an answer half read; it is raised again
             connection.close()
             raise
         finally:
@@ -219,7 +219,7 @@ def concurrently(
                 return
             try:
                 results.put((job[0], work(job[1])))
-            except BaseException as error:
+            except BaseException as error:  # a thread's error belongs to the caller, who raises it
                 results.put((job[0], error))
                 return
 

@@ -104,7 +104,7 @@ def _asked_together(engine: Engine, names: Sequence[str | None]) -> Iterator[tup
     def ask(name: str | None) -> None:
         try:
             results[name] = fingerprint(engine, name)
-        except BaseException as error:
+        except BaseException as error:  # a thread's error belongs to the caller, who raises it
             results[name] = error
 
     threads = [threading.Thread(target=ask, args=(name,)) for name in names]

@@ -19,7 +19,7 @@ class GateSpec(PartSpec):
     task: str = "*"
     """One task of the suite; `*` for all its items."""
     against: str = "base"
-    """Whom the candidate must hold against: `base`, `best_prompt`, `production`, ..."""
+    """Whom the candidate must hold against: `base` or `best_prompt`."""
     min_delta: Annotated[float, Field(ge=-1, le=1)]
     """The margin, in the metric's unit. 0.05: must gain five points; -0.01: may not lose more than one."""
     blocking: bool = True

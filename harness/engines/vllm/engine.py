@@ -80,7 +80,7 @@ class VllmEngine:
         except CallError as error:
             self.close()
             raise EngineError(f"the vLLM server came up and then failed: {error}.") from error
-        except BaseException:
+        except BaseException:  # Ctrl-C too must not leave a server behind; it is raised again
             self.close()
             raise
 
