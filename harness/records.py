@@ -14,6 +14,8 @@ is never the same as 0. Records say what happened; behaviour lives elsewhere.
     runs/<id>/samples    one line per sample                    SampleRecord
     comparisons.jsonl    two runs joined                        ComparisonRecord
     verdict.json         the decision and its gates             VerdictRecord
+
+Beside the experiment folders, `looks.jsonl` counts who was judged on which test split (LookRecord).
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
-SchemaVersion = Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
+SCHEMA_VERSION = 2
+SchemaVersion = Annotated[int, Field(ge=SCHEMA_VERSION - 1, le=SCHEMA_VERSION)]
 
 Decision = Literal["promote", "reject", "inconclusive", "prompt_suffices"]
 Outcome = Literal["pass", "fail", "inconclusive"]
 Role = Literal["task", "regression", "safety"]
 SplitName = Literal["train", "dev", "test"]
 OutputType = Literal["generate", "choice"]
+Claim = Literal["artifact", "recipe"]
+Rule = Literal["min_delta", "at_least", "at_most", "must_not_break"]
+Spending = Literal["halving", "even"]
 
 EXIT_CODES: dict[Decision, int] = {"promote": 0, "reject": 10, "inconclusive": 11, "prompt_suffices": 12}
 """What `harness run` returns for each decision."""
@@ -250,6 +255,19 @@ class Conditions(Record):
     """Other settings that can move a score."""
 
 
+class EarlyStop(Record):
+    """An evaluation that ended before every item was asked, because every gate on it was decided."""
+
+    method: str
+    """Anytime-valid method that allowed it, e.g. `betting`."""
+    asked: int
+    """Items that were asked."""
+    of: int
+    """Items of the suite."""
+    seed: int
+    """Seed of the random order in which items were asked."""
+
+
 class RunRecord(Record):
     """One candidate evaluated on one suite split; the last file written of a run."""
 
@@ -291,6 +309,8 @@ class RunRecord(Record):
     """95th percentile of seconds per answer."""
     samples_digest: str
     """sha256 of the sample records, sorted by task and id: pins what a verdict judged."""
+    stopped: EarlyStop | None = None
+    """How it ended early; None when every item was asked."""
     created: str
     """UTC time, ISO 8601."""
 
@@ -474,7 +494,7 @@ class TrainingRecord(Record):
 
 
 class ComparisonRecord(Record):
-    """Two runs joined sample by sample; differences are candidate minus reference."""
+    """Two runs joined sample by sample. Differences say how much better the candidate is."""
 
     schema_version: SchemaVersion = SCHEMA_VERSION
     """Version of this record's form."""
@@ -482,49 +502,157 @@ class ComparisonRecord(Record):
     """Suite name."""
     task: str
     """Task name, or `*` for all items of the suite."""
+    slice: str | None = None
+    """`name=value`: only items with this property; None for all."""
     metric: str
     """Metric; `primary` takes each task's own first metric."""
+    higher_is_better: bool = True
+    """False for latency, tokens, cost, perplexity: there, less is better."""
+    claim: Claim = "artifact"
+    """`recipe`: training seeds are a random factor of the interval."""
+    seeds: int = 1
+    """Trainings that entered on the candidate's side."""
+    repeats: int = 1
+    """Answers per item that were averaged first; the most on either side."""
     candidate: str
     """Candidate run id (several, joined by `+`, when seeds are averaged)."""
     reference: str
     """Reference run id."""
     candidate_mean: float | None
-    """Mean over the joined items."""
+    """The metric over the joined items: their mean, or the metric of the whole for one that is no mean."""
     reference_mean: float | None
-    """Mean over the joined items."""
+    """As candidate_mean."""
+    factor: float = 1.0
+    """What the reference is multiplied with first; not 1 for a relative margin."""
     difference: Interval
-    """Mean paired difference with its interval."""
+    """Candidate minus factor times reference; for a metric where less is better, the other way round."""
     won: int
-    """Items on which the candidate scored higher."""
+    """Items on which the candidate did better."""
     lost: int
-    """Items on which the reference scored higher."""
+    """Items on which the reference did better."""
     tied: int
     """Items with equal scores."""
     unscored: int
     """Items left out because one side has no score."""
 
 
+class SliceOutcome(Record):
+    """One slice of a gate on the worst slice."""
+
+    slice: str
+    """`name=value`."""
+    outcome: Outcome
+    """As for a gate."""
+    n: int
+    """Items that entered."""
+    value: float | None
+    """Estimated difference."""
+    low: float | None
+    """Lower end at the gate's pass level."""
+    high: float | None
+    """Upper end at the gate's fail level."""
+
+
 class GateRecord(Record):
     """One gate as it was judged."""
 
+    candidate: str = ""
+    """Name of the candidate that it judged; empty in records of version 1."""
+    rule: Rule = "min_delta"
+    """`min_delta` compares with a reference; the others look at the candidate alone."""
     suite: str
-    """Suite name, `task` for the experiment's own."""
+    """Suite name, `task` for the experiment's own; the file for must-not-break items."""
     task: str
     """Task inside the suite, `*` for all."""
+    slice: str | None = None
+    """`name=value`, or `worst of name`; None for all items."""
     metric: str
     """Metric."""
-    against: str
-    """`base`, `best_prompt`, ..."""
-    min_delta: float
-    """The signed margin."""
+    against: str | None
+    """`base`, `best_prompt`, ...; None for a rule without a reference."""
+    min_delta: float | None
+    """The signed margin; None for another rule."""
+    relative: bool = False
+    """The margin is a share of the reference's score."""
+    limit: float | None = None
+    """What `at_least` or `at_most` demands, in the metric's unit."""
     blocking: bool
     """Blocking gates decide; advisory ones only inform."""
     outcome: Outcome
-    """pass if low > min_delta, fail if high < min_delta, otherwise inconclusive."""
+    """pass if low lies above the margin, fail if high lies below it, otherwise inconclusive."""
     reason: str
     """One sentence with the numbers."""
+    low: float | None = None
+    """Lower end that decided: one-sided, erring with `pass_level`."""
+    high: float | None = None
+    """Upper end that decided: one-sided, erring with `fail_level`."""
+    pass_level: float | None = None
+    """Chance of a wrong pass at the margin: what this look at the test split may spend."""
+    fail_level: float | None = None
+    """Chance of a wrong fail at the margin: the gate's share of the family's."""
     comparison: ComparisonRecord | None
-    """The evidence; None when there was none."""
+    """The evidence; None when there was none, or no reference is asked for."""
+    estimate: Interval | None = None
+    """The candidate's own value, for a rule without a reference."""
+    slices: tuple[SliceOutcome, ...] = ()
+    """Every slice, for a gate on the worst of them."""
+    broken: tuple[str, ...] = ()
+    """Ids of must-not-break items that are wrong."""
+
+
+class LookRecord(Record):
+    """One candidate judged on one test split: a line of the store's ledger, `looks.jsonl`."""
+
+    schema_version: SchemaVersion = SCHEMA_VERSION
+    """Version of this record's form."""
+    suite: str
+    """`task` for an experiment's own task, else the suite's name."""
+    fingerprint: str
+    """Content identity of the questions, independent of order, ids and gold answers."""
+    sketch: tuple[str, ...]
+    """Least digests of the questions: tells a split that shares most of its rows with another."""
+    candidate_digest: str
+    """Content identity of who was judged."""
+    experiment: str
+    """Id of the experiment that looked first."""
+    candidate: str
+    """Its name there."""
+    number: int
+    """Which look at this split it is, from 1."""
+    budget: int
+    """Looks that the policy declared when it was made."""
+    spending: Spending
+    """How the policy spends alpha over looks."""
+    alpha: float
+    """What the policy allows over all looks."""
+    level: float
+    """What this look may spend: the chance of a wrong pass; 0 when nothing is left."""
+    created: str
+    """UTC time, ISO 8601."""
+
+
+class Family(Record):
+    """The gates that share one chance of a wrong FAIL."""
+
+    correction: str
+    """`holm`."""
+    alpha: float
+    """Chance of any wrong FAIL in the family."""
+    members: tuple[str, ...]
+    """Names of the gates."""
+
+
+class Finalist(Record):
+    """One candidate that was judged on the test split."""
+
+    name: str
+    """Candidate name."""
+    decision: Decision
+    """What its own gates say."""
+    reason: str
+    """Why."""
+    look: LookRecord
+    """Which look at the test split it was."""
 
 
 class JudgedRun(Record):
@@ -553,12 +681,16 @@ class VerdictRecord(Record):
     """Exit code of `harness run`."""
     reason: str
     """The decision in one or two sentences."""
-    claim: Literal["artifact"] = "artifact"
-    """`artifact`: these very weights, conditional on their training run."""
+    claim: Claim = "artifact"
+    """`artifact`: these very weights, conditional on their training. `recipe`: training this way, over seeds."""
     candidate: str
     """Name of the candidate that was judged."""
     gates: tuple[GateRecord, ...]
-    """Every gate."""
+    """Every gate, of every finalist."""
+    finalists: tuple[Finalist, ...] = ()
+    """Every candidate that was judged, best on dev first."""
+    family: Family | None = None
+    """What the gates' FAILs were corrected over; None where no gate was judged."""
     runs: tuple[JudgedRun, ...]
     """Every run that a gate looked at."""
     warnings: tuple[str, ...] = ()
