@@ -6,6 +6,7 @@
         runs/<run id>/samples.jsonl  run.json
         journal/<name>.jsonl         answers of a stage that is under way
         logs/                        what engines printed
+    reports/looks.jsonl              the ledger: who was judged on which test split
 
 A record that exists is complete: files are written beside their place and renamed.
 A run is complete when its `run.json` exists; until then `samples.jsonl` grows by a
@@ -20,11 +21,13 @@ from pathlib import Path
 from harness.errors import HarnessError, Problem, UsageError, did_you_mean
 from harness.store.experiment import FILES, ExperimentStore, samples_digest
 from harness.store.files import Journal, read_lines, read_record, write_file
+from harness.store.looks import Looks
 
 __all__ = [
     "FILES",
     "ExperimentStore",
     "Journal",
+    "Looks",
     "Store",
     "default_root",
     "read_lines",
@@ -55,6 +58,11 @@ class Store:
         if not (path / "spec.yaml").exists():
             write_file(path / "spec.yaml", spec_yaml)
         return ExperimentStore(path)
+
+    @property
+    def looks(self) -> Looks:
+        """The ledger of looks at test splits."""
+        return Looks(self.root)
 
     def ids(self) -> list[str]:
         """All experiment folders, newest first."""
