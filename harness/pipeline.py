@@ -81,7 +81,7 @@ class _Line:
         self.experiment = experiment
         self.folder = folder
         self.progress = progress
-        self.task_test = evaluate.task_suite(experiment.data.test, self.spec.task)
+        self.task_test = evaluate.task_suite(experiment.data.test.unseal(), self.spec.task)
 
     def to_verdict(self) -> VerdictRecord:
         """All stages in order."""
@@ -196,7 +196,7 @@ class _Line:
         prompt = Prompt(
             name="trained", instruction=self.experiment.instruction if spec.instruction is None else spec.instruction
         )
-        rows = self.experiment.data.train.items
+        rows = self.experiment.data.train
         results = [trainers.train(spec, rows, prompt, self.model, seed, self.progress) for seed in spec.seeds]
         hours = sum(seed.seconds for seed, _ in results) / 3600
         price = self.spec.budget.gpu_hour_price
@@ -284,7 +284,7 @@ class _Line:
                 self.folder.samples(reference.id),
                 task=gate.task,
                 metric=gate.metric or "primary",
-                confidence=gate.confidence,
+                confidence=0.95,
             )
             comparisons.append(comparison)
             judged.append(gates.judge(gate, comparison))

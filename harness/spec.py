@@ -253,12 +253,12 @@ def _gate_problems(spec: ExperimentSpec, found: list[Suite], file: str) -> list[
 
 def _task_problems(spec: ExperimentSpec, rows: Data, file: str) -> list[Problem]:
     """A gold answer that cannot fit in max_tokens can never be given: a token holds at most some 16 characters."""
-    longest: Item = max((i for s in rows.splits for i in s.items), key=lambda item: len(item.target))
+    longest: Item = max((i for s in rows.opened for i in s.items), key=lambda item: len(item.target))
     problems = []
     if len(longest.target) > 16 * spec.task.max_tokens:
         what = f"{spec.task.max_tokens} cannot hold the gold answer of {longest.id} ({len(longest.target)} characters)"
         problems.append(Problem(f"{file}: task.max_tokens", what, next="Raise it"))
-    items = [item for split in rows.splits for item in split.items]
+    items = [item for split in rows.opened for item in split.items]
     for metric in (spec.task.metric, *spec.task.metrics):
         lost = [item for item in items if metrics.score_text(metric, item.target, item.target) < 1]
         if lost:
@@ -270,7 +270,7 @@ def _task_problems(spec: ExperimentSpec, rows: Data, file: str) -> list[Problem]
 
 def _identity(spec: ExperimentSpec, folder: Path, rows: Data, found: list[Suite]) -> str:
     content = spec.model_dump(mode="json", exclude={"data", "suites", "budget"})
-    content["data"] = [rows.instruction, *(split.fingerprint for split in rows.splits)]
+    content["data"] = [rows.instruction, *(split.fingerprint for split in rows.opened)]
     content["suites"] = [[suite.name, suite.fingerprint, [task.metrics for task in suite.tasks]] for suite in found]
     content["model"] = models.identity(spec.model, folder)
     return f"{spec.name}--{digest(content)[:8]}"

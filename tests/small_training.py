@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.data import Row, Split
 from harness.models import LocalModel, quiet
 from harness.models.folder import describe
 from harness.progress import Bar, Silent
@@ -29,6 +30,7 @@ ROWS = tuple(
     Item(id=f"r{n}", messages=(Message(role="user", content=f"What comes after {n}?"),), target=f"It is {n + 1}.")
     for n in range(8)
 )
+SPLIT = Split("train", "rows.jsonl", tuple(Row(item, line) for line, item in enumerate(ROWS, 1)))
 PROMPT = Prompt(name="trained", instruction="Count.")
 QUICK = TrainSpec(learning_rate=0.05, rank=4, batch_size=4, epochs=6, save_steps=5, dropout=0.1)
 

@@ -54,7 +54,7 @@ def test_a_system_message_that_all_rows_share_becomes_the_instruction(tmp_path: 
 
     loaded = three(tmp_path, [told("x")], [told("y")], [told("z")])
     assert loaded.instruction == "Be brief."
-    assert [turn.role for turn in loaded.test.items[0].messages] == ["user"]
+    assert [turn.role for turn in loaded.test.unseal().items[0].messages] == ["user"]
 
 
 def test_every_fault_of_every_file_is_told_at_once(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_repetition_and_contradiction_are_told_in_every_split(tmp_path: Path) ->
 def test_rows_that_ask_one_question_are_one_cluster(tmp_path: Path) -> None:
     test = [row("q", "a"), row("other", "a"), row("Q", "b"), row("p", "a", cluster="mine"), row("p", "a")]
     loaded = three(tmp_path, [row("x", "a"), row("x", "a")], [row("b", "b")], test)
-    first, alone, second, mine, joined = (item.cluster for item in loaded.test.items)
+    first, alone, second, mine, joined = (item.cluster for item in loaded.test.unseal().items)
     assert first == second is not None
     assert (alone, mine, joined) == (None, "mine", "mine")
     assert loaded.train.items[0].cluster is None
@@ -150,8 +150,8 @@ def test_ids_made_from_content_survive_another_order_and_file_name(tmp_path: Pat
     rows: list[object] = [row("q", "a"), row("r", "b"), row("q", "a"), row("s", "c", id="mine")]
     for name in ("train", "dev", "test", "renamed"):
         write(tmp_path, name, rows if name == "test" else rows[::-1])
-    before = data.load(THREE, tmp_path).test.items
-    after = data.load(THREE.model_copy(update={"test": "renamed.jsonl"}), tmp_path).test.items
+    before = data.load(THREE, tmp_path).test.unseal().items
+    after = data.load(THREE.model_copy(update={"test": "renamed.jsonl"}), tmp_path).test.unseal().items
     assert sorted(item.id for item in before) == sorted(item.id for item in after)
     first, _, repeat, mine = (item.id for item in before)
     assert first.startswith("test-")

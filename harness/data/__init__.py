@@ -9,6 +9,6 @@ auditing   what would make the verdict a lie
 
 from harness.data.auditing import audit, refuse_errors
 from harness.data.reading import load
-from harness.data.rows import SPLITS, Data, DataSpec, Row, Split
+from harness.data.rows import SPLITS, Data, DataSpec, Row, SealedSplit, Split
 
-__all__ = ["SPLITS", "Data", "DataSpec", "Row", "Split", "audit", "load", "refuse_errors"]
+__all__ = ["SPLITS", "Data", "DataSpec", "Row", "SealedSplit", "Split", "audit", "load", "refuse_errors"]

@@ -17,7 +17,7 @@ def audit(data: Data) -> DataRecord:
     majority, score = _majority(data)
     return DataRecord(
         format=data.format,
-        splits={s.name: SplitRecord(file=s.file, rows=len(s.rows), fingerprint=s.fingerprint) for s in data.splits},
+        splits={s.name: SplitRecord(file=s.file, rows=len(s.rows), fingerprint=s.fingerprint) for s in data.opened},
         findings=tuple(findings),
         majority_answer=majority,
         majority_score=score,
@@ -33,7 +33,7 @@ def refuse_errors(record: DataRecord) -> None:
 
 def _leaks(data: Data) -> Iterator[Finding]:
     """What two splits share: the verdict would rest on memory. What is used later is kept."""
-    order = (data.test, data.dev, data.train)
+    order = (data.test.sealed, data.dev, data.train)
     for position, kept in enumerate(order):
         for other in order[position + 1 :]:
             yield from _question_leaks(kept, other)
@@ -86,7 +86,7 @@ def _turn_leaks(kept: Split, other: Split) -> Iterator[Finding]:
 
 
 def _repetitions(data: Data) -> Iterator[Finding]:
-    for split in data.splits:
+    for split in data.opened:
         advice = (
             "remove it unless it is meant to weigh twice"
             if split is data.train
@@ -103,7 +103,7 @@ def _repetitions(data: Data) -> Iterator[Finding]:
 
 
 def _contradictions(data: Data) -> Iterator[Finding]:
-    for split in data.splits:
+    for split in data.opened:
         told = "nothing can be learned from both" if split is data.train else "no answer can be right for both"
         answers: dict[str, Row] = {}
         for row in split.rows:
@@ -123,4 +123,5 @@ def _majority(data: Data) -> tuple[str | None, float | None]:
     if len(counts) > max(20, len(data.train.rows) // 5):
         return None, None
     answer = counts.most_common(1)[0][0]
-    return answer, sum(item.target.strip() == answer for item in data.test.items) / len(data.test.rows)
+    test = data.test.sealed.items
+    return answer, sum(item.target.strip() == answer for item in test) / len(test)

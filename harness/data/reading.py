@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.data.parsing import UNNAMED, parse
-from harness.data.rows import SPLITS, Data, DataSpec, Row, Split, question
+from harness.data.rows import SPLITS, Data, DataSpec, Row, SealedSplit, Split, question
 from harness.data.splitting import divide
 from harness.errors import DataError, Problem
 from harness.records import Item, SplitName, digest
@@ -38,7 +38,7 @@ def load(spec: DataSpec, near: Path) -> Data:
         raise DataError(problems)
     instruction, splits = _shared_instruction(splits)
     train, dev, test = splits["train"], _clustered(splits["dev"]), _clustered(splits["test"])
-    return Data("+".join(sorted(formats)), _named(train), _named(dev), _named(test), instruction)
+    return Data("+".join(sorted(formats)), _named(train), _named(dev), SealedSplit(_named(test)), instruction)
 
 
 def _read(near: Path, file: str, problems: list[Problem], formats: Counter[str]) -> list[Row]:

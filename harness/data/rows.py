@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -70,6 +70,62 @@ class Split:
         """Content identity, independent of row order and of ids."""
         return digest(sorted(row.item.digest for row in self.rows))
 
+    def to_learn_from(self) -> tuple[Item, ...]:
+        """The items, for whoever searches, trains or chooses. Raises ValueError for the test split."""
+        if self.name == "test":
+            raise ValueError("the test split is for judging; nothing may be learned from it or chosen by it")
+        return self.items
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSplit:
+    """The test split. How large it is and what identifies it anyone may know; its rows, who judges.
+
+    It is no `Split`: a function that learns or chooses cannot be handed it.
+    """
+
+    sealed: Split = field(repr=False)
+    """The rows; read inside this package only, by the audit."""
+
+    @property
+    def file(self) -> str:
+        """File name as spelled in the spec."""
+        return self.sealed.file
+
+    @property
+    def name(self) -> SplitName:
+        """`test`."""
+        return "test"
+
+    @property
+    def size(self) -> int:
+        """How many rows."""
+        return len(self.sealed.rows)
+
+    @property
+    def fingerprint(self) -> str:
+        """Content identity, independent of row order and of ids."""
+        return self.sealed.fingerprint
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """A digest of each row's folded question: by them the ledger of looks knows a split again."""
+        return tuple(digest(question(item)) for item in self.sealed.items)
+
+    @property
+    def clusters(self) -> tuple[str | None, ...]:
+        """Each row's cluster: what a forecast needs to know of dependence."""
+        return tuple(item.cluster for item in self.sealed.items)
+
+    @property
+    def slices(self) -> tuple[dict[str, str], ...]:
+        """Each row's slices: their names and sizes are no secret."""
+        return tuple(item.slices for item in self.sealed.items)
+
+    def unseal(self) -> Split:
+        """The rows, to judge a candidate on. Called by the pipeline alone."""
+        return self.sealed
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -78,14 +134,14 @@ class Data:
     format: str
     train: Split
     dev: Split
-    test: Split
+    test: SealedSplit
     instruction: str
     """The system message that all rows carry, or empty."""
 
     @property
-    def splits(self) -> tuple[Split, Split, Split]:
-        """train, dev, test."""
-        return self.train, self.dev, self.test
+    def opened(self) -> tuple[Split, Split, Split]:
+        """train, dev, test; for checks that touch no model."""
+        return self.train, self.dev, self.test.sealed
 
 
 def question(item: Item, system: bool = True) -> str:

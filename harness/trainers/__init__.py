@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 
+from harness.data import Split
 from harness.errors import Problem, TrainingError
 from harness.models import LocalModel
 from harness.progress import Progress
@@ -33,15 +34,15 @@ METHODS: dict[Method, Trainer] = {"lora": _supervised, "qlora": _supervised}
 
 
 def train(
-    spec: TrainSpec, rows: Sequence[Item], prompt: Prompt, model: LocalModel, seed: int, progress: Progress
+    spec: TrainSpec, split: Split, prompt: Prompt, model: LocalModel, seed: int, progress: Progress
 ) -> tuple[SeedTraining, Supervision]:
     """Train one seed by the method that the spec names, in a process of its own. See `Trainer`.
 
-    When it returns, that process is gone and with it all memory that it held, on the GPU too.
+    Raises ValueError when it is handed the test split. When it returns, that process is gone and with it all memory that it held, on the GPU too.
     """
     from harness.trainers.child import train_in_child  # not above: Python warns when it runs what the package imported
 
-    return train_in_child(spec, rows, prompt, model, seed, progress)
+    return train_in_child(spec, split.to_learn_from(), prompt, model, seed, progress)
 
 
 def require_installed(method: Method) -> None:

@@ -1,0 +1,73 @@
+"""The test split is sealed: what learns or chooses cannot be handed it."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from scripted import Scripted
+from small_training import PROMPT, QUICK
+
+import harness
+from harness import data, prompts, trainers
+from harness.data import Data, DataSpec, SealedSplit
+from harness.evaluate import TaskSpec
+from harness.progress import Silent
+from harness.prompts import PromptSpec
+from harness.store import Store
+
+PACKAGE = Path(harness.__file__).parent
+ALLOWED = {
+    "unseal": {"pipeline.py"},
+    "sealed": {"data/rows.py", "data/auditing.py"},
+    "opened": {"spec.py", "data/auditing.py"},
+}
+"""Attributes through which test rows can be reached, and the files that may name them: checks, audit, judging."""
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Data:
+    for name in ("train", "dev", "test"):
+        lines = (json.dumps({"prompt": f"{name} {i}", "completion": "yes"}) for i in range(4))
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    return data.load(DataSpec(train="train.jsonl", dev="dev.jsonl", test="test.jsonl"), tmp_path)
+
+
+def test_only_the_pipeline_opens_the_test_split() -> None:
+    for attribute, allowed in ALLOWED.items():
+        users = {
+            path.relative_to(PACKAGE).as_posix()
+            for path in PACKAGE.rglob("*.py")
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Attribute) and node.attr == attribute
+        }
+        assert users <= allowed, f"{attribute} is named in {sorted(users - allowed)}"
+        assert users & allowed
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_the_prompt_race_refuses_it(rows: Data, tmp_path: Path, opened: bool) -> None:
+    test = cast(Any, rows.test.unseal() if opened else rows.test)
+    engine = Scripted(lambda _: pytest.fail("a question was asked"))
+    store = Store(tmp_path).create("e--12345678", "name: e\n")
+    for train, dev in ((rows.train, test), (test, rows.dev)):
+        with pytest.raises(ValueError, match="train and dev only"):
+            prompts.race(PromptSpec(), TaskSpec(metric="exact_match"), "", train, dev, engine, store, Silent())
+
+
+def test_training_refuses_it(rows: Data) -> None:
+    with pytest.raises(ValueError, match="judging"):
+        trainers.train(QUICK, rows.test.unseal(), PROMPT, cast(Any, None), 0, Silent())
+    with pytest.raises(AttributeError):
+        trainers.train(QUICK, cast(Any, rows.test), PROMPT, cast(Any, None), 0, Silent())
+
+
+def test_a_sealed_split_shows_no_row(rows: Data) -> None:
+    assert isinstance(rows.test, SealedSplit)
+    assert not hasattr(rows.test, "items")
+    assert not hasattr(rows.test, "rows")
+    assert "test 0" not in repr(rows.test)
+    assert rows.test.size == 4
