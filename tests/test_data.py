@@ -216,7 +216,7 @@ def test_one_file_is_split_without_tearing_a_cluster_apart(tmp_path: Path) -> No
     rows = [row(f"question {i}", "a", cluster=f"c{i // 4}") for i in range(200)]
     write(tmp_path, "all", rows)
     loaded = data.load(DataSpec(path="all.jsonl"), tmp_path)
-    clusters = [{item.cluster for item in split.items} for split in loaded.splits]
+    clusters = [{item.cluster for item in split.items} for split in loaded.opened]
     assert not clusters[0] & clusters[1]
     assert not (clusters[0] | clusters[1]) & clusters[2]
     assert [len(split.rows) for split in loaded.splits] == [160, 20, 20]
