@@ -219,7 +219,7 @@ def test_one_file_is_split_without_tearing_a_cluster_apart(tmp_path: Path) -> No
     clusters = [{item.cluster for item in split.items} for split in loaded.opened]
     assert not clusters[0] & clusters[1]
     assert not (clusters[0] | clusters[1]) & clusters[2]
-    assert [len(split.rows) for split in loaded.splits] == [160, 20, 20]
+    assert [len(split.rows) for split in loaded.opened] == [160, 20, 20]
 
 
 def test_one_file_keeps_a_question_together_whatever_its_clusters(tmp_path: Path) -> None:
