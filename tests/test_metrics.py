@@ -1,14 +1,16 @@
 """Every metric keeps its contract, and each scores what its name says."""
 
 import math
+import sys
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import metrics
 from harness.errors import UsageError
-from harness.metrics import METRICS, score_choice, score_text
+from harness.metrics import CORPUS_METRICS, METRICS, byte_perplexity, score_choice, score_text
 
 TEXT = sorted(name for name, found in METRICS.items() if found.output == "generate")
 CHOICE = sorted(name for name, found in METRICS.items() if found.output == "choice")
@@ -133,3 +135,64 @@ def test_filters_apply_in_order() -> None:
     assert metrics.apply_filters(" The answer is FOUR ", [("lowercase", ""), regex, ("uppercase", "")]) == "FOUR"
     assert metrics.apply_filters("1 or 2", [regex]) == "2"
     assert metrics.apply_filters("nothing", [regex]) == "none"
+
+
+# ----------------------------------------------------------------- corpus metrics
+
+GOLD = ["the cat sat on the mat", "a dog barked at night", "the cat sat on the mat", "birds sing in the morning"]
+ANSWERS = ["the cat sat on a mat", "a dog barked at night", " birds sing in the morning ", "no idea at all"]
+
+
+def corpus_value(name: str, answers: list[str], targets: list[str]) -> float:
+    over = CORPUS_METRICS[name].over(targets)
+    return float(over.value(sum(over.row(a, t) for a, t in zip(answers, targets, strict=True))))
+
+
+@pytest.mark.parametrize("name", sorted(CORPUS_METRICS))
+def test_gold_answers_reach_the_upper_limit_and_none_pass_it(name: str) -> None:
+    low, high = CORPUS_METRICS[name].limits
+    assert corpus_value(name, GOLD, GOLD) == pytest.approx(high)
+    assert low < corpus_value(name, ANSWERS, GOLD) < high
+    assert name not in METRICS
+
+
+@pytest.mark.parametrize("name", sorted(CORPUS_METRICS))
+def test_many_sums_are_valued_at_once(name: str) -> None:
+    over = CORPUS_METRICS[name].over(GOLD)
+    rows = np.array([over.row(a, t) for a, t in zip(ANSWERS, GOLD, strict=True)])
+    drawn = np.random.default_rng(0).integers(0, 3, size=(2, 5, 4))
+    drawn[..., 0] += 1
+    together = over.value(drawn @ rows)
+    assert together.shape == (2, 5)
+    assert together[1, 3] == over.value(drawn[1, 3] @ rows)
+
+
+def test_macro_f1_by_hand() -> None:
+    # x: 1 right, 1 answered, 2 gold: 2/3. y: 1 right, 2 answered, 1 gold: 2/3. z: never answered: 0. "?" is no label.
+    answers, targets = ["x", "y", "y ", "?"], ["x", "x", "y", "z"]
+    assert corpus_value("macro_f1", answers, targets) == pytest.approx(4 / 9)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abcdx"), st.sampled_from("abc")), min_size=1, max_size=30))
+def test_macro_f1_agrees_with_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    answers, targets = [list(side) for side in zip(*pairs, strict=True)]
+    wanted = sklearn.f1_score(targets, answers, average="macro", labels=sorted(set(targets)), zero_division=0)
+    assert corpus_value("macro_f1", answers, targets) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("answers", [ANSWERS, GOLD[::-1], ["", "", "", "x"]])
+def test_corpus_bleu_is_sacrebleus(answers: list[str]) -> None:
+    sacrebleu = pytest.importorskip("sacrebleu")
+    assert corpus_value("corpus_bleu", answers, GOLD) == pytest.approx(sacrebleu.corpus_bleu(answers, [GOLD]).score)
+
+
+def test_corpus_bleu_without_sacrebleu_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
+    with pytest.raises(UsageError, match=r"sacrebleu is not installed. pip install 'finetune-harness\[metrics\]'"):
+        CORPUS_METRICS["corpus_bleu"].over(GOLD)
+
+
+def test_byte_perplexity_of_a_fair_coin_per_byte_is_two() -> None:
+    assert byte_perplexity(np.array([[-8 * math.log(2), 8], [0.0, 3]])) == pytest.approx([2.0, 1.0])

@@ -8,13 +8,14 @@ from harness import artifacts, machine
 from harness.cli import console
 from harness.engines import ServeSpec, choose
 from harness.errors import EngineError
-from harness.metrics import METRICS
+from harness.metrics import CORPUS_METRICS, METRICS
 from harness.store import default_root
 from harness.suites import known_suites
 
 EXTRAS = {
     "train": ("torch", "transformers", "peft", "trl", "accelerate", "datasets"),
     "eval": ("lm-eval",),
+    "metrics": ("sacrebleu",),
     "ui": ("streamlit",),
 }
 """What each extra brings; an extra is ready when all of it is there."""
@@ -51,7 +52,7 @@ def examine() -> dict[str, Any]:
         "auto_engine": auto,
         "harness_home": str(artifacts.home()),
         "reports": str(default_root()),
-        "metrics": sorted(METRICS),
+        "metrics": sorted({**METRICS, **CORPUS_METRICS}),
         "suites": known_suites(),
     }
 

@@ -1,0 +1,135 @@
+"""Corpus metrics: values of all answers together that are no mean of scores per sample.
+
+Each is a class with one decorator. It is made for the gold answers that it will be computed over and
+turns every (answer, gold) into a row of statistics that may be added up, and sums of rows into the value.
+So a bootstrap of the metric itself never looks at a text twice. Contract tests run over `CORPUS_METRICS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import Problem, UsageError
+
+Floats = NDArray[np.float64]
+
+
+class CorpusValue(Protocol):
+    """A corpus metric over given gold answers."""
+
+    def row(self, answer: str, target: str) -> Floats:
+        """Additive sufficient statistics of one answer, shape (p,)."""
+        ...
+
+    def value(self, sums: Floats) -> Floats:
+        """The metric for each sum of rows: shape (..., p) to (...)."""
+        ...
+
+
+Over = TypeVar("Over", bound=Callable[[Sequence[str]], CorpusValue])
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusMetric:
+    """One entry of the registry."""
+
+    name: str
+    limits: tuple[float, float]
+    """Least and greatest value. The greatest is the best."""
+    summary: str
+    """First line of the class's docstring."""
+    over: Callable[[Sequence[str]], CorpusValue]
+    """From the gold answers of all items to the metric over them."""
+
+
+CORPUS_METRICS: dict[str, CorpusMetric] = {}
+
+
+def corpus_metric(name: str, *, limits: tuple[float, float]) -> Callable[[Over], Over]:
+    """Register a class under `name`."""
+
+    def register(over: Over) -> Over:
+        summary = (over.__doc__ or "").strip().split("\n")[0]
+        CORPUS_METRICS[name] = CorpusMetric(name, limits, summary, over)
+        return over
+
+    return register
+
+
+@corpus_metric("macro_f1", limits=(0.0, 1.0))
+class MacroF1:
+    """Mean over the gold labels of each one's F1; a label is the text without surrounding whitespace.
+
+    An answer that is no gold label is a miss of its item's label and nothing else. A label without any
+    gold item among those summed (a resample may draw none) does not enter the mean. Equal to scikit-learn's
+    `f1_score(average="macro", labels=<gold labels>, zero_division=0)`.
+    """
+
+    def __init__(self, targets: Sequence[str]) -> None:
+        self._column = {label: i for i, label in enumerate(sorted({target.strip() for target in targets}))}
+
+    def row(self, answer: str, target: str) -> Floats:
+        """Rightly answered, answered and gold: one count a label each, (3 * labels,)."""
+        counts = np.zeros((3, len(self._column)))
+        gold, got = self._column[target.strip()], self._column.get(answer.strip())
+        counts[2, gold] = 1
+        if got is not None:
+            counts[1, got] = 1
+            counts[0, got] = got == gold
+        return counts.reshape(-1)
+
+    def value(self, sums: Floats) -> Floats:
+        """F1 of a label is 2 * right / (answered + gold)."""
+        right, answered, gold = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, -1), -2, 0)
+        present = gold > 0
+        f1 = np.divide(2 * right, answered + gold, out=np.zeros_like(right), where=present)
+        return np.asarray(f1.sum(axis=-1) / np.maximum(present.sum(axis=-1), 1))
+
+
+@corpus_metric("corpus_bleu", limits=(0.0, 100.0))
+class CorpusBleu:
+    """BLEU of the whole corpus, 0 to 100: n-gram counts and score by sacrebleu (Post 2018) as it comes.
+
+    That is tokenisation 13a, n-grams up to 4, exponential smoothing, one reference an item.
+    Raises UsageError when sacrebleu is not installed.
+    """
+
+    def __init__(self, targets: Sequence[str]) -> None:
+        try:
+            self._bleu: Any = importlib.import_module("sacrebleu.metrics").BLEU()
+        except ImportError as fault:
+            hint = "pip install 'finetune-harness[metrics]'"
+            raise UsageError(Problem("corpus_bleu", "sacrebleu is not installed", next=hint)) from fault
+
+    def row(self, answer: str, target: str) -> Floats:
+        """Lengths of answer and reference, then matched and given n-grams of each order."""
+        seen = self._bleu.corpus_score([answer], [[target]])
+        return np.array([seen.sys_len, seen.ref_len, *seen.counts, *seen.totals], dtype=np.float64)
+
+    def value(self, sums: Floats) -> Floats:
+        """sacrebleu's score of each sum."""
+        rows = sums.reshape(-1, sums.shape[-1]).tolist()
+        return np.array([self._score(row) for row in rows]).reshape(sums.shape[:-1])
+
+    def _score(self, row: list[float]) -> float:
+        # sacrebleu wants whole tokens; averaged repeats may sum to a half.
+        answered, wanted, counts = round(row[0]), round(row[1]), row[2:]
+        order = len(counts) // 2
+        found = self._bleu.compute_bleu(counts[:order], counts[order:], answered, wanted, self._bleu.smooth_method)
+        return float(found.score)
+
+
+def byte_perplexity(sums: Floats) -> Floats:
+    """exp(-log-likelihood / bytes) of summed (log-likelihood in nats, UTF-8 bytes): shape (..., 2) to (...).
+
+    Less is better; 1 is certainty. The formula of lm-eval's `byte_perplexity`, which sums over the rolling
+    log-likelihood of whole documents; over the gold choice of each item it is the perplexity of the gold
+    continuation given its question, another number than a document's.
+    """
+    return np.asarray(np.exp(-sums[..., 0] / sums[..., 1]))
