@@ -9,14 +9,17 @@ Every input is finite: who has unscored items takes them out first and counts th
 
     intervals   which method for which scores          score   0/1 pairs without clusters
     power       what n items can decide                robust  everything else
+    sequences   deciding early, at any time
 """
 
 from harness.stats.intervals import mean_interval, paired_interval
 from harness.stats.power import POWER, detectable_difference, items_needed, pass_probability
 from harness.stats.score import mcnemar_exact_p, normal_quantile, tango_interval, tango_z
+from harness.stats.sequences import PairedSequence
 
 __all__ = [
     "POWER",
+    "PairedSequence",
     "detectable_difference",
     "items_needed",
     "mcnemar_exact_p",
