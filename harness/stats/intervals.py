@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from harness.records import Interval
-from harness.stats.robust import joined_interval, make_interval
+from harness.stats.robust import Codes, Evidence, Floats, joined_interval, make_interval
 from harness.stats.score import normal_quantile, tango_interval
-
-Floats = NDArray[np.float64]
 
 
 def mean_interval(scores: ArrayLike, clusters: Sequence[Hashable] | None = None, confidence: float = 0.95) -> Interval:
@@ -26,58 +24,77 @@ def mean_interval(scores: ArrayLike, clusters: Sequence[Hashable] | None = None,
     Raises ValueError on a score that is not finite, lengths that differ, or a confidence
     outside (0, 1).
     """
-    x = _finite(scores, "scores")
-    codes = _codes(clusters, len(x), confidence)
+    x = finite_scores(scores, "scores")
+    codes = cluster_codes(clusters, len(x), confidence)
     if not len(x):
         return make_interval(None, None, None, confidence, 0, "none")
     if codes is None and _is_binary(x):
         test = stats.binomtest(int(x.sum()), len(x)).proportion_ci(confidence, method="wilson")
         return make_interval(float(x.mean()), float(test.low), float(test.high), confidence, len(x), "wilson")
-    limits = (0.0, 1.0) if _is_share(x) else None
-    return joined_interval(x, float(np.median(x)), float(np.ptp(x)), limits, codes, confidence)
+    limits, width = ((0.0, 1.0), 1.0) if _is_share(x) else (None, float(np.ptp(x)))
+    return joined_interval(Evidence(x, x - np.median(x), width, limits, codes), confidence)
 
 
 def paired_interval(
-    candidate: ArrayLike, reference: ArrayLike, clusters: Sequence[Hashable] | None = None, confidence: float = 0.95
-) -> Interval:
-    """Mean of candidate minus reference over the same items.
+    candidate: ArrayLike, reference: ArrayLike, clusters: Sequence[Hashable] | None = None,
+    confidence: float = 0.95, *, factor: float = 1.0,
+) -> Interval:  # fmt: skip
+    """Mean of candidate minus factor times mean of reference, over the same items.
 
     candidate, reference: shape (n,), finite, item i of one belongs to item i of the other.
     clusters: n labels, as for `mean_interval`.
+    factor: 1 for a difference. For a relative margin the share to be kept: losing at most 2 % of
+    the reference's score means that candidate - 0.98 * reference lies above 0. The linear contrast
+    carries the reference's own uncertainty (Fieller, 1954, JRSS B 16, 175-185).
 
-    0/1 scores without clusters: Tango's score interval (`tango_interval`).
+    Independent items whose scores lie in [0, 1] and differ by -1, 0 or 1 (0/1 scores; pairwise
+    judgements with a tie as 0.5 each), factor 1: Tango's score interval (`tango_interval`).
 
     Everything else: the union of two intervals. (1) Student's t with the bias-reduced
     cluster-robust variance CR2 and Satterthwaite degrees of freedom (Bell and McCaffrey,
     2002, Survey Methodology 28, 169-181); every item is its own cluster when none are
     given. (2) BCa bootstrap over clusters (Efron, 1987, JASA 82; by scipy), for up to
-    `BCA_MAX_UNITS` clusters. t alone misses on the long side of skewed differences and BCa
+    1000 clusters. t alone misses on the long side of skewed differences and BCa
     alone is too narrow below some fifty units; the union holds its level in both cases.
-    To the variance of (1) two pseudo-items are added, at the typical size of the differences
-    that are not zero, of which one more is imagined at the full range of the scores: many
-    small differences are hardly widened, few or none are not mistaken for certainty.
+    To the variance of (1) z^2/2 pseudo-items are added, two at 95 %, at the typical size of the
+    differences that are not zero, of which a share of one more is imagined at the full range of
+    the scores: many small differences are hardly widened, few or none are not mistaken for
+    certainty. What differs is always candidate - reference, whatever the factor.
 
-    Swapping the arguments negates the interval. Scores in [0, 1] give ends in [-1, 1].
-    n = 0 gives None throughout. One single cluster gives [-1, 1] for scores in [0, 1] and
+    Factor 1: swapping the arguments negates the interval. Scores in [0, 1] give ends in [-factor, 1].
+    n = 0 gives None throughout. One single cluster gives [-factor, 1] for scores in [0, 1] and
     no ends otherwise; so do scores outside [0, 1] that are all one value (`constant`).
-    Raises ValueError as `mean_interval` does.
+    Raises ValueError as `mean_interval` does, and for a factor that is not positive.
     """
-    a, b = _finite(candidate, "candidate"), _finite(reference, "reference")
+    a, b = finite_scores(candidate, "candidate"), finite_scores(reference, "reference")
     if len(a) != len(b):
         raise ValueError(f"candidate has {len(a)} scores and reference {len(b)}; they must be paired")
-    codes = _codes(clusters, len(a), confidence)
+    check_factor(factor)
+    codes = cluster_codes(clusters, len(a), confidence)
     if not len(a):
         return make_interval(None, None, None, confidence, 0, "none")
-    both = np.concatenate([a, b])
-    if codes is None and _is_binary(both):
+    if factor == 1 and codes is None and _is_share(a) and _is_share(b) and np.isin(a - b, (-1.0, 0.0, 1.0)).all():
         gained, lost = int((a > b).sum()), int((a < b).sum())
         low, high = tango_interval(gained, lost, len(a), confidence)
         return make_interval((gained - lost) / len(a), low, high, confidence, len(a), "tango")
-    limits = (-1.0, 1.0) if _is_share(both) else None
-    return joined_interval(a - b, 0.0, float(np.ptp(both)), limits, codes, confidence)
+    return joined_interval(paired_evidence(a, b, codes, factor), confidence)
 
 
-def _finite(values: ArrayLike, name: str) -> Floats:
+def paired_evidence(a: Floats, b: Floats, codes: Codes | None, factor: float) -> Evidence:
+    """The contrast a - factor * b, and the differences a - b that its variance floor is made of; shapes (n,)."""
+    share = _is_share(a) and _is_share(b)
+    width = 1.0 if share else float(np.ptp(np.concatenate([a, b])))
+    return Evidence(a - factor * b, a - b, width, (-factor, 1.0) if share else None, codes)
+
+
+def check_factor(factor: float) -> None:
+    """Raises ValueError unless the factor is positive and finite."""
+    if not 0 < factor < np.inf:
+        raise ValueError(f"factor {factor} is not a positive number")
+
+
+def finite_scores(values: ArrayLike, name: str) -> Floats:
+    """Scores as an array of shape (n,). Raises ValueError, naming the item, when one is not finite."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"{name}: shape {array.shape}, wanted one score an item")
@@ -87,8 +104,8 @@ def _finite(values: ArrayLike, name: str) -> Floats:
     return array
 
 
-def _codes(clusters: Sequence[Hashable] | None, n: int, confidence: float) -> NDArray[np.intp] | None:
-    """Labels as 0..G-1, or None when every item stands alone."""
+def cluster_codes(clusters: Sequence[Hashable] | None, n: int, confidence: float) -> Codes | None:
+    """Labels as 0..G-1, or None when every item stands alone. Raises ValueError as `mean_interval` does."""
     normal_quantile(confidence)
     if clusters is None:
         return None
