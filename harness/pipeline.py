@@ -9,25 +9,16 @@ unchanged one ends at once.
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Sequence
-
-from harness import data, evaluate, gates, machine, models, prompts, report, trainers
-from harness.caveats import caveats
-from harness.compare import compare
+from harness import data, evaluate, machine, models, prompts, report, trainers
 from harness.engines import Choice, choose
 from harness.errors import NotComparableError, Problem
+from harness.judgement import Contender, Court, share
 from harness.models import LocalModel
 from harness.progress import Progress
 from harness.records import (
-    EXIT_CODES,
     AdapterRef,
     Candidate,
-    ComparisonRecord,
     DataRecord,
-    Decision,
-    GateRecord,
-    JudgedRun,
     ModelRef,
     Prompt,
     PromptRecord,
@@ -39,8 +30,7 @@ from harness.records import (
 )
 from harness.serving import Serving
 from harness.spec import Experiment
-from harness.store import ExperimentStore, Store
-from harness.suites import Suite
+from harness.store import ExperimentStore, Looks, Store
 
 
 def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictRecord:
@@ -63,7 +53,7 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     model = models.resolve(spec.model, revision=spec.revision, near=experiment.folder, note=progress.note)
     folder = store.create(experiment.id, experiment.resolved_yaml(folder.path))
     with folder.lock():
-        verdict = _Line(experiment, model, choice, folder, progress).to_verdict()
+        verdict = _Line(experiment, model, choice, folder, store.looks, progress).to_verdict()
         folder.write(verdict)
         report.write_reports(folder)
     return verdict
@@ -73,15 +63,21 @@ class _Line:
     """The straight line over one experiment. Every method is one stage."""
 
     def __init__(
-        self, experiment: Experiment, model: LocalModel, choice: Choice, folder: ExperimentStore, progress: Progress
+        self,
+        experiment: Experiment,
+        model: LocalModel,
+        choice: Choice,
+        folder: ExperimentStore,
+        looks: Looks,
+        progress: Progress,
     ) -> None:
         self.spec = experiment.spec
         self.model = model
         self.choice = choice
         self.experiment = experiment
         self.folder = folder
+        self.looks = looks
         self.progress = progress
-        self.task_test = evaluate.task_suite(experiment.data.test.unseal(), self.spec.task)
 
     def to_verdict(self) -> VerdictRecord:
         """All stages in order."""
@@ -96,26 +92,25 @@ class _Line:
             folder=self.folder,
             progress=self.progress,
         )
+        self.court = Court(self.experiment, self.folder, self.looks, self.serving, self.progress)
+        test = evaluate.task_suite(self.experiment.data.test.unseal(), self.spec.task)
         with self.serving:
             self.progress.stage("baseline")
             base = self.candidate("base", prompts.raw_prompt(self.experiment.instruction))
-            self.judge(base)
+            self.court.evaluate(base, test)
             self.progress.stage("prompt race")
             raced = self.race_prompts()
             best = self.candidate("best_prompt", raced.winner)
-            best_run = self.judge(best)
+            best_run = self.court.evaluate(best, test)
             if self.is_enough(best_run):
-                return self.verdict("prompt_suffices", self.enough_reason(best_run), best, ())
+                return self.court.record("prompt_suffices", self.enough_reason(best_run), best.name)
             self.progress.stage("training")
             training = self.train()
             self.progress.stage("evaluation")
-            tuned = self.pick(training)
-            self.judge(tuned)
-            self.judge_suites(base, tuned)
+            contenders = self.pick(training)
+            self.court.examine(contenders, base, test)
         self.progress.stage("verdict")
-        judged = self.gate(tuned)
-        decision, reason = gates.decide(judged)
-        return self.verdict(decision, reason, tuned, judged)
+        return self.court.verdict(contenders)
 
     # ------------------------------------------------------------ before training
 
@@ -167,7 +162,7 @@ class _Line:
                     self.progress,
                 )
             self.folder.write(record)
-        self.progress.note(f"best prompt: {record.winner.name} ({_share(record.winner_dev.value)} on dev)")
+        self.progress.note(f"best prompt: {record.winner.name} ({share(record.winner_dev.value)} on dev)")
         return record
 
     def is_enough(self, best: RunRecord) -> bool:
@@ -179,8 +174,8 @@ class _Line:
         """Why nothing is trained."""
         score = best.metrics[0].estimate
         return (
-            f"The best prompt alone scores {_share(score.value)} on {best.metrics[0].metric} "
-            f"(95 % interval from {_share(score.low)}, n = {score.n}), above the {_share(self.spec.enough)} "
+            f"The best prompt alone scores {share(score.value)} on {best.metrics[0].metric} "
+            f"(95 % interval from {share(score.low)}, n = {score.n}), above the {share(self.spec.enough)} "
             "that is enough; nothing was trained."
         )
 
@@ -212,20 +207,26 @@ class _Line:
         self.folder.write(record)
         return record
 
-    def pick(self, training: TrainingRecord) -> Candidate:
-        """The seed that does best on dev; with one seed there is nothing to pick."""
+    def pick(self, training: TrainingRecord) -> list[Contender]:
+        """Who meets the test split: the finalists best on dev, or all seeds together for a claim about the recipe."""
         made = [self.tuned(training, seed) for seed in training.seeds]
         for candidate in made:
             if candidate.adapter is not None:
                 self.serving.add(candidate.name, candidate.adapter)
+        ranked = self.ranked_on_dev(made)
+        if self.spec.policy.claim == "recipe":
+            return [self.court.enter(ranked)]
+        return [self.court.enter([candidate]) for candidate in ranked[: self.spec.finalists]]
+
+    def ranked_on_dev(self, made: list[Candidate]) -> list[Candidate]:
+        """Best on dev first; with one seed there is nothing to rank."""
         if len(made) == 1:
-            return made[0]
+            return made
         dev = evaluate.task_suite(self.experiment.data.dev, self.spec.task)
-        scores = [self.judge(candidate, dev).metrics[0].estimate.value for candidate in made]
-        ranked = [-1.0 if score is None else score for score in scores]
-        best = ranked.index(max(ranked))
-        self.progress.note(f"{made[best].name} does best on dev ({_share(scores[best])}) and is judged")
-        return made[best]
+        scores = [self.court.evaluate(candidate, dev).metrics[0].estimate.value for candidate in made]
+        order = sorted(range(len(made)), key=lambda at: -(scores[at] or 0.0) if scores[at] is not None else 1.0)
+        self.progress.note(f"{made[order[0]].name} does best on dev ({share(scores[order[0]])})")
+        return [made[at] for at in order]
 
     def tuned(self, training: TrainingRecord, seed: SeedTraining) -> Candidate:
         """The candidate of one seed."""
@@ -235,93 +236,3 @@ class _Line:
         """A candidate of this experiment."""
         ref: ModelRef = self.model.ref
         return Candidate(name=name, model=ref, adapter=adapter, prompt=prompt, decoding=self.spec.task.decoding)
-
-    def judge(self, candidate: Candidate, suite: Suite | None = None) -> RunRecord:
-        """Evaluate a candidate on a suite (default: the task's test split), once.
-
-        Two names for one candidate (the raw prompt may win the race) share their answers.
-        """
-        suite = suite or self.task_test
-        done = self.folder.run(evaluate.run_id(candidate.name, suite.name, suite.split))
-        if done is not None and (done.candidate_digest, done.fingerprint) != (candidate.digest, suite.fingerprint):
-            hint = "Delete the experiment's folder to start over"
-            raise NotComparableError(Problem(done.id, "holds answers of another candidate or suite", next=hint))
-        if done is None:
-            twin = next(
-                (r for r in self.folder.runs() if r.candidate_digest == candidate.digest and r.suite == suite.name
-                 and r.split == suite.split), None,
-            )  # fmt: skip
-            if twin is not None:
-                done = self.folder.copy_run(twin, candidate, evaluate.run_id(candidate.name, suite.name, suite.split))
-            else:
-                name = candidate.name if candidate.adapter else None
-                done = evaluate.evaluate(candidate, suite, self.serving.engine, self.folder, self.progress, name)
-        score = done.metrics[-1].estimate
-        self.progress.note(
-            f"{candidate.name} on {suite.name}/{suite.split}: {_share(score.value)} "
-            f"[{_share(score.low)}, {_share(score.high)}] n={score.n}"
-        )
-        return done
-
-    def judge_suites(self, base: Candidate, tuned: Candidate) -> None:
-        """Base and tuned candidate on every further suite, asked as the suite stands."""
-        for suite in self.experiment.suites:
-            self.judge(base, suite)
-            self.judge(tuned, suite)
-
-    # ------------------------------------------------------------------ the verdict
-
-    def gate(self, tuned: Candidate) -> list[GateRecord]:
-        """Compare and judge, gate by gate."""
-        comparisons: list[ComparisonRecord] = []
-        judged = []
-        for gate in self.spec.gates:
-            candidate, reference = self.run_of(tuned.name, gate.suite), self.run_of(gate.against, gate.suite)
-            comparison = compare(
-                candidate,
-                self.folder.samples(candidate.id),
-                reference,
-                self.folder.samples(reference.id),
-                task=gate.task,
-                metric=gate.metric or "primary",
-                confidence=0.95,
-            )
-            comparisons.append(comparison)
-            judged.append(gates.judge(gate, comparison))
-        self.folder.write_comparisons(comparisons)
-        return judged
-
-    def run_of(self, candidate: str, suite: str) -> RunRecord:
-        """The test run of a candidate on a suite."""
-        found = self.folder.run(evaluate.run_id(candidate, suite, "test"))
-        assert found is not None, f"no run of {candidate} on {suite}"  # noqa: S101  the stages before made it
-        return found
-
-    def verdict(
-        self, decision: Decision, reason: str, candidate: Candidate, judged: Sequence[GateRecord]
-    ) -> VerdictRecord:
-        """The decision with all its evidence pinned."""
-        runs = [run for run in self.folder.runs() if run.split == "test"]
-        return VerdictRecord(
-            experiment=self.experiment.id,
-            hypothesis=self.spec.hypothesis,
-            decision=decision,
-            exit_code=EXIT_CODES[decision],
-            reason=reason,
-            candidate=candidate.name,
-            gates=tuple(judged),
-            runs=tuple(
-                JudgedRun(run=run.id, candidate_digest=run.candidate_digest, samples_digest=run.samples_digest)
-                for run in runs
-            ),
-            warnings=caveats(runs, self.folder, self.spec.train.seeds),
-            created=_now(),
-        )
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _share(value: float | None) -> str:
-    return "unscored" if value is None else f"{100 * value:.1f} %"

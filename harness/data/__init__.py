@@ -8,7 +8,7 @@ auditing   what would make the verdict a lie
 """
 
 from harness.data.auditing import audit, refuse_errors
-from harness.data.reading import load
+from harness.data.reading import load, load_items
 from harness.data.rows import SPLITS, Data, DataSpec, Row, SealedSplit, Split
 
-__all__ = ["SPLITS", "Data", "DataSpec", "Row", "SealedSplit", "Split", "audit", "load", "refuse_errors"]
+__all__ = ["SPLITS", "Data", "DataSpec", "Row", "SealedSplit", "Split", "audit", "load", "load_items", "refuse_errors"]

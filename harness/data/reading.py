@@ -41,6 +41,27 @@ def load(spec: DataSpec, near: Path) -> Data:
     return Data("+".join(sorted(formats)), _named(train), _named(dev), SealedSplit(_named(test)), instruction)
 
 
+def load_items(file: str, near: Path, instruction: str) -> tuple[Item, ...]:
+    """Rows of a further file in the task's form, e.g. items that must not break.
+
+    instruction: the system message that the task's rows share; it is lifted out of these rows too.
+    Raises DataError with every fault of the file at once.
+    """
+    problems: list[Problem] = []
+    rows = _read(near, file, problems, Counter())
+    if not rows and not problems:
+        problems.append(Problem(file, "no rows", next="Add rows, or name another file"))
+    if problems:
+        raise DataError(problems)
+
+    def lifted(item: Item) -> Item:
+        first = item.messages[0]
+        shared = instruction and first.role == "system" and first.content == instruction
+        return item.model_copy(update={"messages": item.messages[1:]}) if shared else item
+
+    return _named(_changed(Split("test", file, tuple(rows)), lifted)).items
+
+
 def _read(near: Path, file: str, problems: list[Problem], formats: Counter[str]) -> list[Row]:
     path = near / file
     try:

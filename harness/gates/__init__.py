@@ -1,12 +1,33 @@
-"""Gates: signed rules over a comparison, the decision that follows, and what a gate can decide at all.
+"""Gates: the rules of a policy, the evidence they ask for, the decision that follows, and what they can decide at all.
 
-rules        a gate as it stands in the experiment file
-judging      applying it to a comparison; the decision over all gates
-forecasting  what it can decide with n items, before anything is run
+rules        a gate as it stands in the experiment file or a policy
+policy       how much error is allowed, and how it is spent over looks and gates
+gathering    the evidence of each gate, out of runs
+questions    one margin and one piece of evidence, asked at any level of error
+judging      all gates of all candidates, FAILs corrected over the family; the decision
+reasons      an outcome in one sentence, and what would settle it
+watching     stopping an evaluation as soon as its gates are decided
+forecasting  what a gate can decide with n items, before anything is run
 """
 
 from harness.gates.forecasting import Forecast, forecast
-from harness.gates.judging import decide, judge
+from harness.gates.gathering import gather
+from harness.gates.judging import Entrant, choose, decide, judge
+from harness.gates.policy import PolicySpec, level_at
+from harness.gates.questions import Answered, Evidence
 from harness.gates.rules import GateSpec
 
-__all__ = ["Forecast", "GateSpec", "decide", "forecast", "judge"]
+__all__ = [
+    "Answered",
+    "Entrant",
+    "Evidence",
+    "Forecast",
+    "GateSpec",
+    "PolicySpec",
+    "choose",
+    "decide",
+    "forecast",
+    "gather",
+    "judge",
+    "level_at",
+]

@@ -93,13 +93,8 @@ class GateSpec(PartSpec):
         return self.tier == "blocking"
 
     @property
-    def factor(self) -> float:
-        """What the reference is multiplied with: 1 + min_delta for a relative margin, else 1."""
-        return 1.0 + (self.min_delta or 0.0) if self.relative else 1.0
-
-    @property
     def margin(self) -> float:
-        """What the difference, or the candidate's own value, is held against, once `factor` is applied."""
+        """What the difference is held against (0 for a relative margin: the reference is scaled), or the own value."""
         if self.relative:
             return 0.0
         return next(v for v in (self.min_delta, self.at_least, self.at_most, 1.0) if v is not None)

@@ -1,0 +1,157 @@
+"""A gate's outcome in one sentence with its numbers, and what would settle an undecided one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from scipy import special
+
+from harness.compare import Pairs
+from harness.gates.questions import REPAIR, Answered, Question
+from harness.records import SliceOutcome
+from harness.stats import normal_quantile
+
+POWER_QUANTILE = float(special.ndtri(0.8))
+"""What settles a gate settles it with a chance of 80 %."""
+MOST = 1_000_000
+"""More items than anyone will collect."""
+
+
+def reason(question: Question, fail_level: float) -> str:
+    """Why the gate passed, failed or could not decide."""
+    cannot = question.undecidable()
+    if cannot is not None:
+        return cannot
+    seen, show = _seen(question, fail_level), units(question)
+    margin = _margin(question, show)
+    side = {True: "below", False: "above"}
+    passed, failed = question.seems_to_pass(), question.seems_to_fail(fail_level)
+    if not passed and not failed:
+        if question.pass_level <= 0:
+            return f"{seen}: this test split is spent, no look may pass any more; judge on a fresh test split."
+        return f"{seen}: {margin} lies inside; {settles(question)}."
+    told = f"{seen}: all of it lies {side[question.below is not failed]} {margin}"
+    if passed and not question.passes():
+        return told + _spoiled(question, question.pass_level, passing=True, show=show)
+    if failed and not question.fails(fail_level):
+        return told + _spoiled(question, fail_level, passing=False, show=show)
+    return told + "."
+
+
+def _seen(question: Question, fail_level: float) -> str:
+    """The estimate with the interval that decided."""
+    evidence, show = question.evidence, units(question)
+    assert evidence is not None  # noqa: S101  an undecidable question has its own words
+    low, high = question.ends(fail_level)
+    plain = evidence.interval(0.95)
+    ends = f"{'–' if low is None else show(low, False)} to {'–' if high is None else show(high, False)}"
+    pass_level = question.pass_level
+    if math.isclose(pass_level, fail_level):
+        kind = f"{100 * (1 - 2 * pass_level):.4g}% interval {ends}"
+    else:
+        yes = "none may be spent" if pass_level <= 0 else f"{100 * pass_level:.3g}%"
+        kind = f"{ends}, one-sided error of a pass {yes}, of a fail {100 * fail_level:.3g}%"
+    what = "Difference" if isinstance(evidence, Pairs) else "Value"
+    if isinstance(evidence, Pairs) and question.gate.relative:
+        what = f"Difference to {evidence.factor:.4g} times the reference:"
+    return f"{what} {show(plain.value or 0.0, True)} ({kind}, n = {plain.n}, {plain.method})"
+
+
+def _margin(question: Question, show: Callable[[float, bool], str]) -> str:
+    gate = question.gate
+    if gate.relative:
+        return f"0, the margin of {100 * (gate.min_delta or 0):+.4g}% of the reference"
+    name = "margin" if gate.rule == "min_delta" else "limit"
+    return f"the {name} of {show(gate.margin, False)}"
+
+
+def _spoiled(question: Question, level: float, *, passing: bool, show: Callable[[float, bool], str]) -> str:
+    """Why unscored items undo what the scored ones show."""
+    evidence = question.evidence
+    assert evidence is not None  # noqa: S101  see _seen
+    away = question.end(level, passing=passing, worst=True) * (-1 if question.below else 1)
+    return (
+        f", but {evidence.unscored} of {evidence.n + evidence.unscored} items have no score, and were they all "
+        f"{'lost' if passing else 'won'} it would reach {show(question.gate.margin + away, False)}; {REPAIR}."
+    )
+
+
+def units(question: Question) -> Callable[[float, bool], str]:
+    """How to write a value or a difference: differences of shares in points, the rest in the metric's own unit."""
+    evidence = question.evidence
+    if evidence is None or not evidence.bounded:
+        sign = "+" if isinstance(evidence, Pairs) else ""
+        return lambda x, _: f"{x:{sign}.4g}"
+    if isinstance(evidence, Pairs):
+        return lambda x, unit: f"{100 * x:+.1f}" + (" points" if unit else "")
+    return lambda x, _: f"{x:.3f}"
+
+
+def settles(question: Question) -> str:
+    """What would settle an undecided question, if things stay as seen: more items, or more seeds."""
+    evidence, value = question.evidence, question.value
+    if evidence is None or value is None:
+        return "evaluate it first"
+    gap = abs(value - question.gate.margin)
+    yes = (value > question.gate.margin) is not question.below
+    level = question.pass_level if yes and question.pass_level > 0 else 0.025
+    interval = question.interval(level)
+    half = _half(interval.low if interval else None, interval.high if interval else None, value, yes, question.below)
+    if half is None or gap < 1e-9:
+        return "no number of items would settle it: the estimate is at the margin"
+    quantile = normal_quantile(1 - 2 * level)
+    ratio = (half / gap * (1 + POWER_QUANTILE / quantile)) ** 2
+    seeds = _seeds(question, ratio)
+    needed = max(math.ceil(evidence.n * ratio), evidence.n + 1)
+    if seeds is not None:
+        return seeds
+    if needed > MOST:
+        return "no number of items would settle it: the estimate is at the margin"
+    return f"about {rounded(needed)} items would settle it at the difference and variance seen"
+
+
+def _half(low: float | None, high: float | None, value: float, yes: bool, below: bool) -> float | None:
+    """From the estimate to the end that has to clear the margin."""
+    end = low if yes is not below else high
+    return None if end is None else abs(value - end)
+
+
+def _seeds(question: Question, ratio: float) -> str | None:
+    """For a claim about the recipe: how many seeds, where they are what the variance comes from."""
+    evidence = question.evidence
+    if not isinstance(evidence, Pairs) or evidence.claim != "recipe":
+        return None
+    parts = evidence.variance_parts()
+    if parts.seeds <= parts.items:
+        return None
+    share = parts.seeds / (parts.seeds + parts.items)
+    seeds = math.ceil(evidence.seeds * ratio * share)
+    return (
+        f"about {max(seeds, evidence.seeds + 1)} seeds would settle it: trainings differ more than items do "
+        f"({share:.0%} of the variance)"
+    )
+
+
+def broken_reason(answered: Answered) -> str:
+    """For must-not-break items."""
+    total = len(answered.right) + len(answered.wrong) + len(answered.unscored)
+    if answered.wrong:
+        some = ", ".join(answered.wrong[:5]) + (", …" if len(answered.wrong) > 5 else "")
+        return f"{len(answered.wrong)} of {total} items that must not break are wrong: {some}."
+    if answered.unscored:
+        return f"{len(answered.unscored)} of {total} items that must not break have no score; {REPAIR}."
+    return f"All {total} items that must not break are right." if total else "There is no item, so nothing was shown."
+
+
+def parts_reason(parts: Sequence[SliceOutcome], worst: str) -> str:
+    """For a gate on several parts: how many are how, then the one that stands for it."""
+    counts = {kind: sum(one.outcome == kind for one in parts) for kind in ("fail", "inconclusive", "pass")}
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return f"Of {len(parts)}: {told}. Worst is {parts[0].slice}: {worst[:1].lower()}{worst[1:]}"
+
+
+def rounded(count: int) -> str:
+    """Two significant digits, upwards."""
+    step = 10 ** max(len(str(count)) - 2, 0)
+    return f"{-(-count // step) * step:,}"

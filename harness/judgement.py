@@ -1,0 +1,218 @@
+"""Judging: who meets the test split, at what level of error, and the verdict over all of them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from harness import evaluate, gates
+from harness.caveats import caveats
+from harness.compare import Prices, Scored
+from harness.errors import NotComparableError, Problem
+from harness.gates import Entrant, GateSpec
+from harness.gates.watching import GateWatch, can_be_watched, family_size
+from harness.progress import Progress
+from harness.records import (
+    EXIT_CODES,
+    Candidate,
+    Decision,
+    Family,
+    Finalist,
+    GateRecord,
+    JudgedRun,
+    LookRecord,
+    RunRecord,
+    VerdictRecord,
+    digest,
+)
+from harness.serving import Serving
+from harness.spec import Experiment
+from harness.store import ExperimentStore, Looks
+from harness.suites import Suite
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One tuned candidate, or for the claim `recipe` one a training seed, before the test split."""
+
+    name: str
+    """Candidate name; of several the one that is best on dev."""
+    candidates: tuple[Candidate, ...]
+    look: LookRecord
+    """What its gates may spend."""
+
+
+class Court:
+    """Evaluates candidates on suites, once each, and judges them by the experiment's gates."""
+
+    def __init__(
+        self, experiment: Experiment, folder: ExperimentStore, looks: Looks, serving: Serving, progress: Progress
+    ) -> None:
+        self._experiment = experiment
+        self._spec = experiment.spec
+        self._folder = folder
+        self._looks = looks
+        self._serving = serving
+        self._progress = progress
+
+    # ---------------------------------------------------------------- evaluating
+
+    def evaluate(self, candidate: Candidate, suite: Suite, watch: GateWatch | None = None) -> RunRecord:
+        """Evaluate a candidate on a suite, once.
+
+        Two names for one candidate (the raw prompt may win the race) share their answers.
+        """
+        id = evaluate.run_id(candidate.name, suite.name, suite.split)
+        done = self._folder.run(id)
+        if done is not None and (done.candidate_digest, done.fingerprint) != (candidate.digest, suite.fingerprint):
+            hint = "Delete the experiment's folder to start over"
+            raise NotComparableError(Problem(done.id, "holds answers of another candidate or suite", next=hint))
+        if done is None:
+            twin = self._twin(candidate, suite)
+            if twin is not None:
+                done = self._folder.copy_run(twin, candidate, id)
+            else:
+                name = candidate.name if candidate.adapter else None
+                engine = self._serving.engine
+                done = evaluate.evaluate(candidate, suite, engine, self._folder, self._progress, name, watch)
+        score = done.metrics[-1].estimate
+        early = f", decided after {done.stopped.asked} of {done.stopped.of}" if done.stopped else ""
+        self._progress.note(
+            f"{candidate.name} on {suite.name}/{suite.split}: {share(score.value)} "
+            f"[{share(score.low)}, {share(score.high)}] n={score.n}{early}"
+        )
+        return done
+
+    def _twin(self, candidate: Candidate, suite: Suite) -> RunRecord | None:
+        """A whole run of a candidate that is equal by content."""
+        wanted = (candidate.digest, suite.name, suite.split)
+        runs = (run for run in self._folder.runs() if run.stopped is None)
+        return next((run for run in runs if (run.candidate_digest, run.suite, run.split) == wanted), None)
+
+    def enter(self, candidates: Sequence[Candidate]) -> Contender:
+        """Take a look at the test split for a candidate (several for a recipe, the best on dev first).
+
+        The look is in the ledger before anything is asked. Who looked before keeps that look.
+        """
+        policy, test = self._spec.policy, self._experiment.data.test
+        digests = sorted(candidate.digest for candidate in candidates)
+        look = self._looks.take(
+            evaluate.TASK_SUITE,
+            test.questions,
+            digests[0] if len(digests) == 1 else digest(digests),
+            candidate=candidates[0].name,
+            experiment=self._experiment.id,
+            alpha=policy.alpha,
+            budget=policy.looks,
+            spending=policy.spending,
+            level=partial(gates.level_at, policy),
+        )
+        self._progress.note(
+            f"{candidates[0].name}: look {look.number} of {look.budget} at this test split"
+            + ("" if look.level else ", which is spent: no gate can pass any more")
+        )
+        return Contender(candidates[0].name, tuple(candidates), look)
+
+    def examine(self, contenders: Sequence[Contender], base: Candidate, test: Suite) -> None:
+        """Every contender on the task, on what must not break and on every suite; base on the suites too."""
+        for contender in contenders:
+            for candidate in contender.candidates:
+                self.evaluate(candidate, test, self._watch(contender, len(contenders), test))
+                for kept in self._experiment.must_not_break.values():
+                    self.evaluate(candidate, kept)
+        for suite in self._experiment.suites:
+            self.evaluate(base, suite)
+            for contender in contenders:
+                for candidate in contender.candidates:
+                    self.evaluate(candidate, suite, self._watch(contender, len(contenders), suite))
+
+    def _watch(self, contender: Contender, entrants: int, suite: Suite) -> GateWatch | None:
+        """Stops an evaluation early where the spec allows it and every gate on the suite has a test for that."""
+        policy, rules = self._spec.policy, self._spec.rules
+        here = [gate for gate in rules if gate.suite == suite.name and gate.rule != "must_not_break"]
+        if not self._spec.stop_early or not contender.look.level or not can_be_watched(policy, here):
+            return None
+        size = family_size(policy, rules, self._values, entrants)
+        references = [self._scored(gate.against, gate.suite) for gate in here]
+        return GateWatch(policy, here, references, contender.look.level, size, self._spec.data.seed)
+
+    def _values(self, gate: GateSpec) -> int:
+        """How many slices a gate on the worst of them has."""
+        if gate.suite == evaluate.TASK_SUITE:
+            slices = self._experiment.data.test.slices
+        else:
+            suite = next(suite for suite in self._experiment.suites if suite.name == gate.suite)
+            slices = tuple(item.slices for task in suite.tasks for item in task.items)
+        return len({one[str(gate.worst_slice)] for one in slices if gate.worst_slice in one})
+
+    # ------------------------------------------------------------------- judging
+
+    def verdict(self, contenders: Sequence[Contender]) -> VerdictRecord:
+        """Compare, judge gate by gate, decide."""
+        rules = self._spec.rules
+        entrants = [
+            Entrant(one.name, one.look.level, [self._evidence(one, gate) for gate in rules]) for one in contenders
+        ]
+        judged, family = gates.judge(self._spec.policy, rules, entrants)
+        self._folder.write_comparisons([gate.comparison for row in judged for gate in row if gate.comparison])
+        decided = [gates.decide(row) for row in judged]
+        finalists = tuple(
+            Finalist(name=one.name, decision=decision, reason=reason, look=one.look)
+            for one, (decision, reason) in zip(contenders, decided, strict=True)
+        )
+        chosen = finalists[gates.choose([finalist.decision for finalist in finalists])]
+        told = f"{chosen.reason} Look {chosen.look.number} of {chosen.look.budget} at this test split."
+        return self.record(chosen.decision, told, chosen.name, [g for row in judged for g in row], finalists, family)
+
+    def _evidence(self, contender: Contender, gate: GateSpec) -> gates.Evidence:
+        """What a gate is judged on: the contender's runs, and its reference's where it has one."""
+        kept = self._experiment.must_not_break.get(gate.must_not_break or "")
+        suite = kept.name if kept is not None else gate.suite
+        runs = [self._scored(candidate.name, suite) for candidate in contender.candidates]
+        reference = self._scored(gate.against, suite) if gate.rule == "min_delta" else None
+        return gates.gather(gate, runs, reference, self._spec.policy.claim, self._prices)
+
+    @property
+    def _prices(self) -> Prices | None:
+        budget = self._spec.budget
+        if budget.input_price is None or budget.output_price is None:
+            return None
+        return Prices(input=budget.input_price, output=budget.output_price)
+
+    def _scored(self, candidate: str, suite: str) -> Scored:
+        """The test run of a candidate on a suite, with its samples."""
+        run = self._folder.run(evaluate.run_id(candidate, suite, "test"))
+        assert run is not None, f"no run of {candidate} on {suite}"  # noqa: S101  `examine` made it
+        return run, self._folder.samples(run.id)
+
+    def record(
+        self, decision: Decision, reason: str, candidate: str, judged: Sequence[GateRecord] = (),
+        finalists: tuple[Finalist, ...] = (), family: Family | None = None,
+    ) -> VerdictRecord:  # fmt: skip
+        """A decision with all its evidence pinned."""
+        runs = [run for run in self._folder.runs() if run.split == "test"]
+        return VerdictRecord(
+            experiment=self._experiment.id,
+            hypothesis=self._spec.hypothesis,
+            decision=decision,
+            exit_code=EXIT_CODES[decision],
+            reason=reason,
+            claim=self._spec.policy.claim,
+            candidate=candidate,
+            gates=tuple(judged),
+            finalists=finalists,
+            family=family,
+            runs=tuple(
+                JudgedRun(run=run.id, candidate_digest=run.candidate_digest, samples_digest=run.samples_digest)
+                for run in runs
+            ),
+            warnings=caveats(runs, self._folder, self._spec.train.seeds),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+
+
+def share(value: float | None) -> str:
+    """A score for a progress line."""
+    return "unscored" if value is None else f"{100 * value:.1f} %"

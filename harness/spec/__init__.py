@@ -1,0 +1,13 @@
+"""The experiment file: composes the part-specs, tells all its faults at once, and gives it an id.
+
+model    what an experiment file holds
+parsing  YAML to that, with the policy file that it names
+checks   what one part says against what another knows
+loading  data, suites and must-not-break items read; the id
+"""
+
+from harness.spec.loading import Experiment, load
+from harness.spec.model import REFERENCES, BudgetSpec, ExperimentSpec
+from harness.spec.parsing import parse
+
+__all__ = ["REFERENCES", "BudgetSpec", "Experiment", "ExperimentSpec", "load", "parse"]

@@ -1,0 +1,149 @@
+"""Everything that a spec names, read and checked: data, suites, must-not-break items; and the experiment's id.
+
+The id is the name and a digest of content: the resolved spec, and the fingerprints of
+data, suites and a local model. Where files lie does not count, so a moved experiment
+keeps its id; one changed row makes a new one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness import data, models, suites
+from harness.compare import MEASURES
+from harness.data import Data
+from harness.errors import HarnessError, Problem, SpecError
+from harness.evaluate import items_suite
+from harness.records import digest
+from harness.spec.checks import gate_problems, task_problems
+from harness.spec.model import ExperimentSpec
+from harness.spec.parsing import parse
+from harness.suites import Suite
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A spec with everything it names, read and checked."""
+
+    spec: ExperimentSpec
+    folder: Path
+    """The spec's folder; relative paths are meant from it."""
+    data: Data
+    suites: tuple[Suite, ...]
+    must_not_break: Mapping[str, Suite]
+    """File name, as its gate spells it, to its items; asked of the candidate as the task is."""
+    id: str
+
+    @property
+    def instruction(self) -> str:
+        """The raw prompt: the spec's, else the one that all rows carry."""
+        return self.data.instruction if self.spec.task.instruction is None else self.spec.task.instruction
+
+    def resolved_yaml(self, home: Path) -> str:
+        """The spec as it can be run again from the folder `home`: every default filled in, paths relative to it."""
+        dump = self.spec.model_dump(mode="json", exclude_none=True)
+        for key in ("train", "dev", "test", "path"):
+            if dump["data"].get(key):
+                dump["data"][key] = self._moved(dump["data"][key], home)
+        for gate in (*dump["gates"], *dump["policy"]["gates"]):
+            if gate.get("must_not_break"):
+                gate["must_not_break"] = self._moved(gate["must_not_break"], home)
+        dump["suites"] = [self._moved(name, home) for name in dump["suites"]]
+        dump["model"] = self._moved(dump["model"], home)
+        return yaml.safe_dump(dump, sort_keys=False, allow_unicode=True, width=110)
+
+    def _moved(self, name: str, home: Path) -> str:
+        """A path as seen from `home`; a plain name stays."""
+        path = self.folder / name
+        return Path(os.path.relpath(path.resolve(), home.resolve())).as_posix() if path.exists() else name
+
+
+def load(path: Path, policy: Path | None = None) -> Experiment:
+    """Read and check a spec with its data and suites. Touches no model and writes nothing.
+
+    policy: a policy file that takes the place of the spec's own.
+    Raises SpecError with every problem of the spec, data and suites together.
+    """
+    spec = parse(path, policy)
+    folder = path.parent
+    problems: list[Problem] = []
+    try:
+        models.exists(spec.model, near=folder)
+    except HarnessError as fault:
+        problems += [Problem(f"{path.name}: {p.where}", p.what, p.allowed, p.next) for p in fault.problems]
+    rows: Data | None = None
+    try:
+        rows = data.load(spec.data, folder)
+    except HarnessError as fault:
+        problems += fault.problems
+    found = _suites(spec, folder, path.name, problems)
+    kept = _must_not_break(spec, rows, folder, problems) if rows is not None else {}
+    problems += gate_problems(spec, rows, found, path.name)
+    if rows is not None:
+        asked = [item for split in rows.opened for item in split.items]
+        problems += task_problems(spec.task, [*asked, *(i for s in kept.values() for t in s.tasks for i in t.items)],
+                                  path.name)  # fmt: skip
+        problems += [_problem_of(f) for f in data.audit(rows).findings if f.severity == "error"]
+    if problems or rows is None:
+        raise SpecError(problems)
+    return Experiment(spec, folder, rows, tuple(found), kept, _identity(spec, folder, rows, found, kept))
+
+
+def _suites(spec: ExperimentSpec, folder: Path, file: str, problems: list[Problem]) -> list[Suite]:
+    found: list[Suite] = []
+    for index, name in enumerate(spec.suites):
+        try:
+            found.append(suites.load_suite(name, near=folder))
+        except HarnessError as fault:
+            at = f"{file}: suites[{index}]"
+            problems += [
+                Problem(": ".join(filter(None, (at, p.where))), p.what, p.allowed, p.next) for p in fault.problems
+            ]
+    names = [suite.name for suite in found]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        hint = "Results are kept by suite name; rename one folder and its group"
+        problems.append(Problem(f"{file}: suites", f"two suites are called {name!r}", next=hint))
+    return found
+
+
+def _must_not_break(spec: ExperimentSpec, rows: Data, folder: Path, problems: list[Problem]) -> dict[str, Suite]:
+    kept: dict[str, Suite] = {}
+    for file in dict.fromkeys(gate.must_not_break for gate in spec.rules if gate.must_not_break):
+        try:
+            items = data.load_items(file, folder, rows.instruction)
+        except HarnessError as fault:
+            problems += fault.problems
+            continue
+        kept[file] = items_suite(f"must-not-break-{Path(file).stem}", items, spec.task)
+    names = [suite.name for suite in kept.values()]
+    problems += [
+        Problem(file, "another must-not-break file has this name in another folder", next="Rename one of them")
+        for file, suite in kept.items()
+        if names.count(suite.name) > 1
+    ]
+    return kept
+
+
+def _problem_of(finding: Any) -> Problem:
+    return Problem(f"{finding.file}:{finding.line}" if finding.line else finding.file, finding.message)
+
+
+def _identity(
+    spec: ExperimentSpec, folder: Path, rows: Data, found: list[Suite], kept: Mapping[str, Suite]
+) -> str:  # fmt: skip
+    content = spec.model_dump(mode="json", exclude={"data", "suites", "budget"})
+    for gate in (*content["gates"], *content["policy"]["gates"]):
+        if gate["must_not_break"] is not None:
+            gate["must_not_break"] = kept[gate["must_not_break"]].fingerprint
+    if any(gate.metric in MEASURES and MEASURES[gate.metric].priced for gate in spec.rules):
+        content["prices"] = [spec.budget.input_price, spec.budget.output_price]
+    content["data"] = [rows.instruction, *(split.fingerprint for split in rows.opened)]
+    content["suites"] = [[suite.name, suite.fingerprint, [task.metrics for task in suite.tasks]] for suite in found]
+    content["model"] = models.identity(spec.model, folder)
+    return f"{spec.name}--{digest(content)[:8]}"

@@ -1,0 +1,95 @@
+"""What an experiment file holds: every part-spec under its key."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from harness.data import DataSpec
+from harness.engines import ServeSpec
+from harness.evaluate import TaskSpec
+from harness.gates import GateSpec, PolicySpec
+from harness.partspec import PartSpec
+from harness.prompts import PromptSpec
+from harness.trainers import TrainSpec
+
+REFERENCES = ("base", "best_prompt")
+"""What a gate of an experiment can compare the tuned candidate with."""
+
+
+class BudgetSpec(PartSpec):
+    """Prices, for the cost side of the verdict."""
+
+    gpu_hour_price: Annotated[float, Field(ge=0)] | None = None
+    """Price of one hour of the training machine, in your currency; None leaves the cost out."""
+    input_price: Annotated[float, Field(ge=0)] | None = None
+    """Price of a million prompt tokens while serving; gates on cost need it."""
+    output_price: Annotated[float, Field(ge=0)] | None = None
+    """Price of a million generated tokens while serving; gates on cost need it."""
+
+
+class ExperimentSpec(PartSpec):
+    """A claim to be tested. Everything but name, model, data, task and gates has a default."""
+
+    name: str
+    """Short name: letters, digits, dots, dashes, underscores."""
+    hypothesis: str = ""
+    """The claim in one sentence."""
+    model: str
+    """Base model: hub id, local path, or package:NAME."""
+    revision: str | None = None
+    """Hub branch, tag or commit to pin."""
+    data: DataSpec
+    """The task's rows."""
+    task: TaskSpec
+    """How the task is scored."""
+    prompt: PromptSpec = PromptSpec()
+    """How hard to look for a good prompt first."""
+    enough: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Stop before training when the best prompt's score is above this with confidence."""
+    train: TrainSpec = TrainSpec()
+    """How to train."""
+    finalists: Annotated[int, Field(ge=1)] = 1
+    """How many seeds, best on dev first, are judged on the test split; each is a look at it."""
+    serve: ServeSpec = ServeSpec()
+    """How to serve what is judged."""
+    suites: tuple[str, ...] = ()
+    """Further suites to evaluate base and tuned candidate on: a name or a folder."""
+    policy: PolicySpec = PolicySpec()
+    """Error, looks and family of the gates, here or as the name of a YAML file; its gates come before these."""
+    gates: tuple[GateSpec, ...] = ()
+    """The rules that decide."""
+    stop_early: bool = False
+    """Stop asking a suite when every gate on it is decided, by a test that holds at any time."""
+    budget: BudgetSpec = BudgetSpec()
+    """Prices."""
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or "--" in name:
+            raise ValueError(f"got {name!r}; letters, digits, dots, single dashes and underscores, at most 64")
+        return name
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> ExperimentSpec:
+        if not any(gate.blocking for gate in self.rules):
+            raise ValueError("gates: no blocking gate: nothing would decide, and nothing passes by default")
+        seeds = len(self.train.seeds)
+        if self.policy.claim == "recipe" and seeds < 2:
+            raise ValueError(
+                "policy.claim: recipe speaks of training this way, over seeds, and train.seeds has one; "
+                "give at least two, better three or more"
+            )
+        if self.policy.claim == "recipe" and self.finalists > 1:
+            raise ValueError("finalists: a recipe is judged over all its seeds at once; leave finalists out")
+        if self.finalists > seeds:
+            raise ValueError(f"finalists: {self.finalists} of {seeds} seeds; no more than there are")
+        return self
+
+    @property
+    def rules(self) -> tuple[GateSpec, ...]:
+        """Every gate: the policy's, then the experiment's own."""
+        return self.policy.gates + self.gates
