@@ -2,64 +2,14 @@
 
 import math
 import time
-from typing import Any
 
 import pytest
+from scored_runs import CONDITIONS, GREEDY, compared, run, sample, scores
 
 from harness.compare import compare, compare_seeds, flips
 from harness.errors import NotComparableError, UsageError
-from harness.records import (
-    Candidate,
-    Conditions,
-    Decoding,
-    Item,
-    Message,
-    ModelRef,
-    Prompt,
-    RunRecord,
-    SampleRecord,
-)
+from harness.records import Decoding, Item, Message, RunRecord, SampleRecord
 from harness.suites import Suite, Task
-
-GREEDY = Decoding()
-CONDITIONS = Conditions(
-    engine="vllm", engine_version="0.22", dtype="bfloat16", device="cuda", chat_template_digest="t", flags={"tp": "1"}
-)
-
-
-def sample(id: str, score: float | None, task: str = "t", metric: str = "acc", **more: Any) -> SampleRecord:
-    fields = {
-        "item_digest": f"d-{task}-{id}",
-        "question": "q",
-        "target": "yes",
-        "answer": "a",
-        "scores": {metric: score},
-    }
-    return SampleRecord(task=task, id=id, **{**fields, **more})
-
-
-def run(samples: list[SampleRecord], name: str = "tuned", **more: Any) -> RunRecord:
-    decoding = more.pop("decoding", GREEDY)
-    candidate = Candidate(
-        name=name, model=ModelRef(name="m", digest="w"), prompt=Prompt(name="raw", instruction=""), decoding=decoding
-    )
-    fields = {
-        "suite": "task", "role": "task", "split": "test", "fingerprint": "f1", "conditions": CONDITIONS,
-        "primary": {s.task: "acc" for s in samples}, "n": len(samples),
-    }  # fmt: skip
-    return RunRecord(
-        id=f"{name}--task--test", candidate=candidate, candidate_digest="c", metrics=(), unscored=0, tokens_in=None,
-        tokens_out=None, seconds=1.0, latency_p50_s=None, latency_p95_s=None, samples_digest="s", created="now",
-        **{**fields, **more},
-    )  # fmt: skip
-
-
-def scores(values: list[float | None], **more: Any) -> list[SampleRecord]:
-    return [sample(f"{i:05d}", value, **more) for i, value in enumerate(values)]
-
-
-def compared(new: list[SampleRecord], old: list[SampleRecord], **options: Any):
-    return compare(run(new), new, run(old, "base"), old, **options)
 
 
 def refusal(new_run: RunRecord, new: list[SampleRecord], old_run: RunRecord, old: list[SampleRecord]) -> str:
@@ -141,7 +91,8 @@ def test_one_task_and_one_metric_can_be_picked():
     ("options", "message"),
     [
         ({"task": "tt"}, "unknown task 'tt'. Did you mean 't'? Known: *, t."),
-        ({"metric": "ac"}, "unknown metric 'ac'. Did you mean 'acc'? Known: acc, primary."),
+        ({"metric": "ac"}, "task t: unknown metric 'ac'. Did you mean 'acc'? Known: acc, corpus_bleu,"),
+        ({"metric": "latency_p99_s"}, "Did you mean 'latency_p95_s'?"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(options, message):
@@ -290,8 +241,13 @@ def test_flips_show_both_answers_and_the_lost_first():
     assert (won.id, won.direction) == ("a", "won")
 
 
-def test_scores_that_are_no_share_do_not_flip():
-    assert flips([sample("a", 3.0)], [sample("a", -3.0)], {"t": "acc"}) == []
+def test_flips_are_counted_as_the_comparison_counts_them_and_the_largest_come_first():
+    new = [sample("a", 0.5), sample("b", 0.9), sample("c", 0.3), sample("d", math.nan), sample("e", 0.7)]
+    old = [sample("a", 0.4), sample("b", 0.1), sample("c", 0.4), sample("d", 0.1), sample("e", 0.7)]
+    record = compared(new, old)
+    found = [(flip.direction, flip.id) for flip in flips(new, old, {"t": "acc"})]
+    assert found == [("lost", "c"), ("won", "b"), ("won", "a")]
+    assert (record.won, record.lost, record.tied, record.unscored) == (2, 1, 1, 1)
 
 
 def test_a_hundred_thousand_clustered_samples_take_under_three_seconds():

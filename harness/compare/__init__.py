@@ -1,11 +1,43 @@
 """Comparison: two runs joined sample by sample, or refused because they were made under unlike conditions.
 
-joining   the difference and its interval
-likeness  whether two runs may be compared
-flips     samples that went from right to wrong or back
+joining      the join of two runs, and one run alone       likeness    whether two runs may be compared
+pairs        the joined arrays and every number of them    asked       runs that were stopped early
+selecting    which samples, slices and metrics             flips       samples that were won or lost
+yardsticks   what the name of a metric stands for          preferences win rates from pairwise judgements
+measures     latency, tokens, cost                         estimators  mean, quantile, corpus metric
 """
 
-from harness.compare.flips import Flip, flips
-from harness.compare.joining import ALL, PRIMARY, compare, compare_seeds
+from harness.compare.flips import Change, Flip, change, flips
+from harness.compare.joining import alone, compare, compare_seeds, join
+from harness.compare.measures import MEASURES, Measure, Prices
+from harness.compare.pairs import Pairs, Single, Unscored
+from harness.compare.preferences import Judgement, preferences, win_rate
+from harness.compare.samples import Samples, Scored
+from harness.compare.selecting import ALL, PRIMARY, slice_values
+from harness.compare.yardsticks import higher_is_better
 
-__all__ = ["ALL", "PRIMARY", "Flip", "compare", "compare_seeds", "flips"]
+__all__ = [
+    "ALL",
+    "MEASURES",
+    "PRIMARY",
+    "Change",
+    "Flip",
+    "Judgement",
+    "Measure",
+    "Pairs",
+    "Prices",
+    "Samples",
+    "Scored",
+    "Single",
+    "Unscored",
+    "alone",
+    "change",
+    "compare",
+    "compare_seeds",
+    "flips",
+    "higher_is_better",
+    "join",
+    "preferences",
+    "slice_values",
+    "win_rate",
+]

@@ -1,16 +1,19 @@
-"""Samples that went from right to wrong or back, for reading."""
+"""Samples on which the candidate did better or worse than the reference, for reading."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
-from harness.compare.samples import Samples, key, score
+from harness.compare.samples import Samples, key
 from harness.records import Record
+
+Change = Literal["won", "lost", "tied", "unscored"]
 
 
 class Flip(Record):
-    """One sample that went from wrong to right or back, with both answers."""
+    """One sample that changed, with both answers."""
 
     task: str
     """Task name."""
@@ -19,7 +22,7 @@ class Flip(Record):
     repeat: int
     """Which repetition of the item (0-based)."""
     direction: Literal["won", "lost"]
-    """`won`: wrong with the reference, right with the candidate; `lost`: the other way."""
+    """`won`: the candidate's score is higher; `lost`: the reference's is."""
     question: str
     """The item's own text."""
     target: str
@@ -34,34 +37,48 @@ class Flip(Record):
     """Its score."""
 
 
-def flips(candidate_samples: Samples, reference_samples: Samples, metric_by_task: Mapping[str, str]) -> list[Flip]:
-    """Samples that changed between right and wrong: the lost ones first, then by task, id and repeat.
+def change(candidate: float | None, reference: float | None) -> Change:
+    """What became of one score: `won` when the candidate's is higher, `lost` when it is lower.
 
-    metric_by_task: task name to metric, e.g. `RunRecord.primary`; other tasks are left out.
-    Right is a score of at least 0.5 on the scale [0, 1]; samples that either side lacks, has
-    not scored, or has scored outside that scale cannot flip.
+    For 0/1 scores that is right and wrong changing places. For others it is any difference, as `won` and
+    `lost` of a ComparisonRecord count it: a threshold would hide what moved the mean. `unscored` when
+    either side has no finite score.
     """
-    other = {key(s): s for s in reference_samples}
+    if candidate is None or reference is None or not (math.isfinite(candidate) and math.isfinite(reference)):
+        return "unscored"
+    return "tied" if candidate == reference else "won" if candidate > reference else "lost"
+
+
+def flips(candidate_samples: Samples, reference_samples: Samples, metric_by_task: Mapping[str, str]) -> list[Flip]:
+    """Samples that were won or lost (see `change`): the lost ones first, then the largest difference first.
+
+    metric_by_task: task name to metric, e.g. `RunRecord.primary`; other tasks are left out, and so are
+    samples that either side lacks.
+    """
+    other = {key(sample): sample for sample in reference_samples}
     found = []
     for new in candidate_samples:
         old = other.get(key(new))
         if old is None or new.task not in metric_by_task:
             continue
-        x, y = score(new, metric_by_task[new.task]), score(old, metric_by_task[new.task])
-        if x is None or y is None or not (0 <= x <= 1 and 0 <= y <= 1) or (x >= 0.5) == (y >= 0.5):
+        ours, theirs = (sample.scores.get(metric_by_task[new.task]) for sample in (new, old))
+        direction = change(ours, theirs)
+        if ours is None or theirs is None or direction == "tied" or direction == "unscored":
             continue
         found.append(
             Flip(
                 task=new.task,
                 id=new.id,
                 repeat=new.repeat,
-                direction="won" if x > y else "lost",
+                direction=direction,
                 question=new.question,
                 target=new.target,
                 candidate_answer=new.answer,
                 reference_answer=old.answer,
-                candidate_score=x,
-                reference_score=y,
+                candidate_score=ours,
+                reference_score=theirs,
             )
         )
-    return sorted(found, key=lambda f: (f.direction, f.task, f.id, f.repeat))
+    return sorted(
+        found, key=lambda f: (f.direction, -abs(f.candidate_score - f.reference_score), f.task, f.id, f.repeat)
+    )

@@ -1,18 +1,96 @@
-"""Two runs joined sample by sample, and the difference with its interval."""
+"""Two runs joined sample by sample, or one run taken alone."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
-from harness.compare.likeness import likeness_problems
-from harness.compare.samples import ItemKey, Samples, Scored, score
-from harness.errors import NotComparableError, Problem, UsageError, did_you_mean
-from harness.records import ComparisonRecord, RunRecord
-from harness.stats import paired_interval
+import numpy as np
 
-ALL = "*"
-PRIMARY = "primary"
+from harness.compare.asked import asked
+from harness.compare.estimators import Mean, Quantile
+from harness.compare.likeness import completeness_problems, likeness_problems
+from harness.compare.measures import Prices
+from harness.compare.pairs import Ground, Pairs, Single
+from harness.compare.samples import Samples, Scored, Sheet, sheet
+from harness.compare.selecting import ALL, PRIMARY, metrics_by_task, select, slice_name
+from harness.compare.yardsticks import Floats, item_values, yardstick
+from harness.errors import NotComparableError, Problem, UsageError
+from harness.records import Claim, ComparisonRecord, EarlyStop, RunRecord
+
+
+def join(
+    candidates: Sequence[Scored],
+    reference: Scored,
+    *,
+    task: str = ALL,
+    metric: str = PRIMARY,
+    slice: str | None = None,
+    claim: Claim = "artifact",
+    factor: float = 1.0,
+    prices: Prices | None = None,
+) -> Pairs:
+    """Join runs of one suite sample by sample; every number of the comparison is then asked of the `Pairs`.
+
+    candidates: one run, or one for each training seed.
+    task: one task, or `*` for all items of the suite, each item counting once.
+    metric: a name of a score, of a measure (`MEASURES`) or of a corpus metric (`harness.metrics.CORPUS_METRICS`),
+    or `primary` for each task's own first metric.
+    slice: `name=value`: only items with this property.
+    claim: `artifact` averages the seeds item by item and speaks of these very trainings. `recipe` takes seeds as
+    a random factor and speaks of the next training too; it needs two seeds at least, and a mean.
+    factor: what the reference is multiplied with, for relative margins.
+
+    Samples are joined on (task, id, repeat). Repeats of an item are averaged before anything else. Items that
+    share a cluster label stay together, also across tasks. An item counts as unscored when any of its samples, on
+    either side and of any seed, has no finite score. A candidate's run that was stopped early is joined on the
+    items that it asked.
+
+    Raises NotComparableError (naming each field and both values) for another suite, split, fingerprint, choice of
+    primary metrics, any of the conditions or the decoding (see `likeness`), for other texts under one id, for
+    samples missing or given twice, for a metric that one of them did not measure, and for a run that was stopped
+    early where its metric or claim has no anytime-valid interval;
+    UsageError for an unknown task, metric or slice, and for a claim that the runs cannot carry.
+    """
+    if not candidates:
+        raise UsageError("compare: no candidate runs were given. Pass at least one.")
+    _refuse_stopped([run for run, _ in candidates], reference[0])
+    ours, theirs = [sheet(candidate) for candidate in candidates], sheet(reference)
+    cut = None if slice is None else slice_name(slice)
+    problems = [problem for side in ours for problem in likeness_problems(side, theirs, cut)]
+    if problems:
+        raise NotComparableError(problems)
+    ground, values = _measure([*ours, theirs], task, metric, slice, prices)
+    candidate = "+".join(side.run.id for side in ours)
+    pairs = Pairs(ground, candidate, theirs.run.id, claim, factor, np.stack(values[:-1]), values[-1])
+    _refuse_claim(pairs)
+    stop = ours[0].run.stopped
+    return pairs if stop is None else replace(pairs, ground=_anytime(ground, ours[0].run.id, stop, pairs.bounded))
+
+
+def alone(
+    run: Scored,
+    *,
+    task: str = ALL,
+    metric: str = PRIMARY,
+    slice: str | None = None,
+    prices: Prices | None = None,
+) -> Single:
+    """One run's own value, e.g. its accuracy, its 95th percentile of latency or its macro-F1; otherwise as `join`.
+
+    A run that was stopped early over items in clusters is refused: it does not tell how large a cluster could come.
+    """
+    one = sheet(run)
+    problems = completeness_problems(one)
+    if problems:
+        raise NotComparableError(problems)
+    ground, [values] = _measure([one], task, metric, slice, prices)
+    single = Single(ground, one.run.id, values)
+    stop = one.run.stopped
+    if stop is not None and stop.asked < stop.of and ground.units is not None:
+        hint = "Evaluate it without stop_early"
+        raise NotComparableError(Problem(one.run.id, "was stopped early over items in clusters", next=hint))
+    return single if stop is None else replace(single, ground=_anytime(ground, one.run.id, stop, single.bounded))
 
 
 def compare(
@@ -25,25 +103,9 @@ def compare(
     metric: str = PRIMARY,
     confidence: float = 0.95,
 ) -> ComparisonRecord:
-    """Mean paired difference of two runs, candidate minus reference, in the metric's own unit.
-
-    task: one task, or `*` for all items of the suite, each item counting once.
-    metric: a name, or `primary` for each task's own first metric.
-
-    Samples are joined on (task, id, repeat). Repeats of an item are averaged before anything
-    else. Items that share a cluster label stay together, also across tasks: joining
-    clusters costs power, splitting one would make the interval a lie. An item is left out and
-    counted in `unscored` when any of its samples, on either side, has no finite score.
-
-    Raises NotComparableError (naming each field and both values) for another suite, split,
-    fingerprint, choice of primary metrics, any of the conditions or the decoding (see
-    `likeness`), for other texts under one id, for samples missing or given twice and for
-    a metric that one of them did not measure;
-    UsageError for an unknown task or metric.
-    """
-    return compare_seeds(
-        [(candidate, candidate_samples)], reference, reference_samples, task=task, metric=metric, confidence=confidence
-    )
+    """How much better one run is than another, with its interval; see `join` for arguments and errors."""
+    pairs = join([(candidate, candidate_samples)], (reference, reference_samples), task=task, metric=metric)
+    return pairs.record(confidence)
 
 
 def compare_seeds(
@@ -55,94 +117,66 @@ def compare_seeds(
     metric: str = PRIMARY,
     confidence: float = 0.95,
 ) -> ComparisonRecord:
-    """The average of several training seeds against one reference; otherwise as `compare`.
+    """The average of several training seeds against one reference (claim `artifact`); otherwise as `compare`."""
+    return join(candidates, (reference, reference_samples), task=task, metric=metric).record(confidence)
 
-    Each item's score is the mean over the seeds; the interval is over items only. It speaks
-    of these very trainings (claim: artifact, averaged), not of the next seed: training seeds
-    are not a random factor here, so spread between seeds does not widen it. An item is
-    unscored when any seed has no score for it. Raises as `compare`, for each seed.
+
+def _measure(
+    sheets: Sequence[Sheet], task: str, metric: str, slice: str | None, prices: Prices | None
+) -> tuple[Ground, list[Floats]]:
+    """What is measured, and the values of each run. The last run is the whole one; the first may have stopped early."""
+    metrics = metrics_by_task(sheets, task, metric)
+    first, whole = sheets[0], sheets[-1]
+    full = select(whole, metrics, slice)
+    stop, selection, order = first.run.stopped, full, None
+    if stop is not None:
+        selection = select(whole, metrics, slice, only=first.by_key.keys())
+        order = asked(stop, first, selection, full.largest_unit)
+    measure, read = yardstick(metrics, prices, lambda: [whole.by_key[at].target for at in selection.keys])
+    ground = Ground(whole.run.suite, task, slice, metric, measure, selection.units, selection.repeats, order)
+    return ground, [item_values(read, sheet, selection) for sheet in sheets]
+
+
+def _refuse_claim(pairs: Pairs) -> None:
+    """Claims and averages that the runs cannot carry."""
+    estimator, metric = pairs.ground.yardstick.estimator, pairs.ground.metric
+    found = []
+    if pairs.claim == "recipe" and pairs.seeds < 2:
+        hint = "Train with two seeds or more (train.seeds), or claim artifact"
+        found.append(Problem("claim", "recipe needs several training seeds, one was given", next=hint))
+    elif pairs.claim == "recipe" and not isinstance(estimator, Mean):
+        hint = "Claim artifact, or use a metric that is a mean over items"
+        found.append(Problem("claim", f"recipe has no interval for {metric}", next=hint))
+    elif isinstance(estimator, Quantile) and pairs.seeds > 1:
+        hint = "Compare the seeds one by one"
+        found.append(Problem(metric, "a quantile of several seeds' average is no seed's quantile", next=hint))
+    if found:
+        raise UsageError(found)
+
+
+def _refuse_stopped(candidates: Sequence[RunRecord], reference: RunRecord) -> None:
+    """Only one run, the candidate's, may have been stopped early: the reference says what was left to ask."""
+    whole = "Evaluate it without stop_early."
+    found = []
+    if reference.stopped is not None:
+        found.append(Problem(reference.id, "was stopped early", "The reference must have every item", whole))
+    if len(candidates) > 1:
+        stopped = [run.id for run in candidates if run.stopped is not None]
+        found += [Problem(name, "was stopped early", "Several seeds are compared whole", whole) for name in stopped]
+    if found:
+        raise NotComparableError(found)
+
+
+def _anytime(ground: Ground, run: str, stop: EarlyStop, bounded: bool) -> Ground:
+    """The ground on which a run that could stop early has an honest interval. Raises NotComparableError without one.
+
+    Means of scores in [0, 1] have an anytime-valid one. Nothing else ever stops a run, so it is judged on
+    whole runs, in the usual way.
     """
-    if not candidates:
-        raise UsageError("compare: no candidate runs were given. Pass at least one.")
-    problems = [p for run, samples in candidates for p in likeness_problems(run, samples, reference, reference_samples)]
-    if problems:
-        raise NotComparableError(problems)
-    metrics = _metrics([*candidates, (reference, reference_samples)], task, metric)
-    left = [_item_scores(samples, metrics) for _, samples in candidates]
-    right = _item_scores(reference_samples, metrics)
-    keys = sorted(right)
-    scored = [k for k in keys if right[k] is not None and all(side[k] is not None for side in left)]
-    a = [math.fsum(side[k] or 0.0 for side in left) / len(left) for k in scored]
-    b = [right[k] or 0.0 for k in scored]
-    cluster_of = {(s.task, s.id): s.cluster for s in reference_samples}
-    clusters = [cluster_of[k] if cluster_of[k] is not None else k for k in scored]
-    return ComparisonRecord(
-        suite=reference.suite,
-        task=task,
-        metric=metric,
-        candidate="+".join(run.id for run, _ in candidates),
-        reference=reference.id,
-        candidate_mean=_mean(a),
-        reference_mean=_mean(b),
-        difference=paired_interval(a, b, clusters, confidence),
-        won=sum(x > y for x, y in zip(a, b, strict=True)),
-        lost=sum(x < y for x, y in zip(a, b, strict=True)),
-        tied=sum(x == y for x, y in zip(a, b, strict=True)),
-        unscored=len(keys) - len(scored),
-    )
-
-
-def _metrics(sides: Sequence[Scored], task: str, metric: str) -> dict[str, str]:
-    """Task name to the metric to compare on.
-
-    Raises UsageError for names that nobody knows, NotComparableError for a metric that one run did not measure.
-    """
-    run = sides[-1][0]
-    known: dict[str, set[str]] = {name: {first} for name, first in run.primary.items()}
-    for _, samples in sides:
-        for sample in samples:
-            known.setdefault(sample.task, set()).update(sample.scores)
-    if task != ALL and task not in known:
-        hint = did_you_mean(task, [ALL, *known])
-        raise UsageError(Problem(f"suite {run.suite}", f"unknown task {task!r}", hint))
-    chosen = sorted(known) if task == ALL else [task]
-    wanted = {name: run.primary.get(name, PRIMARY) if metric == PRIMARY else metric for name in chosen}
-    problems = [
-        Problem(f"suite {run.suite}: task {name}", f"unknown metric {wanted[name]!r}",
-                did_you_mean(wanted[name], [PRIMARY, *known[name]]))
-        for name in chosen
-        if wanted[name] not in known[name]
-    ]  # fmt: skip
-    if problems:
-        raise UsageError(problems)
-    unmeasured = [
-        Problem(
-            side.id, f"{wanted[name]!r} was not measured on task {name}", next="Add it to its metrics and run it again"
-        )
-        for side, samples in sides
-        for name in chosen
-        if wanted[name] != side.primary.get(name) and not _measures(samples, name, wanted[name])
-    ]
-    if unmeasured:
-        raise NotComparableError(unmeasured)
-    return wanted
-
-
-def _measures(samples: Samples, task: str, metric: str) -> bool:
-    return any(metric in sample.scores for sample in samples if sample.task == task)
-
-
-def _item_scores(samples: Samples, metrics: Mapping[str, str]) -> dict[ItemKey, float | None]:
-    """Mean score of each item over its repeats; None as soon as one repeat has no score."""
-    by_item: dict[ItemKey, list[float | None]] = {}
-    for sample in samples:
-        if sample.task in metrics:
-            by_item.setdefault((sample.task, sample.id), []).append(score(sample, metrics[sample.task]))
-    return {
-        key: None if None in scores else math.fsum(s for s in scores if s is not None) / len(scores)
-        for key, scores in by_item.items()
-    }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
+    if bounded:
+        return ground
+    if stop.asked == stop.of:
+        return replace(ground, asked=None)
+    what = f"was stopped early after {stop.asked} of {stop.of} items"
+    allowed = f"That leaves an honest interval to means of scores in [0, 1], and {ground.metric} is none"
+    raise NotComparableError(Problem(run, what, allowed, "Evaluate it without stop_early"))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.compare.samples import SampleKey, Samples, key
+from harness.compare.asked import early_stop_problems
+from harness.compare.samples import SampleKey, Sheet
 from harness.errors import Problem
 from harness.records import Conditions, RunRecord
 
@@ -25,20 +25,35 @@ class _Pair:
         )
 
 
-def likeness_problems(
-    run: RunRecord, samples: Samples, reference: RunRecord, reference_samples: Samples
-) -> list[Problem]:
-    """All reasons why two runs must not be compared; those that follow from an earlier one are not told."""
-    pair = _Pair(run.id, reference.id)
+def likeness_problems(candidate: Sheet, reference: Sheet, slice: str | None = None) -> list[Problem]:
+    """All reasons why two runs must not be compared; those that follow from an earlier one are not told.
+
+    slice: name of the property that results are cut by, which must then agree on every item. Slices that
+    nobody asks for may differ: naming a new one makes no stored run useless.
+    """
+    run, other = candidate.run, reference.run
+    pair = _Pair(run.id, other.id)
     again = "Evaluate both on the same suite, split and data."
     found = [
-        pair.differs(field, getattr(run, field), getattr(reference, field), again)
+        pair.differs(field, getattr(run, field), getattr(other, field), again)
         for field in ("suite", "split", "fingerprint", "primary")
-        if getattr(run, field) != getattr(reference, field)
+        if getattr(run, field) != getattr(other, field)
     ]
-    found += _condition_problems(pair, run.conditions, reference.conditions)
-    found += _decoding_problems(pair, run, reference)
-    return found or list(_sample_problems(pair, run, samples, reference, reference_samples))
+    found += _condition_problems(pair, run.conditions, other.conditions)
+    found += _decoding_problems(pair, run, other)
+    found = found or completeness_problems(candidate) + completeness_problems(reference)
+    return found or [*_missing_samples(candidate, reference), *_unlike_samples(pair, candidate, reference, slice)]
+
+
+def completeness_problems(sheet: Sheet) -> list[Problem]:
+    """A run that holds a sample twice, or other samples than its record says."""
+    run, keyed = sheet.run, len(sheet.by_key)
+    if sheet.given != keyed:
+        return [Problem(run.id, f"{sheet.given} samples hold only {keyed} different (task, id, repeat)")]
+    if run.n != keyed and run.n != sheet.items:
+        what = f"incomplete: n is {run.n} but samples of {sheet.items} items were found"
+        return [Problem(run.id, what, next="Run it again.")]
+    return []
 
 
 def _condition_problems(pair: _Pair, got: Conditions, wanted: Conditions) -> list[Problem]:
@@ -75,28 +90,35 @@ def _decoding_problems(pair: _Pair, run: RunRecord, reference: RunRecord) -> lis
     ]
 
 
-def _sample_problems(
-    pair: _Pair, run: RunRecord, samples: Samples, reference: RunRecord, reference_samples: Samples
-) -> Iterator[Problem]:
-    """Runs that are incomplete, hold a sample twice, or asked different things under one id."""
-    left, right = {key(s): s for s in samples}, {key(s): s for s in reference_samples}
-    for record, given, keyed in ((run, samples, left), (reference, reference_samples, right)):
-        items = len({(task, id) for task, id, _ in keyed})
-        if len(given) != len(keyed):
-            yield Problem(record.id, f"{len(given)} samples hold only {len(keyed)} different (task, id, repeat)")
-        elif record.n not in (items, len(keyed)):
-            yield Problem(
-                record.id, f"incomplete: n is {record.n} but samples of {items} items were found", next="Run it again."
-            )
-    for name, missing in ((run.id, right.keys() - left.keys()), (reference.id, left.keys() - right.keys())):
-        if missing:
-            yield Problem(name, f"{len(missing)} samples are missing, the first is {_spell(min(missing))}")
-    for at in sorted(left.keys() & right.keys()):
+def _missing_samples(candidate: Sheet, reference: Sheet) -> list[Problem]:
+    """Samples that one side lacks; a candidate's run that was stopped early owes only the first of its order."""
+    ours, theirs = candidate.by_key.keys(), reference.by_key.keys()
+    if candidate.run.stopped is not None:
+        return early_stop_problems(candidate, candidate.run.stopped, reference)
+    found = ((candidate.run.id, theirs - ours), (reference.run.id, ours - theirs))
+    return [
+        Problem(name, f"{len(missing)} samples are missing, the first is {_spell(min(missing))}")
+        for name, missing in found
+        if missing
+    ]
+
+
+def _unlike_samples(pair: _Pair, candidate: Sheet, reference: Sheet, slice: str | None) -> list[Problem]:
+    """The first sample that asked another thing under the same id."""
+    for at, got in candidate.by_key.items():
+        wanted = reference.by_key.get(at)
+        if wanted is None:
+            continue
+        if got.item_digest == wanted.item_digest and got.cluster == wanted.cluster and slice is None:
+            continue
         for field in ("item_digest", "cluster"):
-            got, wanted = getattr(left[at], field), getattr(right[at], field)
-            if got != wanted:
-                yield pair.differs(f"{_spell(at)}.{field}", got, wanted, "One id must mean one item.")
-                return
+            one, other = getattr(got, field), getattr(wanted, field)
+            if one != other:
+                return [pair.differs(f"{_spell(at)}.{field}", one, other, "One id must mean one item.")]
+        if slice is not None and got.slices.get(slice) != wanted.slices.get(slice):
+            values = got.slices.get(slice), wanted.slices.get(slice)
+            return [pair.differs(f"{_spell(at)}.slices.{slice}", *values, "Give both runs the same slices.")]
+    return []
 
 
 def _spell(key: SampleKey) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from harness.records import RunRecord, SampleRecord
 
@@ -13,10 +13,25 @@ ItemKey = tuple[str, str]
 SampleKey = tuple[str, str, int]
 
 
-def score(sample: SampleRecord, metric: str) -> float | None:
-    """The score, or None when there is none or it is not finite."""
-    score = sample.scores.get(metric)
-    return score if score is not None and math.isfinite(score) else None
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A run with its samples, looked up by which sample they are."""
+
+    run: RunRecord
+    given: int
+    """Samples that were handed over; more than `by_key` holds when one came twice."""
+    by_key: dict[SampleKey, SampleRecord]
+
+    @property
+    def items(self) -> int:
+        """How many different items it holds."""
+        return len({at[:2] for at in self.by_key})
+
+
+def sheet(scored: Scored) -> Sheet:
+    """Index a run's samples."""
+    run, samples = scored
+    return Sheet(run, len(samples), {key(sample): sample for sample in samples})
 
 
 def key(sample: SampleRecord) -> SampleKey:
