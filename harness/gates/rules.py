@@ -73,7 +73,8 @@ class GateSpec(PartSpec):
         return self
 
     def _has(self, name: str) -> bool:
-        return getattr(self, name) not in (None, False)
+        value = getattr(self, name)
+        return value is not None and value is not False  # 0.0 equals False, and is a margin
 
     def _given(self, name: str) -> bool:
         return name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default
