@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.stats import items_needed
+from harness.stats import Design, items_needed
 from harness.stats.sequences import SHARES, STAKES, PairedSequence
 
 TERNARY = st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=120)
@@ -81,7 +81,8 @@ def test_a_clear_gain_takes_six_tenths_of_the_items_of_a_fixed_test_with_the_sam
     rng, level = np.random.default_rng(4), 0.025
     runs = [decided(bits(rng, 1000, truth, 0.3), margin, level) for _ in range(200)]
     power = np.mean([outcome == "pass" for outcome, _ in runs])
-    fixed = items_needed(margin, truth, 0.3, 1 - 2 * level, 0.97)
+    fixed = items_needed(Design(1, 0.3), margin, truth, level, 0.97)
+    assert fixed is not None
     assert power >= 0.97
     assert np.median([items for _, items in runs]) <= 0.6 * fixed
 

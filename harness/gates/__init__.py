@@ -10,7 +10,7 @@ watching     stopping an evaluation as soon as its gates are decided
 forecasting  what a gate can decide with n items, before anything is run
 """
 
-from harness.gates.forecasting import Forecast, forecast
+from harness.gates.forecasting import Forecast, forecast, forecast_score, no_forecast
 from harness.gates.gathering import gather
 from harness.gates.judging import Entrant, choose, decide, judge
 from harness.gates.policy import PolicySpec, level_at
@@ -27,7 +27,9 @@ __all__ = [
     "choose",
     "decide",
     "forecast",
+    "forecast_score",
     "gather",
     "judge",
     "level_at",
+    "no_forecast",
 ]
