@@ -62,7 +62,7 @@ def join(
         raise NotComparableError(problems)
     ground, values = _measure([*ours, theirs], task, metric, slice, prices)
     candidate = "+".join(side.run.id for side in ours)
-    pairs = Pairs(ground, candidate, theirs.run.id, claim, factor, np.stack(values[:-1]), values[-1])
+    pairs = Pairs(ground, candidate, theirs.run.id, claim, factor, _stacked(values[:-1]), values[-1])
     _refuse_claim(pairs)
     stop = ours[0].run.stopped
     return pairs if stop is None else replace(pairs, ground=_anytime(ground, ours[0].run.id, stop, pairs.bounded))
@@ -135,6 +135,10 @@ def _measure(
     measure, read = yardstick(metrics, prices, lambda: [whole.by_key[at].target for at in selection.keys])
     ground = Ground(whole.run.suite, task, slice, metric, measure, selection.units, selection.repeats, order)
     return ground, [item_values(read, sheet, selection) for sheet in sheets]
+
+
+def _stacked(sides: Sequence[Floats]) -> Floats:
+    return sides[0][None] if len(sides) == 1 else np.stack(sides)
 
 
 def _refuse_claim(pairs: Pairs) -> None:

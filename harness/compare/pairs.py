@@ -68,7 +68,7 @@ class Single:
     @cached_property
     def kept(self) -> Bools:
         """Which items have a score."""
-        return _scored(self.values[None])
+        return _scored(self.values)
 
     @property
     def n(self) -> int:
@@ -88,7 +88,7 @@ class Single:
     @cached_property
     def bounded(self) -> bool:
         """Whether these are scores in [0, 1], so that unscored items can be imagined lost or won."""
-        return self.ground.bounded(self.values[self.kept])
+        return self.ground.bounded(_taken(self.values, self.kept))
 
     def interval(self, confidence: float, unscored: Unscored = "left out") -> Interval:
         """Two-sided interval of the value, in the metric's own unit, over scored items unless told otherwise.
@@ -109,7 +109,7 @@ class Single:
             return betting_interval(x, kept, ground.units, ground.asked, (0.0, 1.0), confidence)
         if not kept.any():
             return _nothing(confidence)
-        return ground.yardstick.estimator.single(x[kept], ground.clusters(kept), confidence)
+        return ground.yardstick.estimator.single(_taken(x, kept), ground.clusters(kept), confidence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,10 @@ class Pairs:
     @cached_property
     def kept(self) -> Bools:
         """Which items have a score on both sides and for every seed, (n,)."""
-        return _scored(np.concatenate([self.ours, self.theirs[None]]))
+        kept = _scored(self.theirs)
+        for side in self.ours:
+            kept &= _scored(side)
+        return kept
 
     @property
     def n(self) -> int:
@@ -163,7 +166,7 @@ class Pairs:
     @cached_property
     def bounded(self) -> bool:
         """Whether these are scores in [0, 1], so that unscored items can be imagined lost or won."""
-        return self.ground.bounded(self.ours[:, self.kept], self.theirs[self.kept])
+        return self.ground.bounded(*(_taken(side, self.kept) for side in (*self.ours, self.theirs)))
 
     @cached_property
     def all_zero(self) -> bool:
@@ -173,7 +176,7 @@ class Pairs:
     @cached_property
     def _scored(self) -> tuple[Floats, Floats]:
         """Both sides' scored items, the candidate's averaged over seeds."""
-        return averaged(self.ours)[self.kept], self.theirs[self.kept]
+        return _taken(averaged(self.ours), self.kept), _taken(self.theirs, self.kept)
 
     @cached_property
     def _of_items(self) -> tuple[Floats, Floats]:
@@ -206,10 +209,10 @@ class Pairs:
             return betting_interval(x, kept, ground.units, ground.asked, limits, confidence)
         if not kept.any():
             return _nothing(confidence)
-        a, b, clusters = ours[:, kept], theirs[kept], ground.clusters(kept)
+        b, clusters = _taken(theirs, kept), ground.clusters(kept)
         if self.claim == "recipe":
-            return stats.recipe_interval(a, b, clusters, confidence, factor=self.factor)
-        return ground.yardstick.estimator.paired(averaged(a), b, clusters, confidence, self.factor)
+            return stats.recipe_interval(ours[:, kept], b, clusters, confidence, factor=self.factor)
+        return ground.yardstick.estimator.paired(_taken(averaged(ours), kept), b, clusters, confidence, self.factor)
 
     def variance_parts(self) -> stats.VarianceParts:
         """What seeds and what items add to the variance of the difference (claim `recipe`)."""
@@ -248,9 +251,15 @@ class Pairs:
         return (more, less) if self.higher_is_better else (less, more)
 
 
-def _scored(sides: Floats) -> Bools:
-    """Which items have finite values on every side: (sides, n) or (sides, n, p) to (n,)."""
-    return np.asarray(np.isfinite(sides).all(axis=(0, 2) if sides.ndim == 3 else 0))
+def _scored(values: Floats) -> Bools:
+    """Which items have finite values: (n,) or (n, p) to (n,)."""
+    finite = np.isfinite(values)
+    return finite if values.ndim == 1 else np.asarray(finite.all(axis=1))
+
+
+def _taken(values: Floats, kept: Bools) -> Floats:
+    """The kept items of (n,) or (n, p); rows of a corpus metric can be large, so all of them are not copied."""
+    return values if kept.all() else values[kept]
 
 
 def _must_be_bounded(bounded: bool, metric: str, unscored: Unscored) -> None:

@@ -83,9 +83,8 @@ def _column(read: Callable[[SampleRecord], float | None]) -> Read:
 
 def _rows(samples: Samples, corpus: CorpusValue) -> Floats:
     """Rows of statistics; NaN for a sample without an answer."""
-    rows = [
-        None if sample.answer is None or sample.error is not None else corpus.row(sample.answer, sample.target)
-        for sample in samples
-    ]
-    width = len(corpus.row("", samples[0].target)) if samples else 1
-    return np.array([np.full(width, math.nan) if row is None else row for row in rows]).reshape(len(rows), width)
+    rows = np.full((len(samples), len(corpus.row("", samples[0].target)) if samples else 1), math.nan)
+    for row, sample in zip(rows, samples, strict=True):
+        if sample.answer is not None and sample.error is None:
+            row[:] = corpus.row(sample.answer, sample.target)
+    return rows
