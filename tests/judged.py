@@ -45,8 +45,13 @@ def gate(min_delta: float | None = -0.01, **more: Any) -> GateSpec:
 
 
 def judged(
-    spec: GateSpec, sides: tuple[Side, Side], *, policy: PolicySpec = ONCE, level: float = 0.025, prices: Prices | None = None
-) -> GateRecord:  # fmt: skip
+    spec: GateSpec,
+    sides: tuple[Side, Side],
+    *,
+    policy: PolicySpec = ONCE,
+    level: float = 0.025,
+    prices: Prices | None = None,
+) -> GateRecord:
     """One gate on one candidate."""
     new, old = sides
     evidence = gather(spec, [candidate(new)], (run(old, "base"), old), policy.claim, prices)

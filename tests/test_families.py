@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from judged import ONCE, candidate, gate, table
-from scored_runs import run
 from scipy import stats as scipy_stats
+from scored_runs import run
 
 from harness.gates import Entrant, GateSpec, PolicySpec, gather, judge
 from harness.gates.policy import level_at

@@ -245,7 +245,7 @@ def test_a_slice_with_too_few_items_keeps_the_worst_slice_from_passing():
 
 
 def test_an_unknown_slice_is_told_with_those_there_are():
-    with pytest.raises(UsageError, match="unknown value 'du' of language. Known: de"):
+    with pytest.raises(UsageError, match=r"unknown value 'du' of language. Known: de"):
         judged(gate(0.0, slice="language=du"), by_language(de=(1, 1, 10)))
 
 
