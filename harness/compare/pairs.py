@@ -5,6 +5,7 @@ Made once, by `join` and `alone`. Intervals are computed when they are asked for
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -22,7 +23,6 @@ Bools = NDArray[np.bool_]
 Unscored = Literal["left out", "lost", "won"]
 """What becomes of items without a score. `lost`: each is completed as the candidate's outright loss, 0 (against 1
 of the reference). `won`: as its outright gain, 1 (against 0). Items do not fail at random, so gates ask for both."""
-Intervals = dict[tuple[float, Unscored], Interval]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,103 +55,31 @@ class Ground:
 
 
 @dataclass(frozen=True, eq=False)
-class Single:
-    """One run's own value: what a gate with a limit and no reference asks for."""
+class Measured(ABC):
+    """What Pairs and Single share: how many items, and intervals that are kept."""
 
     ground: Ground
-    run: str
-    """Run id."""
-    values: Floats
-    """Of all items, (n,) or (n, p); NaN where unscored."""
-    _intervals: Intervals = field(default_factory=dict, init=False, repr=False)
+    _intervals: dict[tuple[float, Unscored], Interval] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
+    @abstractmethod
     def kept(self) -> Bools:
-        """Which items have a score."""
-        return _scored(self.values)
-
-    @property
-    def n(self) -> int:
-        """Items with a score."""
-        return int(self.kept.sum())
-
-    @property
-    def unscored(self) -> int:
-        """Items without."""
-        return len(self.kept) - self.n
-
-    @property
-    def higher_is_better(self) -> bool:
-        """False for latency, tokens and cost."""
-        return self.ground.yardstick.higher_is_better
+        """Which items have a score on every side, (n,)."""
 
     @cached_property
+    @abstractmethod
     def bounded(self) -> bool:
         """Whether these are scores in [0, 1], so that unscored items can be imagined lost or won."""
-        return self.ground.bounded(_taken(self.values, self.kept))
-
-    def interval(self, confidence: float, unscored: Unscored = "left out") -> Interval:
-        """Two-sided interval of the value, in the metric's own unit, over scored items unless told otherwise.
-
-        Raises ValueError for unscored items imagined lost or won where scores are not `bounded`.
-        """
-        at = (confidence, unscored if self.unscored else "left out")
-        if at not in self._intervals:
-            self._intervals[at] = self._interval(*at)
-        return self._intervals[at]
-
-    def _interval(self, confidence: float, unscored: Unscored) -> Interval:
-        ground, kept, x = self.ground, self.kept, self.values
-        if unscored != "left out":
-            _must_be_bounded(self.bounded, ground.metric, unscored)
-            x, kept = np.where(kept, x, ground.imagined(unscored)), np.ones_like(kept)
-        if ground.asked is not None:
-            return betting_interval(x, kept, ground.units, ground.asked, (0.0, 1.0), confidence)
-        if not kept.any():
-            return _nothing(confidence)
-        return ground.yardstick.estimator.single(_taken(x, kept), ground.clusters(kept), confidence)
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Candidate and reference on the same items."""
-
-    ground: Ground
-    candidate: str
-    """Run id; several joined by `+`."""
-    reference: str
-    """Run id."""
-    claim: Claim
-    factor: float
-    """What the reference is multiplied with; not 1 for a relative margin."""
-    ours: Floats
-    """The candidates' values of all items, (seeds, n) or (seeds, n, p); NaN where unscored."""
-    theirs: Floats
-    """The reference's, (n,) or (n, p)."""
-    _intervals: Intervals = field(default_factory=dict, init=False, repr=False)
-
-    @cached_property
-    def kept(self) -> Bools:
-        """Which items have a score on both sides and for every seed, (n,)."""
-        kept = _scored(self.theirs)
-        for side in self.ours:
-            kept &= _scored(side)
-        return kept
 
     @property
     def n(self) -> int:
-        """Items with a score on both sides."""
+        """Items with a score on every side."""
         return int(self.kept.sum())
 
     @property
     def unscored(self) -> int:
         """Items without."""
         return len(self.kept) - self.n
-
-    @property
-    def seeds(self) -> int:
-        """Trainings on the candidate's side."""
-        return len(self.ours)
 
     @property
     def repeats(self) -> int:
@@ -163,10 +91,86 @@ class Pairs:
         """False for latency, tokens and cost."""
         return self.ground.yardstick.higher_is_better
 
+    def interval(self, confidence: float, unscored: Unscored = "left out") -> Interval:
+        """Two-sided interval over scored items, unless told otherwise; computed once for each argument.
+
+        With a one-sided chance a of missing the truth at either end, confidence is 1 - 2a. Method by metric and
+        claim: see `harness.stats`; a run that was stopped early has the anytime-valid `betting` interval.
+        Raises ValueError for unscored items imagined lost or won where scores are not `bounded`.
+        """
+        at = (confidence, unscored if self.unscored else "left out")
+        if at[1] != "left out" and not self.bounded:
+            raise ValueError(f"{self.ground.metric}: unscored items cannot be imagined {unscored}, nothing bounds them")
+        if at not in self._intervals:
+            self._intervals[at] = self._interval(*at)
+        return self._intervals[at]
+
+    @abstractmethod
+    def _interval(self, confidence: float, unscored: Unscored) -> Interval: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Single(Measured):
+    """One run's own value: what a gate with a limit and no reference asks for. Intervals are in the metric's unit."""
+
+    run: str
+    """Run id."""
+    values: Floats
+    """Of all items, (n,) or (n, p); NaN where unscored."""
+
+    @cached_property
+    def kept(self) -> Bools:
+        return _scored(self.values)
+
     @cached_property
     def bounded(self) -> bool:
-        """Whether these are scores in [0, 1], so that unscored items can be imagined lost or won."""
+        return self.ground.bounded(_taken(self.values, self.kept))
+
+    def _interval(self, confidence: float, unscored: Unscored) -> Interval:
+        ground, kept, x = self.ground, self.kept, self.values
+        if unscored != "left out":
+            x, kept = np.where(kept, x, ground.imagined(unscored)), np.ones_like(kept)
+        if ground.asked is not None:
+            return betting_interval(x, kept, ground.units, ground.asked, (0.0, 1.0), confidence)
+        if not kept.any():
+            return _nothing(confidence)
+        return ground.yardstick.estimator.single(_taken(x, kept), ground.clusters(kept), confidence)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs(Measured):
+    """Candidate and reference on the same items. Intervals say how much better the candidate is.
+
+    That is candidate minus factor * reference; where less is better, the other way round.
+    """
+
+    candidate: str
+    """Run id; several joined by `+`."""
+    reference: str
+    """Run id."""
+    claim: Claim
+    factor: float
+    """What the reference is multiplied with; not 1 for a relative margin."""
+    ours: Floats
+    """The candidates' values of all items, (seeds, n) or (seeds, n, p); NaN where unscored."""
+    theirs: Floats
+    """The reference's, (n,) or (n, p)."""
+
+    @cached_property
+    def kept(self) -> Bools:
+        kept = _scored(self.theirs)
+        for side in self.ours:
+            kept &= _scored(side)
+        return kept
+
+    @cached_property
+    def bounded(self) -> bool:
         return self.ground.bounded(*(_taken(side, self.kept) for side in (*self.ours, self.theirs)))
+
+    @property
+    def seeds(self) -> int:
+        """Trainings on the candidate's side."""
+        return len(self.ours)
 
     @cached_property
     def all_zero(self) -> bool:
@@ -183,24 +187,14 @@ class Pairs:
         estimator, (a, b) = self.ground.yardstick.estimator, self._scored
         return estimator.of_items(a), estimator.of_items(b)
 
-    def interval(self, confidence: float, unscored: Unscored = "left out") -> Interval:
-        """Two-sided interval of how much better the candidate is, over scored items unless told otherwise.
-
-        Candidate minus factor * reference; where less is better, the other way round. With one-sided level a
-        at either end, confidence is 1 - 2a. Method by metric and claim: see `harness.stats`; a run that was
-        stopped early has the anytime-valid `betting` interval.
-        Raises ValueError for unscored items imagined lost or won where scores are not `bounded`.
-        """
-        at = (confidence, unscored if self.unscored else "left out")
-        if at not in self._intervals:
-            found = self._interval(*at)
-            self._intervals[at] = found if self.higher_is_better else _negated(found)
-        return self._intervals[at]
-
     def _interval(self, confidence: float, unscored: Unscored) -> Interval:
+        found = self._difference(confidence, unscored)
+        return found if self.higher_is_better else _negated(found)
+
+    def _difference(self, confidence: float, unscored: Unscored) -> Interval:
+        """Of candidate minus factor * reference, whichever way is better."""
         ground, kept, ours, theirs = self.ground, self.kept, self.ours, self.theirs
         if unscored != "left out":
-            _must_be_bounded(self.bounded, ground.metric, unscored)
             imagined = ground.imagined(unscored)
             ours, theirs = np.where(kept, ours, imagined), np.where(kept, theirs, 1 - imagined)
             kept = np.ones_like(kept)
@@ -260,11 +254,6 @@ def _scored(values: Floats) -> Bools:
 def _taken(values: Floats, kept: Bools) -> Floats:
     """The kept items of (n,) or (n, p); rows of a corpus metric can be large, so all of them are not copied."""
     return values if kept.all() else values[kept]
-
-
-def _must_be_bounded(bounded: bool, metric: str, unscored: Unscored) -> None:
-    if not bounded:
-        raise ValueError(f"{metric}: unscored items cannot be imagined {unscored} where no score is the worst or best")
 
 
 def _nothing(confidence: float) -> Interval:
