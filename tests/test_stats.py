@@ -9,17 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
-from statsmodels.regression.linear_model import OLS
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.proportion import proportion_confint
 
 from harness.stats import (
-    detectable_difference,
-    items_needed,
-    mcnemar_exact_p,
     mean_interval,
     paired_interval,
-    pass_probability,
     tango_interval,
     tango_z,
 )
@@ -64,13 +57,6 @@ def test_tango_statistic_agrees_with_a_likelihood_maximised_by_brute_force(gaine
     assert float(tango_z(gained, lost, n, delta)) == pytest.approx(brute_force_z(gained, lost, n, delta), abs=1e-3)
 
 
-def test_tango_at_zero_is_mcnemars_statistic():
-    table = [[50, 5], [14, 31]]
-    assert float(tango_z(5, 14, 100, 0.0)) ** 2 == pytest.approx(
-        mcnemar(table, exact=False, correction=False).statistic
-    )
-
-
 @pytest.mark.parametrize("n", range(1, 11))
 def test_tango_without_discordance_has_its_closed_form_and_width(n):
     end = LEVEL**2 / (n + LEVEL**2)
@@ -111,46 +97,6 @@ def test_tango_covers_the_truth_in_exact_enumeration(n, discordance, lean):
                 shares = [(discordance + truth) / 2, (discordance - truth) / 2, 1 - discordance]
                 covered += scipy_stats.multinomial.pmf([gained, lost, n - gained - lost], n, shares)
     assert covered >= 0.93
-
-
-# ------------------------------------------------------------- agreement with libraries
-
-
-def test_one_run_of_right_and_wrong_gets_wilsons_interval():
-    got = mean_interval([1] * 7 + [0] * 3)
-    assert (got.low, got.high) == pytest.approx(proportion_confint(7, 10, method="wilson"))
-    assert got.method == "wilson"
-
-
-def test_mcnemar_agrees_with_statsmodels_and_is_one_without_discordance():
-    assert mcnemar_exact_p(6, 16) == pytest.approx(mcnemar([[59, 6], [16, 80]], exact=True).pvalue)
-    assert mcnemar_exact_p(0, 0) == 1.0
-
-
-def test_large_real_samples_get_students_interval():
-    rng = np.random.default_rng(1)
-    a, b = rng.random(3000), rng.random(3000)
-    want = scipy_stats.ttest_rel(a, b).confidence_interval()
-    got = paired_interval(a, b)
-    assert (got.low, got.high) == pytest.approx((want.low, want.high), abs=1e-4)
-
-
-def test_many_clusters_get_the_cluster_robust_interval_of_statsmodels():
-    rng = np.random.default_rng(2)
-    labels = np.repeat(np.arange(2000), rng.integers(1, 6, 2000))
-    shift = rng.normal(0, 0.3, 2000)[labels]
-    a, b = shift + rng.normal(size=len(labels)), rng.normal(size=len(labels))
-    fit = OLS(a - b, np.ones(len(labels))).fit(cov_type="cluster", cov_kwds={"groups": labels})
-    got = paired_interval(a, b, labels.tolist())
-    assert got.high - got.value == pytest.approx(LEVEL * fit.bse[0], rel=0.01)
-
-
-def test_clusters_of_one_size_are_compared_by_their_means():
-    rng = np.random.default_rng(3)
-    a, b = rng.normal(size=6000), rng.normal(size=6000)
-    want = scipy_stats.ttest_1samp((a - b).reshape(1200, 5).mean(1), 0).confidence_interval()
-    got = paired_interval(a, b, np.repeat(np.arange(1200), 5).tolist())
-    assert (got.low, got.high) == pytest.approx((want.low, want.high), abs=1e-3)
 
 
 # -------------------------------------------------------------------- honest at small n
@@ -319,53 +265,6 @@ def test_rare_skewed_losses_are_covered_where_students_interval_is_not():
         plain += t.low <= -0.05 <= t.high
     assert plain / 250 < 0.9
     assert covered(make, -0.05, 250) >= 0.93
-
-
-# --------------------------------------------------------------------------------- power
-
-
-@pytest.mark.parametrize(
-    ("n", "margin", "truth", "discordance"),
-    [
-        (50, -0.1, 0.0, 0.1),
-        (200, -0.02, 0.0, 0.1),
-        (200, 0.05, 0.12, 0.3),
-        (1000, -0.02, 0.0, 0.02),
-        (50, 0.0, 0.3, 0.3),
-    ],
-)
-def test_the_forecast_chance_agrees_with_simulation_through_the_interval(n, margin, truth, discordance):
-    shares = [(discordance + truth) / 2, (discordance - truth) / 2, 1 - discordance]
-    tables = np.random.default_rng(7).multinomial(n, shares, size=1500)
-    seen, counts = np.unique(tables[:, :2], axis=0, return_counts=True)
-    passed = sum(c for (b, lost), c in zip(seen, counts, strict=True) if tango_interval(b, lost, n)[0] > margin)
-    assert pass_probability(n, margin, truth, discordance) == pytest.approx(passed / 1500, abs=0.05)
-
-
-def test_the_limit_for_many_items_meets_the_exact_sum():
-    exact, limit = (pass_probability(n, -0.005, 0.0, 0.1) for n in (20_000, 20_001))
-    assert limit == pytest.approx(exact, abs=0.005)
-
-
-def test_the_items_needed_give_the_power_that_was_asked_for():
-    n = items_needed(-0.02, 0.0, 0.1)
-    assert n is not None
-    assert pass_probability(n, -0.02, 0.0, 0.1) == pytest.approx(0.8, abs=0.02)
-
-
-def test_no_number_of_items_decides_at_the_margin():
-    assert items_needed(0.05, 0.05, 0.1) is None
-
-
-def test_the_detectable_difference_passes_with_the_power_that_was_asked_for():
-    least = detectable_difference(300, 0.0, 0.2)
-    assert least is not None
-    assert pass_probability(300, 0.0, least, 0.2) == pytest.approx(0.8, abs=0.02)
-
-
-def test_an_impossible_discordance_is_refused():
-    with pytest.raises(ValueError, match="discordance"):
-        pass_probability(100, 0.0, 0.2, 0.1)
 
 
 # --------------------------------------------------------------------------------- speed

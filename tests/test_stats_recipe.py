@@ -1,0 +1,90 @@
+"""The recipe claim: honest over training seeds and items, refused with one seed."""
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from harness.stats import paired_interval, recipe_interval, variance_parts
+
+
+def crossed(rng: np.random.Generator, seeds: int, items: int, seed_sd: float) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of every seed on every item; the true difference is 0."""
+    noise = np.where(rng.random((seeds, items)) < 0.3, rng.normal(0, 0.3, (seeds, items)), 0)
+    b = rng.random(items)
+    return b + rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, 0.1, items) + noise, b
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("seed_sd", [0.0, 0.03, 1.0])
+def test_the_mean_over_future_seeds_is_covered_whatever_the_seeds_do(seeds, seed_sd):
+    hits = 0
+    for trial in range(120):
+        got = recipe_interval(*crossed(np.random.default_rng(trial), seeds, 60, seed_sd))
+        hits += got.low <= 0 <= got.high
+    assert hits / 120 >= 0.91
+
+
+def test_averaging_seeds_alone_would_miss_the_mean_over_future_seeds():
+    hits = 0
+    for trial in range(120):
+        candidates, b = crossed(np.random.default_rng(trial), 3, 200, 0.1)
+        got = paired_interval(candidates.mean(axis=0), b)
+        hits += got.low <= 0 <= got.high
+    assert hits / 120 < 0.6
+
+
+def test_seeds_that_rule_everything_give_students_interval_over_seeds():
+    candidates, b = crossed(np.random.default_rng(1), 4, 500, 5.0)
+    want = scipy_stats.ttest_1samp((candidates - b).mean(axis=1), 0).confidence_interval()
+    got = recipe_interval(candidates, b)
+    assert (got.low, got.high) == pytest.approx((want.low, want.high), rel=1e-3)
+
+
+def test_seeds_that_answer_alike_give_the_interval_over_items():
+    a, b = np.random.default_rng(2).random((2, 60))
+    got, want = recipe_interval([a, a, a], b), paired_interval(a, b)
+    assert (got.low, got.high) == pytest.approx((want.low, want.high))
+    assert got.method == "t+bca+seeds"
+
+
+def test_everything_identical_is_not_certain():
+    got = recipe_interval([[1.0] * 10] * 3, [1.0] * 10)
+    assert got.low < -0.2
+    assert got.high > 0.2
+
+
+def test_shares_stay_on_their_scale_with_a_factor_too():
+    got = recipe_interval([[1.0] * 20, [0.0] * 20], [0.5] * 20, factor=0.9)
+    assert (got.low, got.high) == (-0.9, 1.0)
+
+
+def test_one_seed_is_refused_with_the_reason():
+    with pytest.raises(ValueError, match="does not tell how far the next would differ"):
+        recipe_interval([[1.0, 0.0]], [1.0, 0.0])
+    with pytest.raises(ValueError, match="training seed"):
+        variance_parts([[1.0, 0.0]], [1.0, 0.0])
+
+
+@pytest.mark.parametrize(("candidates", "reference"), [([1.0, 0.0], [1.0, 0.0]), ([[1.0], [0.0]], [1.0, 0.0])])
+def test_scores_that_are_not_crossed_are_refused(candidates, reference):
+    with pytest.raises(ValueError, match=r"candidates"):
+        recipe_interval(candidates, reference)
+
+
+def test_no_items_give_no_number():
+    got = recipe_interval(np.empty((2, 0)), [])
+    assert (got.value, got.low, got.high, got.n) == (None, None, None, 0)
+
+
+def test_the_larger_part_of_the_variance_says_what_to_get_more_of():
+    by_seeds = variance_parts(*crossed(np.random.default_rng(3), 5, 400, 0.5))
+    by_items = variance_parts(*crossed(np.random.default_rng(3), 5, 400, 0.0))
+    assert by_seeds.seeds > 100 * by_seeds.items
+    assert by_items.items > by_items.seeds
+
+
+def test_correlated_items_enlarge_the_part_of_the_items():
+    rng = np.random.default_rng(4)
+    candidates, b = np.repeat(rng.random((3, 40)), 5, axis=1), np.repeat(rng.random(40), 5)
+    labels = np.repeat(np.arange(40), 5).tolist()
+    assert variance_parts(candidates, b, labels).items > 3 * variance_parts(candidates, b).items
