@@ -105,9 +105,7 @@ def _rows(rows: ArrayLike, name: str) -> Floats:
     if table.ndim != 2:
         raise ValueError(f"{name}: shape {table.shape}, wanted one row of statistics an item")
     if not np.isfinite(table).all():
-        raise ValueError(
-            f"{name}: not finite in item {np.argwhere(~np.isfinite(table))[0][0]}"
-        )
+        raise ValueError(f"{name}: not finite in item {np.argwhere(~np.isfinite(table))[0][0]}")
     return table
 
 
