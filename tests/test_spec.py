@@ -60,9 +60,9 @@ def test_a_misspelt_key_names_the_place_and_suggests(folder: Path) -> None:
 
 
 def test_a_misspelt_key_inside_a_gate_suggests_too(folder: Path) -> None:
-    told = fault(folder, gates=[{"suite": "task", "against": "base", "min_delta": 0, "blockin": True}])
-    assert "gates[0].blockin" in told
-    assert "Did you mean 'blocking'?" in told
+    told = fault(folder, gates=[{"suite": "task", "against": "base", "min_delta": 0, "teir": "advisory"}])
+    assert "gates[0].teir" in told
+    assert "Did you mean 'tier'?" in told
 
 
 def test_a_missing_key_lists_the_keys_of_that_place(folder: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_gate_on_a_metric_that_is_not_measured_is_refused(folder: Path) -> Non
 
 
 def test_an_experiment_without_a_blocking_gate_is_refused(folder: Path) -> None:
-    gate = {"suite": "task", "against": "base", "min_delta": 0, "blocking": False}
+    gate = {"suite": "task", "against": "base", "min_delta": 0, "tier": "advisory"}
     assert "no blocking gate" in fault(folder, gates=[gate])
 
 

@@ -116,19 +116,18 @@ def test_a_killed_evaluation_ends_with_the_same_items(store: ExperimentStore, tm
         evaluate(candidate("tuned"), of, engine(0.9, "tuned", 20), store, Silent(), watch=watch(base, GATE))
     again = engine(0.9, "tuned")
     resumed = evaluate(candidate("tuned"), of, again, store, Silent(), watch=watch(base, GATE))
-    whole = evaluate(
-        candidate("tuned"), of, engine(0.9, "tuned"), Store(tmp_path).create("f--1", ""), Silent(), watch=watch(base, GATE)
-    )  # fmt: skip
+    other = Store(tmp_path).create("f--1", "name: f\n")
+    whole = evaluate(candidate("tuned"), of, engine(0.9, "tuned"), other, Silent(), watch=watch(base, GATE))
     assert resumed.samples_digest == whole.samples_digest
     assert again.calls == resumed.n - 20
 
 
 def test_clusters_are_asked_whole(store: ExperimentStore) -> None:
-    of = suite(300, clusters=120)
+    of = suite(600, clusters=120)
     base = reference(store, of)
     run = evaluate(candidate("tuned"), of, engine(0.95, "tuned"), store, Silent(), watch=watch(base, GATE))
     clusters = [sample.cluster for sample in store.samples(run.id)]
-    assert run.n < 300
+    assert run.n < 600
     assert all(clusters.count(cluster) == 5 for cluster in set(clusters))
 
 

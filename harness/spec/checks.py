@@ -16,7 +16,7 @@ from harness.records import Item
 from harness.spec.model import REFERENCES, BudgetSpec, ExperimentSpec
 from harness.suites import Suite
 
-NONSENSE = "\u2043 no answer \u2043"
+NONSENSE = "\u2043\u2043"
 """An answer that is right for no question: a metric that gives it full marks cannot fail."""
 
 
