@@ -1,4 +1,4 @@
-"""Policies and what gates name: files of a team, slices, limits, must-not-break items; every fault told before a run."""
+"""Policies and what gates name: a team's file, slices, limits, must-not-break items; every fault told before a run."""
 
 from __future__ import annotations
 

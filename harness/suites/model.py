@@ -21,6 +21,8 @@ class Task:
     decoding: Decoding
     filters: tuple[tuple[str, str], ...] = ()
     """Steps applied to an answer before scoring, as (function, argument), e.g. ("remove_whitespace", "")."""
+    corpus_metrics: tuple[str, ...] = ()
+    """Names from `harness.metrics.CORPUS_METRICS`, computed over all answers together and only reported."""
     target_delimiter: str = ""
     """Choice tasks: what stands before each choice as asked; it does not count in a choice's length."""
 

@@ -1,0 +1,30 @@
+"""Evaluation: a candidate's answers to a suite, scored and made durable one by one, then summarised.
+
+Samples already on disk are not asked again, so a killed evaluation goes on where it
+stopped. A call that failed is asked once more on the next sitting; a run that ends
+with failed calls records them as unscored.
+
+task        what the task is; suites made of its rows      asking    one question to one scored sample
+evaluating  which items are asked, and when it is enough   summary   samples to the run's manifest
+"""
+
+from harness.evaluate.asking import ask
+from harness.evaluate.evaluating import CHECKS, MAX_FAILED, SMALLEST_BATCH, Watch, batches, evaluate
+from harness.evaluate.summary import summarise
+from harness.evaluate.task import TASK_SUITE, TaskSpec, items_suite, run_id, task_suite
+
+__all__ = [
+    "CHECKS",
+    "MAX_FAILED",
+    "SMALLEST_BATCH",
+    "TASK_SUITE",
+    "TaskSpec",
+    "Watch",
+    "ask",
+    "batches",
+    "evaluate",
+    "items_suite",
+    "run_id",
+    "summarise",
+    "task_suite",
+]

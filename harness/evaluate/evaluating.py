@@ -1,0 +1,123 @@
+"""A candidate's answers to a suite, made durable one by one, as many as are wanted."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from harness.asking import asking_key
+from harness.engines.base import Engine
+from harness.errors import EngineError, Problem
+from harness.evaluate.asking import ask
+from harness.evaluate.summary import summarise
+from harness.evaluate.task import run_id
+from harness.progress import Progress
+from harness.records import Candidate, EarlyStop, Item, RunRecord, SampleRecord
+from harness.store import ExperimentStore
+from harness.suites import Suite, Task
+
+MAX_FAILED = 0.02
+"""Share of calls that may fail for good and be left unscored; more is a fault, not a result."""
+CHECKS, SMALLEST_BATCH = 32, 16
+"""How often a watched evaluation looks at most, and how many items it asks at least before it does."""
+
+
+class Watch(Protocol):
+    """Says, as answers come in a random order, whether any more are needed."""
+
+    method: str
+    """The anytime-valid method behind it."""
+    seed: int
+    """Seed of the order in which items are asked."""
+
+    def is_decided(self, samples: Sequence[SampleRecord]) -> bool:
+        """Whether the answers so far decide everything that depends on this run. samples: all so far, in any order."""
+        ...
+
+
+def evaluate(
+    candidate: Candidate,
+    suite: Suite,
+    engine: Engine,
+    store: ExperimentStore,
+    progress: Progress,
+    adapter: str | None = None,
+    watch: Watch | None = None,
+) -> RunRecord:
+    """One candidate on one suite: asks what is still owed, then writes the run's manifest.
+
+    An item is done when this very content was answered; lines about anything else are left
+    out. With a `watch`, items are asked in a random order fixed by its seed, batch by batch, and no
+    more once it is decided; a killed run goes on in the same order to the same end.
+    Raises EngineError when more than `MAX_FAILED` of the calls failed: that is a fault
+    to repair, not a score, and the failed ones alone are asked again.
+    """
+    name = run_id(candidate.name, suite.name, suite.split)
+    done = {key for key, sample in _answered(store, name, suite).items() if sample.error is None}
+    bar = progress.bar(f"{candidate.name} on {suite.name}", suite.size, len(done))
+    started = time.monotonic()
+    asked: dict[tuple[str, str], Item] = {}
+    with store.sample_journal(name) as journal, bar as shown:
+        for batch in batches(suite, watch):
+            for task, items in batch:
+                asked |= {(task.name, item.id): item for item in items}
+                owed = [item for item in items if (task.name, item.id) not in done]
+                for sample in ask(engine, task, owed, candidate.prompt, candidate.decoding, adapter):
+                    journal.append([sample])
+                    shown.advance()
+            if watch is not None and watch.is_decided(
+                [s for k, s in _answered(store, name, suite).items() if k in asked]
+            ):
+                break
+    samples = [sample for key, sample in _answered(store, name, suite).items() if key in asked]
+    _refuse_faults(name, len(asked), samples)
+    run = summarise(name, candidate, suite, engine, samples, time.monotonic() - started)
+    if watch is not None:
+        stopped = EarlyStop(method=watch.method, asked=len(asked), of=suite.size, seed=watch.seed)
+        run = run.model_copy(update={"stopped": stopped})
+    store.finish_run(run, samples)
+    return run
+
+
+Batch = list[tuple[Task, list[Item]]]
+
+
+def batches(suite: Suite, watch: Watch | None) -> Iterator[Batch]:
+    """What to ask, and how much before looking whether it is enough: at most `CHECKS` looks, clusters whole."""
+    if watch is None:
+        yield [(task, list(task.items)) for task in suite.tasks]
+        return
+    asked = [(asking_key(watch.seed, task.name, item.id, item.cluster), task, item)
+             for task in suite.tasks for item in task.items]  # fmt: skip
+    asked.sort(key=lambda entry: entry[0])
+    least = max(SMALLEST_BATCH, math.ceil(suite.size / CHECKS))
+    batch: list[tuple[tuple[str, str, str], Task, Item]] = []
+    for entry in asked:
+        if len(batch) >= least and entry[0][0] != batch[-1][0][0]:
+            yield _by_task(suite, batch)
+            batch = []
+        batch.append(entry)
+    yield _by_task(suite, batch)
+
+
+def _by_task(suite: Suite, batch: Sequence[tuple[object, Task, Item]]) -> Batch:
+    return [(task, items) for task in suite.tasks if (items := [item for _, of, item in batch if of is task])]
+
+
+def _answered(store: ExperimentStore, name: str, suite: Suite) -> dict[tuple[str, str], SampleRecord]:
+    """What is on disk of this suite's items, by task and id, in the suite's order."""
+    on_disk = {(s.task, s.id, s.item_digest): s for s in store.samples(name)}
+    wanted = [(task.name, item.id, item.digest) for task in suite.tasks for item in task.items]
+    return {key[:2]: on_disk[key] for key in wanted if key in on_disk}
+
+
+def _refuse_faults(name: str, asked: int, samples: Sequence[SampleRecord]) -> None:
+    faults = [sample for sample in samples if sample.error]
+    missing = asked - len(samples)
+    if missing or len(faults) > MAX_FAILED * asked:
+        last = f", the last with: {faults[-1].error}" if faults else ""
+        what = f"{len(faults) + missing} of {asked} calls failed{last}"
+        hint = "Repair what failed (see the logs folder of the experiment) and run again: only these are asked again"
+        raise EngineError(Problem(name, what, f"At most {MAX_FAILED:.0%} may fail", hint))

@@ -1,0 +1,91 @@
+"""What the task is, and the suites made of its own rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from harness import metrics
+from harness.data import Split
+from harness.errors import HarnessError
+from harness.metrics import CORPUS_METRICS
+from harness.partspec import PartSpec
+from harness.records import Decoding, Item, SplitName
+from harness.suites import Suite, Task
+
+TASK_SUITE = "task"
+"""Name of the suite made from the experiment's own data."""
+
+
+class TaskSpec(PartSpec):
+    """What the task is: how an answer is scored and what the model is told."""
+
+    metric: str
+    """Primary metric; `harness doctor` lists the names."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics to report, also of all answers together (`macro_f1`); they decide nothing unless a gate does."""
+    instruction: str | None = None
+    """The raw prompt (system message); default: the one that all rows carry, else none."""
+    max_tokens: Annotated[int, Field(ge=1, le=32768)] = 64
+    """Upper limit of new tokens for an answer; must hold the longest gold answer."""
+    stop: tuple[str, ...] = ()
+    """Strings that end an answer."""
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _generative(name)
+
+    @field_validator("metrics")
+    @classmethod
+    def _all_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name if name in CORPUS_METRICS else _generative(name) for name in names)
+
+    @field_validator("stop")
+    @classmethod
+    def _no_empty_stop(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in texts:
+            raise ValueError("an empty text would end every answer before it begins")
+        return texts
+
+    @property
+    def decoding(self) -> Decoding:
+        """Greedy, within the limits."""
+        return Decoding(max_tokens=self.max_tokens, stop=self.stop)
+
+
+def _generative(name: str) -> str:
+    """A metric with a score for every answer: what a prompt race ranks by and a gate pairs."""
+    if name in CORPUS_METRICS:
+        raise ValueError(f"{name!r} is a metric of all answers together; put it into task.metrics, or into a gate")
+    try:
+        found = metrics.get(name)
+    except HarnessError as fault:
+        raise ValueError(str(fault)) from fault
+    if found.output != "generate":
+        raise ValueError(f"metric {name!r} scores multiple-choice tasks; the task's answers are generated text")
+    return name
+
+
+def task_suite(split: Split, spec: TaskSpec) -> Suite:
+    """The experiment's own task over one split, as a suite like any other."""
+    return Suite(TASK_SUITE, "task", split.name, (_task(split.items, spec),))
+
+
+def items_suite(name: str, items: Sequence[Item], spec: TaskSpec) -> Suite:
+    """Further items asked and scored as the task is, e.g. those that must not break."""
+    return Suite(name, "regression", "test", (_task(tuple(items), spec),))
+
+
+def _task(items: tuple[Item, ...], spec: TaskSpec) -> Task:
+    names = (spec.metric, *(name for name in spec.metrics if name != spec.metric))
+    of_samples = tuple(name for name in names if name not in CORPUS_METRICS)
+    of_all = tuple(name for name in names if name in CORPUS_METRICS)
+    return Task(TASK_SUITE, "generate", items, of_samples, spec.decoding, corpus_metrics=of_all)
+
+
+def run_id(candidate: str, suite: str, split: SplitName) -> str:
+    """Folder name of a run."""
+    return f"{candidate}--{suite}--{split}"
