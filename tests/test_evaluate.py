@@ -129,3 +129,25 @@ def test_an_item_that_the_engine_left_without_any_answer_is_a_fault_too(tmp_path
     folder = Store(tmp_path).create("x--1", "name: x\n")
     with pytest.raises(EngineError, match="1 of 100 calls failed"):
         evaluate(candidate(), suite(100), Forgetful(parity), folder, Silent())
+
+
+def test_a_metric_of_all_answers_together_is_summarised_with_its_interval(tmp_path: Path) -> None:
+    whole = suite(20)
+    both = replace(whole, tasks=(replace(whole.tasks[0], corpus_metrics=("macro_f1",)),))
+    record = evaluate(candidate(), both, Scripted(parity), Store(tmp_path).create("x--1", "name: x\n"), Silent())
+    found = record.metric("task", "macro_f1")
+    assert found is not None
+    assert (found.estimate.value, found.estimate.n) == (1.0, 20)
+    assert found.estimate.low is not None
+    assert found.estimate.low < 1
+    assert record.metrics[0].metric == "exact_match"
+
+
+def test_items_of_one_cluster_are_one_piece_of_evidence_across_tasks(tmp_path: Path) -> None:
+    items = [item.model_copy(update={"cluster": f"c{int(item.id) // 2}"}) for item in suite(40).tasks[0].items]
+    halves = (Task(name, "generate", tuple(items[at::2]), ("exact_match",), Decoding()) for at, name in enumerate("ab"))
+    both = Suite("s", "regression", "test", tuple(halves))
+    record = evaluate(candidate(), both, Scripted(parity), Store(tmp_path).create("x--1", "name: x\n"), Silent())
+    overall = record.metric("*", "primary")
+    assert overall is not None
+    assert "cluster" in overall.estimate.method

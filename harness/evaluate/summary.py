@@ -85,7 +85,7 @@ def _corpus_summary(samples: Sequence[SampleRecord], task: str, metric: str) -> 
 
 
 def _clusters(samples: Sequence[SampleRecord]) -> list[str] | None:
-    """Labels of what is not independent: items with one label belong together, also across tasks, as in a comparison."""
+    """Labels of what is not independent. Items with one label belong together across tasks too, as in a comparison."""
     if all(sample.cluster is None for sample in samples):
         return None
     return [f"cluster {s.cluster}" if s.cluster is not None else f"item {s.task}/{s.id}" for s in samples]
