@@ -48,13 +48,14 @@ def said(app: Any) -> str:
 
 def test_the_leaderboard_shows_every_experiment_with_its_verdict(open_app: Open, store: Store) -> None:
     page = said(open_app(store.root))
-    for verdict in ("Promote: tuned-seed0 beats", "Reject:", "Inconclusive:", "Prompt suffices:", "Unfinished:"):
+    claims = ("Promote: this adapter (tuned-seed0) beats", "Promote: training this way (3 seeds) beats")
+    for verdict in (*claims, "Reject:", "Inconclusive:", "Prompt suffices:", "Unfinished:"):
         assert verdict in page
 
 
 def test_row_zero_of_every_card_is_the_raw_base(open_app: Open, store: Store) -> None:
     tables = [frame.value for frame in open_app(store.root).dataframe if "drawn" in frame.value.columns]
-    assert len(tables) == 5
+    assert len(tables) == 8
     assert all(table["candidate"].iloc[0] == "base" for table in tables)
 
 
@@ -82,7 +83,7 @@ def test_an_empty_store_shows_how_to_make_the_first_experiment(open_app: Open, t
     assert app.code[0].value == "harness run suites/tickets/experiment.yaml"
 
 
-@pytest.mark.parametrize("name", ["tickets", "intents", "summary", "faq", "half"])
+@pytest.mark.parametrize("name", ["tickets", "intents", "summary", "faq", "half", "routing", "claims", "spent"])
 def test_every_experiment_has_a_page_with_the_verdict_first(open_app: Open, store: Store, name: str) -> None:
     experiment = store.find(name)
     app = open_app(store.root, experiment=experiment.id)
@@ -117,3 +118,30 @@ def test_a_damaged_experiment_is_told_without_a_stack_trace(open_app: Open, stor
 
 def test_an_unknown_experiment_is_told(open_app: Open, store: Store) -> None:
     assert "There is no experiment" in open_app(store.root, experiment="../../etc").error[0].value
+
+
+def test_the_page_of_a_finalist_shows_its_gates_its_slices_and_what_it_broke(open_app: Open, store: Store) -> None:
+    app = open_app(store.root, experiment=store.find("claims").id)
+    page = said(app)
+    assert "**must not break critical.jsonl**: 3 broken" in page
+    assert HOSTILE in [code.value for code in app.code]
+    gates = next(frame.value for frame in app.dataframe if "demand" in frame.value.columns)
+    assert set(gates["candidate"]) == {"tuned-seed0"}
+    slices = next(frame.value for frame in app.dataframe if "slice" in frame.value.columns)
+    assert list(slices["slice"]) == ["language=de", "language=en", "language=fr"]
+    app.segmented_control(key="finalist").set_value("tuned-seed1").run()
+    assert "broken" not in said(app)
+
+
+def test_samples_can_be_cut_to_a_slice(open_app: Open, store: Store) -> None:
+    app = open_app(store.root, experiment=store.find("claims").id)
+    before = app.segmented_control(key="show").options
+    app.pills(key="slice").set_value("language=de").run()
+    after = app.segmented_control(key="show").options
+    assert after == ["flipped (11)", "won (0)", "lost (11)", "tied (19)", "unscored (0)", "all (30)"]
+    assert before[-1] == "all (120)"
+
+
+def test_records_of_version_1_have_a_page(open_app: Open) -> None:
+    app = open_app(Path(__file__).parent / "stored", experiment="version-one--c619fc68")
+    assert "Reject: this adapter (tuned-seed0) beats the best prompt" in said(app)

@@ -104,7 +104,7 @@ def test_a_reader_goes_from_the_leaderboard_to_the_verdict(
 ) -> None:
     page = tab.page
     page.goto(address)
-    page.get_by_text("Promote: tuned-seed0 beats the best prompt").wait_for(timeout=60_000)
+    page.get_by_text("Promote: this adapter (tuned-seed0) beats the best prompt").wait_for(timeout=60_000)
     tab.picture(tmp_path / "leaderboard.png")
     page.get_by_role("link", name="tickets-lora").click()
     page.get_by_role("heading", name="tickets-lora").wait_for(timeout=60_000)
@@ -146,7 +146,7 @@ def test_every_tab_of_an_experiment_opens(tab: Tab, address: str, store: Store) 
 
 def test_nothing_is_asked_of_the_network(tab: Tab, address: str) -> None:
     tab.page.goto(address)
-    tab.page.get_by_text("Promote: tuned-seed0").wait_for(timeout=60_000)
+    tab.page.get_by_text("Promote: this adapter (tuned-seed0)").wait_for(timeout=60_000)
     tab.page.wait_for_timeout(1000)
     outside = [url for url in tab.calls if not url.startswith((address, "data:", "blob:"))]
     assert outside == []

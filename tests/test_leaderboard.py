@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from sample_store import build
+from sample_store import HOSTILE, build
 
 from harness import leaderboard
 from harness.store import Store
@@ -35,7 +35,8 @@ def test_every_experiment_starts_with_the_raw_base_then_the_best_prompt_then_the
 
 
 def test_the_newest_experiment_stands_first(rows: pd.DataFrame) -> None:
-    names = ["tickets-lora", "intents-lora", "summary-lora", "faq-prompt", "half-done"]
+    names = ["tickets-lora", "intents-lora", "routing-recipe", "claims-lora", "spent-lora", "summary-lora"]
+    names += ["faq-prompt", "half-done"]
     assert list(dict.fromkeys(rows["name"])) == names
 
 
@@ -88,22 +89,42 @@ def test_damaged_comparisons_are_told_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "start"),
+    ("name", "told"),
     [
-        ("tickets", "Promote: tuned-seed0 beats the best prompt on the task: +0."),
-        ("intents", "Reject: tuned-seed0 beats the best prompt"),
-        ("summary", "Inconclusive: tuned-seed0 is not shown to beat the best prompt"),
-        ("faq", "Prompt suffices: the best prompt scores 0."),
+        (
+            "tickets",
+            "Promote: this adapter (tuned-seed0) beats the best prompt on the task: +45.0 points [+36.1, +53.9] "
+            "(95 % interval, n = 120, paired-normal); every blocking gate passed; look 1 of 5 at this test split.",
+        ),
+        (
+            "routing",
+            "Promote: training this way (3 seeds) beats the best prompt on the task: +49.0 points [+38.2, +61.0] "
+            "(low end at 1.25 %, high end at 0.625 % one-sided, n = 100, paired-normal); every blocking gate passed; "
+            "look 2 of 5 at this test split.",
+        ),
+        (
+            "spent",
+            "Inconclusive: this adapter (tuned-seed0) is not shown to beat the best prompt on the task: "
+            "+23.8 points [–, +34.5] (no pass is left to this look, n = 80, paired-normal); "
+            "not passed: task vs best_prompt, regression-core vs base; look 6 at a test split that is spent "
+            "(5 looks were declared): nothing can pass on it any more, so judge on a fresh test split.",
+        ),
+        (
+            "faq",
+            "Prompt suffices: the best prompt scores 0.917 [0.819, 0.964] on the task (95 % interval, n = 60, wilson); "
+            "fine-tuning is not worth it.",
+        ),
         ("half", "Unfinished: there is no prompt search, no training, no verdict yet."),
     ],
 )
-def test_the_verdict_is_one_sentence_with_its_number(store: Store, name: str, start: str) -> None:
-    assert leaderboard.summary(store.find(name))["headline"].startswith(start)
+def test_the_verdict_is_one_sentence_with_its_claim_its_number_and_its_look(store: Store, name: str, told: str) -> None:
+    assert leaderboard.summary(store.find(name))["headline"] == told
 
 
 def test_the_four_answers_say_what_broke(store: Store) -> None:
     broke = leaderboard.experiments(store).set_index("name")["broke"]
     assert broke["intents-lora"] == "regression-core"
+    assert broke["claims-lora"] == "task language=de, critical.jsonl, task latency_p95_s, task latency_mean_s"
     assert broke["tickets-lora"] == "Nothing found"
     assert broke["faq-prompt"] == "Not measured"
 
@@ -159,3 +180,52 @@ def test_prompts_are_told_in_full(store: Store) -> None:
 def test_the_frames_need_neither_streamlit_nor_altair() -> None:
     code = "import sys, harness.leaderboard; assert not {'streamlit', 'altair', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_judged_candidate_has_its_look_and_its_claim_and_no_other_has(rows: pd.DataFrame) -> None:
+    claims = of(rows, "claims-lora")
+    assert list(claims.loc[["tuned-seed0", "tuned-seed1"], "looks"]) == ["1 of 5", "2 of 5"]
+    assert claims.loc[["base", "best_prompt", "majority"], ["looks", "claim"]].isna().all(axis=None)
+    recipe = of(rows, "routing-recipe").loc[["tuned-seed0", "tuned-seed1", "tuned-seed2"]]
+    assert set(zip(recipe["looks"], recipe["claim"], strict=True)) == {("2 of 5", "recipe")}
+
+
+def test_the_gates_of_the_judged_finalist_stand_first(store: Store) -> None:
+    gates = leaderboard.gates(store.find("claims"))
+    assert list(gates["candidate"]) == ["tuned-seed0"] * 6 + ["tuned-seed1"] * 6
+
+
+def test_a_gate_has_numbers_to_draw_only_where_there_is_a_difference(store: Store) -> None:
+    gates = leaderboard.gates(store.find("claims")).iloc[:6].set_index("demand")
+    drawn = gates.dropna(subset=["delta", "low", "high", "margin"])
+    assert list(drawn["unit"]) == ["points", "points", "s", "points"]
+    slower = gates.loc["latency_mean_s at most 0.02 s higher than base's"]
+    assert (slower["delta"], slower["margin"], slower["better"]) == (pytest.approx(0.05), 0.02, "lower")
+
+
+def test_the_margin_of_a_relative_gate_is_drawn_at_zero_and_told_as_a_share(store: Store) -> None:
+    gate = leaderboard.gates(store.find("routing")).iloc[2]
+    assert (gate["margin"], gate["threshold"], gate["reference"]) == (0.0, "-2 % of base", "0.98 × base")
+    assert gate["demand"] == "may lose at most 2 % of base's score"
+
+
+def test_slices_broken_items_finalists_and_standing_are_frames(store: Store) -> None:
+    claims = store.find("claims")
+    slices = leaderboard.slices(claims)
+    assert list(slices["slice"])[:3] == ["language=de", "language=en", "language=fr"]
+    assert list(slices["outcome"])[:3] == ["fail", "pass", "pass"]
+    broken = leaderboard.broken(claims)
+    assert list(broken["id"]) == ["test-0", "test-5", "test-6"]
+    assert list(broken.loc[2, ["target", "answer"]]) == ["card", HOSTILE]
+    assert list(leaderboard.finalists(claims)["look"]) == ["1 of 5", "2 of 5"]
+    assert list(leaderboard.standing(claims)["what"]) == ["claim", "test split", "family"]
+
+
+def test_records_of_version_1_are_read_and_shown() -> None:
+    old = Store(Path(__file__).parent / "stored")
+    assert leaderboard.damaged(old).empty
+    gates = leaderboard.gates(old.find("version-one"))
+    assert list(gates["outcome"]) == ["pass", "fail"]
+    assert list(gates["found"]) == ["+41.7 points [+12.5, +70.8]", "-63.6 points [-93.5, -33.8]"]
+    assert list(gates["levels"]) == ["95 % interval"] * 2
+    assert of(leaderboard.rows(old), "version-one").loc["tuned-seed0", "task_gate"] == "pass"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from sample_store import HOSTILE, build
 from harness.report import write_reports
 from harness.store import Store
 
-NAMES = ("tickets", "intents", "summary", "faq", "half")
+NAMES = ("tickets", "intents", "summary", "faq", "half", "routing", "claims", "spent")
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +78,14 @@ def test_model_output_cannot_leave_its_fence_in_markdown(store: Store) -> None:
 @pytest.mark.parametrize("kind", ["md", "html"])
 def test_the_verdict_stands_first(store: Store, kind: str) -> None:
     body = text(store, "intents", kind).rpartition("</style>")[2]
-    assert body.index("beats the best prompt on the task: +0.") < body.index("Contestants")
+    assert body.index("beats the best prompt on the task: +26.2 points") < body.index("Contestants")
     assert "Reject" in body
 
 
 def test_every_estimate_in_markdown_has_interval_n_and_method(store: Store) -> None:
     row = next(line for line in text(store, "tickets", "md").splitlines() if line.startswith("| tuned-seed0"))
     assert re.search(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] \| 120 \| wilson", row)
-    assert re.search(r"\+\d\.\d{3} \[\+\d\.\d{3}, \+\d\.\d{3}\] \| 120, paired-normal", row)
+    assert re.search(r"\+\d+\.\d points \[\+\d+\.\d, \+\d+\.\d\] \| 120, paired-normal", row)
 
 
 def test_outcomes_differ_by_shape_and_not_only_by_colour(store: Store) -> None:
@@ -125,3 +127,77 @@ def test_an_experiment_with_nothing_but_its_spec_has_a_report(tmp_path: Path) ->
     bare = Store(tmp_path).create("bare--22222222", "name: bare\n")
     write_reports(bare)
     assert "there is no provenance" in (bare.path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("kind", ["md", "html"])
+def test_every_gate_is_told_with_its_demand_its_ends_and_its_margin(store: Store, kind: str) -> None:
+    body = html.unescape(text(store, "claims", kind)).replace("\\", "")
+    for demand, found, margin in (
+        ("gain of at least 5 points over best_prompt", "+14.2 points [+4.2, +24.1]", "+5.0 points"),
+        ("latency_p95_s at most 0.3 s", "0.340 s [0.300, 0.420]", "at most 0.3 s"),
+        ("latency_mean_s at most 0.02 s higher than base's", "+0.050 s [+0.050, +0.050]", "+0.020 s"),
+        ("every item of critical.jsonl right", "3 broken", "none broken"),
+    ):
+        place = body.index(found, body.index(demand))
+        assert body.index(margin, place) < place + 400
+
+
+def test_gates_of_different_units_share_no_axis(store: Store) -> None:
+    figures = re.findall(r"<svg.*?</svg>", text(store, "claims", "html"), flags=re.S)
+    plots = [figure for figure in figures if "candidate minus reference" in figure]
+    assert [("latency" in plot, "task vs best_prompt" in plot) for plot in plots] == [(False, True), (True, False)]
+    assert "at most 0.3" not in "".join(plots)
+
+
+@pytest.mark.parametrize("kind", ["md", "html"])
+def test_a_gate_on_the_worst_slice_lists_every_slice_worst_first(store: Store, kind: str) -> None:
+    body = text(store, "claims", kind)
+    body = body[body.index("worst of language", body.index("none broken")) :]
+    assert body.index("language=de") < body.index("language=en") < body.index("language=fr")
+
+
+@pytest.mark.parametrize("kind", ["md", "html"])
+def test_a_broken_item_stands_with_question_gold_and_answer(store: Store, kind: str) -> None:
+    body = html.unescape(text(store, "claims", kind))
+    body = body[body.index("Broken items of critical.jsonl") :]
+    places = [body.index(told) for told in ("test-6", "Message 6: please help me", HOSTILE)]
+    assert places == sorted(places)
+
+
+def test_flips_behind_a_slice_are_of_that_slice_alone(store: Store) -> None:
+    body = text(store, "claims", "md")
+    section = body[body.index("## Flipped samples: task, language=de, tuned-seed0 against best_prompt") :]
+    lost = re.search(r"Won (\d+), lost (\d+)\.", section)
+    assert lost
+    assert (lost[1], lost[2]) == ("0", "11")
+
+
+@pytest.mark.parametrize("kind", ["md", "html"])
+def test_every_finalist_is_listed_with_its_look_and_its_own_gates(store: Store, kind: str) -> None:
+    body = text(store, "claims", kind)
+    assert "Gates of tuned-seed1" in body
+    assert "2 of 5" in body[body.index("Finalists") :]
+    assert "1.25 %" in body[body.index("Finalists") :]
+
+
+@pytest.mark.parametrize("kind", ["md", "html"])
+def test_the_verdict_says_what_it_stands_on(store: Store, kind: str) -> None:
+    body = text(store, "routing", kind)
+    for told in (
+        "over 3 seeds and the seeds yet to come",
+        "look 2 of 5",
+        "Holm over 4 gates at 2.5 %",
+        "decided after 48 of 100 items (betting)",
+    ):
+        assert told in body[body.index("What the verdict stands on") :]
+
+
+@pytest.mark.parametrize("kind", ["md", "html"])
+def test_records_of_version_1_still_make_a_report(tmp_path: Path, kind: str) -> None:
+    shutil.copytree(Path(__file__).parent / "stored", tmp_path / "reports")
+    old = Store(tmp_path / "reports")
+    write_reports(old.find("version-one"))
+    body = html.unescape(text(old, "version-one", kind)).replace("\\", "")
+    assert "beats the best prompt on the task: +41.7 points [+12.5, +70.8] (95 % interval, n = 12" in body
+    assert "may lose at most 5 points against base" in body
+    assert "Finalists" not in body

@@ -63,12 +63,17 @@ def print_error(error: HarnessError) -> None:
 def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str | Text]]) -> Table:
     """A plain table; columns are (heading, `left` or `right`)."""
     made = Table(
-        title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
+        title=Text(plain(title)) if title else None,  # no markup from data
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
     )
     for heading, side in columns:
-        made.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
+        made.add_column(Text(plain(heading)), justify="right" if side == "right" else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))  # no markup from data
+        made.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))
     return made
 
 

@@ -9,15 +9,13 @@ from rich.markup import escape
 from rich.text import Text
 
 from harness import evidence, leaderboard
-from harness.cli import console
+from harness.cli import console, tables
+from harness.cli.tables import LEFT, RIGHT
 from harness.compare import Flip
 from harness.errors import Problem, UsageError, did_you_mean
 from harness.preflight import Preflight
-from harness.records import ComparisonRecord, GateRecord, RunRecord, VerdictRecord
+from harness.records import ComparisonRecord, RunRecord, VerdictRecord
 from harness.store import ExperimentStore, Store
-
-LEFT, RIGHT = "left", "right"
-
 
 # ------------------------------------------------------------------- experiments
 
@@ -31,17 +29,20 @@ def verdict(folder: ExperimentStore, record: VerdictRecord) -> None:
 
 
 def experiment(folder: ExperimentStore) -> None:
-    """One experiment with all that is known of it."""
+    """One experiment with all that is known of it: contestants, gates, then the verdict."""
     known = evidence.gather(folder)
     console.out.print(Text(folder.id, style="bold"))
     if known.hypothesis:
-        console.out.print(Text(console.plain(f"claim: {known.hypothesis}"), style="dim"))
-    console.out.print()
-    console.out.print(_contestants(known))
-    if known.gates:
+        console.out.print(Text(console.plain(f"hypothesis: {known.hypothesis}"), style="dim"))
+    for section in tables.sections(folder, known):
         console.out.print()
-        console.out.print(_gates(known.gates))
+        console.out.print(section)
     console.out.print()
+    _verdict(known)
+
+
+def _verdict(known: evidence.Evidence) -> None:
+    """The decision in one sentence, why gates did not pass, and what it stands on."""
     record = known.verdict
     if record is None:
         console.out.print(f"unfinished: no {', no '.join(known.missing)} yet; `harness run` goes on", markup=False)
@@ -49,38 +50,13 @@ def experiment(folder: ExperimentStore) -> None:
     label, style = console.DECISIONS[record.decision]
     told = evidence.headline(known).partition(": ")[2]
     console.out.print(Text.assemble((label, style), console.plain(f"  {told}")))
-    for gate in record.gates:
+    for gate in known.deciding_gates:
         if gate.outcome != "pass":
             console.out.print(Text(console.plain(f"{evidence.gate_name(gate)}: {gate.reason}")))
+    for what, value in evidence.standing(known):
+        console.out.print(Text(console.plain(f"{what}: {value}"), style="dim"))
     for warning in record.warnings:
         console.out.print(Text(console.plain(f"note: {warning}"), style="dim"))
-
-
-def _contestants(known: evidence.Evidence) -> Any:
-    suites = sorted({run.suite for run in known.runs if run.suite != "task"})
-    rows = []
-    for contestant in evidence.contestants(known):
-        task = contestant.runs.get("task")
-        tokens = "–" if task is None or task.tokens_in is None else f"{task.tokens_in / task.n:.0f}"
-        scores = [evidence.span(evidence.suite_score(contestant.runs.get(suite))) for suite in suites]
-        n = "–" if contestant.score is None else str(contestant.score.n)
-        rows.append([contestant.name, evidence.span(contestant.score), n, tokens, *scores])
-    columns = [("candidate", LEFT), ("task score [95 %]", LEFT), ("n", RIGHT), ("tokens in", RIGHT)]
-    return console.table("contestants", columns + [(suite, LEFT) for suite in suites], rows)
-
-
-def _gates(gates: Sequence[GateRecord]) -> Any:
-    rows: list[list[str | Text]] = []
-    for gate in gates:
-        interval = gate.comparison.difference if gate.comparison else None
-        n = "–" if interval is None else str(interval.n)
-        margin = evidence.signed(gate.min_delta)
-        name = evidence.gate_name(gate) + ("" if gate.blocking else " (advisory)")
-        rows.append([console.mark(gate.outcome), name, evidence.span(interval, True), margin, n])
-    levels = sorted({gate.comparison.difference.confidence for gate in gates if gate.comparison})
-    told = " or ".join(f"{100 * level:g} %" for level in levels)
-    columns = [("gate", LEFT), ("", LEFT), (f"difference [{told}]", LEFT), ("margin", RIGHT), ("n", RIGHT)]
-    return console.table("gates", columns, rows)
 
 
 def document(folder: ExperimentStore) -> dict[str, Any]:
@@ -122,10 +98,10 @@ def experiments(store: Store, rows: Sequence[dict[str, Any]]) -> None:
     shown: list[list[str | Text]] = []
     for row in rows:
         label, style = console.DECISIONS.get(row["decision"], ("unfinished", "dim"))
-        shown.append(
-            [row["experiment"], Text(label.lower(), style=style), row["margin"] or "–", row["certainty"] or "–"]
-        )
-    columns = [("experiment", LEFT), ("verdict", LEFT), ("against best prompt", RIGHT), ("95 % interval", LEFT)]
+        told = [row[name] or evidence.DASH for name in ("margin", "certainty", "claim", "looks")]
+        shown.append([row["experiment"], Text(label.lower(), style=style), *told])
+    columns = [("experiment", LEFT), ("verdict", LEFT), ("against best prompt", RIGHT), ("interval", LEFT)]
+    columns += [("claim", LEFT), ("look", LEFT)]
     console.out.print(console.table("", columns, shown))
     for name, reason in damaged.items():
         console.err.print(Text(f"left out: {name}: {reason}", style="yellow"))
@@ -155,7 +131,7 @@ def comparison(record: ComparisonRecord, flips: Sequence[Flip], limit: int) -> N
     rows = [
         ["candidate", record.candidate, evidence.number(record.candidate_mean)],
         ["reference", record.reference, evidence.number(record.reference_mean)],
-        ["difference", evidence.basis(record.difference), evidence.span(record.difference, True)],
+        ["difference", evidence.compared(record).basis, evidence.compared(record).shown],
         ["samples", "won / lost / tied / unscored", counts],
     ]
     columns = [("", LEFT), ("", LEFT), ("", LEFT)]
@@ -166,18 +142,10 @@ def comparison(record: ComparisonRecord, flips: Sequence[Flip], limit: int) -> N
             continue
         console.out.print(f"\n[bold]{title}[/bold] ({min(limit, len(some))} of {len(some)})")
         for flip in some[:limit]:
-            console.out.print(f"  {escape(flip.task)} {escape(flip.id)}: {escape(_line(flip.question))}")
-            console.out.print(f"    gold      {escape(_line(flip.target))}", style="dim")
-            console.out.print(f"    candidate {escape(_line(flip.candidate_answer))}")
-            console.out.print(f"    reference {escape(_line(flip.reference_answer))}")
-
-
-def _line(text: str | None, width: int = 110) -> str:
-    """One printable line: control characters of a model's answer do not reach the terminal."""
-    if text is None:
-        return "(no answer)"
-    plain = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
-    return plain if len(plain) <= width else plain[: width - 1] + "…"
+            console.out.print(f"  {escape(flip.task)} {escape(flip.id)}: {escape(tables.line(flip.question))}")
+            console.out.print(f"    gold      {escape(tables.line(flip.target))}", style="dim")
+            console.out.print(f"    candidate {escape(tables.line(flip.candidate_answer))}")
+            console.out.print(f"    reference {escape(tables.line(flip.reference_answer))}")
 
 
 # ---------------------------------------------------------------------- preflight
@@ -193,7 +161,7 @@ def preflight(found: Preflight) -> None:
     columns = [("data", LEFT), ("", LEFT), ("rows", RIGHT), ("fingerprint", LEFT)]
     console.out.print(console.table("", columns, splits))
     if found.data.majority_score is not None:
-        answer = _line(found.data.majority_answer, 40)
+        answer = tables.line(found.data.majority_answer, 40)
         console.out.print(f"always answering {answer!r} would score {found.data.majority_score:.3f}", markup=False)
     _findings(found)
     work = found.work

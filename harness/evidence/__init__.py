@@ -1,63 +1,124 @@
 """How an experiment's records are read for people: who took part, how sure we are, what broke.
 
+    gathered     the records of one experiment, its contestants in order
+    sidebyside   samples of several candidates, what flipped, what broke
+    numbers      how scores and differences are written, each in its unit
+    gating       what a gate demanded and what decided it
+    wording      the verdict in one sentence, in four answers, and what it stands on
+    facts        data, prompt race, training and provenance as short lines
+
 Both views, the leaderboard and the reports, tell the same facts from here. Nothing
 is computed that a record does not hold: records are joined, ordered and worded.
 """
 
-from harness.evidence.facts import Fact, facts_of, prompt_text
+from harness.evidence.facts import (
+    Fact,
+    facts_of,
+    prompt_text,
+)
 from harness.evidence.gathered import (
     BAR,
     RAW,
     Contestant,
     Evidence,
-    Flip,
-    Joined,
     comparison,
     contestants,
     gather,
-    join,
     judged,
     suite_score,
     who,
 )
+from harness.evidence.gating import (
+    GLYPHS,
+    WORST_FIRST,
+    Bounds,
+    compared,
+    decided_by,
+    demand,
+    drawable,
+    drawn_margin,
+    evidence_shown,
+    gate_name,
+    place,
+    reference_name,
+    slice_bounds,
+    slices_worst_first,
+    threshold,
+)
+from harness.evidence.numbers import (
+    DASH,
+    Unit,
+    basis,
+    gate_unit,
+    number,
+    percent,
+    span,
+    unit_of,
+)
+from harness.evidence.sidebyside import Broken, Flip, Joined, broken_items, join
 from harness.evidence.wording import (
     DECISIONS,
     Answers,
     answers,
-    bar_difference,
-    basis,
-    gate_name,
+    early_stops,
+    family_words,
+    gain_over_bar,
     headline,
-    number,
-    signed,
-    span,
+    look_words,
+    standing,
+    subject,
 )
 
 __all__ = [
     "BAR",
+    "DASH",
     "DECISIONS",
+    "GLYPHS",
     "RAW",
+    "WORST_FIRST",
     "Answers",
+    "Bounds",
+    "Broken",
     "Contestant",
     "Evidence",
     "Fact",
     "Flip",
     "Joined",
+    "Unit",
     "answers",
-    "bar_difference",
     "basis",
+    "broken_items",
+    "compared",
     "comparison",
     "contestants",
+    "decided_by",
+    "demand",
+    "drawable",
+    "drawn_margin",
+    "early_stops",
+    "evidence_shown",
     "facts_of",
+    "family_words",
+    "gain_over_bar",
     "gate_name",
+    "gate_unit",
     "gather",
     "headline",
     "join",
     "judged",
+    "look_words",
     "number",
+    "percent",
+    "place",
     "prompt_text",
-    "signed",
+    "reference_name",
+    "slice_bounds",
+    "slices_worst_first",
     "span",
+    "standing",
+    "subject",
     "suite_score",
+    "threshold",
+    "unit_of",
     "who",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.evidence.gathered import Evidence
-from harness.evidence.wording import number
+from harness.evidence.numbers import number
 from harness.records import DataRecord, Prompt, PromptRecord, Provenance, TrainingRecord
 
 Fact = tuple[str, str, str]

@@ -1,20 +1,22 @@
-"""One experiment's records, read once, its contestants in order and its samples side by side."""
+"""One experiment's records, read once, and its contestants in order."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+from harness.evidence.sidebyside import KEPT
 from harness.records import (
     ComparisonRecord,
     DataRecord,
+    Finalist,
     GateRecord,
     Interval,
+    LookRecord,
     PromptRecord,
     Provenance,
     RunRecord,
-    SampleRecord,
     SeedTraining,
     TrainingRecord,
     VerdictRecord,
@@ -23,8 +25,6 @@ from harness.store import ExperimentStore
 
 RAW, BAR = "base", "best_prompt"
 """Names of the two contestants that every experiment has: the raw base, and the bar to beat."""
-
-Flip = Literal["won", "lost", "tied", "unscored"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,28 @@ class Evidence:
         return self.verdict.gates if self.verdict else ()
 
     @property
+    def finalist(self) -> Finalist | None:
+        """The finalist that the verdict speaks of; None in records of version 1."""
+        judged = self.verdict.finalists if self.verdict else ()
+        return next((one for one in judged if self.verdict and one.name == self.verdict.candidate), None)
+
+    @property
+    def deciding_gates(self) -> tuple[GateRecord, ...]:
+        """The gates of the candidate that the verdict speaks of."""
+        name = self.verdict.candidate if self.verdict else ""
+        return tuple(gate for gate in self.gates if gate.candidate in ("", name))
+
+    def members(self, finalist: str) -> set[str]:
+        """The contestants behind a finalist: itself, or one per seed where several were judged as one."""
+        compared = [gate.comparison for gate in self.gates if gate.comparison and gate.candidate == finalist]
+        return {name for found in compared for name in who(found.candidate)} or {finalist}
+
+    def runs_of(self, finalist: str) -> list[RunRecord]:
+        """The test runs of a finalist, on every suite."""
+        names = self.members(finalist)
+        return [run for run in self.runs if run.split == "test" and run.candidate.name in names]
+
+    @property
     def hypothesis(self) -> str:
         """The claim as the user wrote it."""
         return self.verdict.hypothesis if self.verdict else str(self.spec.get("hypothesis") or "")
@@ -69,6 +91,11 @@ class Evidence:
             "verdict": self.verdict,
         }
         return tuple(name for name, record in stages.items() if record is None)
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """The suites beside the task that have a score; items that must not break have none, only their gate."""
+        return tuple(sorted({r.suite for r in self.runs if r.suite != "task" and not r.suite.startswith(KEPT)}))
 
 
 @dataclass(frozen=True)
@@ -87,31 +114,9 @@ class Contestant:
     """Its paired comparison with the best prompt on the task."""
     training: SeedTraining | None
     gates: tuple[GateRecord, ...] = ()
-    """Gates that judged this very candidate."""
-
-
-@dataclass(frozen=True)
-class Joined:
-    """One item with the answers of several candidates side by side."""
-
-    task: str
-    id: str
-    question: str
-    target: str
-    metric: str
-    answers: dict[str, SampleRecord] = field(default_factory=dict)
-
-    def score(self, name: str) -> float | None:
-        """The primary score of one candidate; None when unscored."""
-        sample = self.answers.get(name)
-        return sample.scores.get(self.metric) if sample else None
-
-    def flip(self, candidate: str, reference: str) -> Flip:
-        """What the candidate did to this item, seen from the reference."""
-        ours, theirs = self.score(candidate), self.score(reference)
-        if ours is None or theirs is None:
-            return "unscored"
-        return "tied" if ours == theirs else "won" if ours > theirs else "lost"
+    """Gates that judged this very candidate, alone or as one seed of several."""
+    look: LookRecord | None = None
+    """Which look at the task's test split it was, for one that was judged."""
 
 
 def gather(experiment: ExperimentStore) -> Evidence:
@@ -135,16 +140,24 @@ def who(run_ids: str) -> tuple[str, ...]:
     return tuple(run_id.split("--")[0] for run_id in run_ids.split("+"))
 
 
+def is_plain(evidence: Evidence, found: ComparisonRecord, suite: str) -> bool:
+    """Whether it is of the suite's own score, over all its slices, against the reference as it stands.
+
+    Neither a slice nor a measure like latency nor a relative margin says how much better a candidate is.
+    """
+    scores = {"primary", *(name for run in evidence.runs if run.suite == suite for name in run.primary.values())}
+    return (found.suite, found.slice, found.factor) == (suite, None, 1.0) and found.metric in scores
+
+
 def comparison(evidence: Evidence, candidate: str, reference: str, suite: str = "task") -> ComparisonRecord | None:
-    """The comparison of two candidates on a suite, the gated one first, the whole suite before a single task."""
+    """The plain comparison of two candidates on a suite, the gated one first, the whole suite before a single task."""
     gated = [gate.comparison for gate in evidence.gates if gate.comparison]
     fits = [
         c
         for c in (*gated, *evidence.comparisons)
-        if c.suite == suite and who(c.reference) == (reference,) and candidate in who(c.candidate)
+        if is_plain(evidence, c, suite) and who(c.reference) == (reference,) and candidate in who(c.candidate)
     ]
-    own = [c for c in fits if who(c.candidate) == (candidate,)]
-    return next(iter(own or fits), None)
+    return min(fits, key=lambda c: (who(c.candidate) != (candidate,), c.task != "*"), default=None)
 
 
 def suite_score(run: RunRecord | None) -> Interval | None:
@@ -180,25 +193,26 @@ def _contestant(evidence: Evidence, name: str, runs: Mapping[str, RunRecord]) ->
         score=suite_score(runs.get("task")),
         to_bar=comparison(evidence, name, BAR),
         training=next((s for s in trained if adapter and s.adapter.digest == adapter.digest), None),
-        gates=tuple(g for g in evidence.gates if g.comparison and name in who(g.comparison.candidate)),
+        gates=tuple(gate for gate in evidence.gates if name in _judges(evidence, gate)),
+        look=next((f.look for f in _finalists(evidence) if name in evidence.members(f.name)), None),
     )
+
+
+def _finalists(evidence: Evidence) -> tuple[Finalist, ...]:
+    return evidence.verdict.finalists if evidence.verdict else ()
+
+
+def _judges(evidence: Evidence, gate: GateRecord) -> set[str]:
+    """Whom a gate judged; records of version 1 say it in the comparison alone."""
+    if gate.candidate:
+        return evidence.members(gate.candidate)
+    return set(who(gate.comparison.candidate)) if gate.comparison else set()
 
 
 def judged(evidence: Evidence) -> str:
     """The candidate that the verdict speaks of, as a contestant's name; a mean over seeds shows its first."""
     names = [c.name for c in contestants(evidence)]
     wanted = evidence.verdict.candidate if evidence.verdict else ""
+    behind = evidence.members(wanted)
     tuned = [name for name in names if name not in (RAW, BAR)]
-    return wanted if wanted in names else next(iter(tuned or names[::-1]), RAW)
-
-
-def join(experiment: ExperimentStore, runs: Sequence[RunRecord]) -> list[Joined]:
-    """The samples of several runs of one suite side by side, in the order of the first run."""
-    rows: dict[tuple[str, str, int], Joined] = {}
-    for run in runs:
-        for sample in experiment.samples(run.id):
-            metric = run.primary.get(sample.task, next(iter(sample.scores), ""))
-            blank = Joined(sample.task, sample.id, sample.question, sample.target, metric)
-            row = rows.setdefault((sample.task, sample.id, sample.repeat), blank)
-            row.answers[run.candidate.name] = sample
-    return list(rows.values())
+    return next((name for name in names if name in behind), next(iter(tuned or names[::-1]), RAW))

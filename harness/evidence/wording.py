@@ -1,12 +1,14 @@
-"""How numbers, gates and verdicts are worded: the same in the leaderboard and in the reports."""
+"""How a verdict is worded: in one sentence, in four answers, and what it stands on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.evidence.gathered import BAR, Evidence, comparison, contestants, judged
-from harness.records import GateRecord, Interval
+from harness.evidence.gathered import BAR, Evidence, comparison, contestants, is_plain, judged
+from harness.evidence.gating import Bounds, compared, decided_by, gate_name, topic
+from harness.evidence.numbers import DASH, basis, percent, span
+from harness.records import Family, GateRecord, LookRecord
 
 DECISIONS: Mapping[str, str] = {
     "promote": "Promote",
@@ -16,6 +18,9 @@ DECISIONS: Mapping[str, str] = {
     "unfinished": "Unfinished",
 }
 """How each decision is spelled for people; `unfinished` while there is no verdict."""
+
+NAMED = 3
+"""How many gates that did not pass the headline names."""
 
 
 @dataclass(frozen=True)
@@ -28,79 +33,155 @@ class Answers:
     broke: str
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A score, or a dash when it was not measured."""
-    return "–" if value is None else f"{value:.{digits}f}"
+def gain_over_bar(evidence: Evidence) -> Bounds | None:
+    """How much better the judged candidate is than the best prompt on the task; None when not compared.
 
-
-def signed(value: float | None, digits: int = 3) -> str:
-    """A difference with its sign, or a dash when it was not measured."""
-    return "–" if value is None else f"{value:+.{digits}f}"
-
-
-def span(interval: Interval | None, difference: bool = False) -> str:
-    """`0.742 [0.689, 0.789]`, or a dash."""
-    if interval is None or interval.value is None:
-        return "–"
-    spell = signed if difference else number
-    return f"{spell(interval.value)} [{spell(interval.low)}, {spell(interval.high)}]"
-
-
-def basis(interval: Interval | None) -> str:
-    """What an interval rests on: `95 %, n = 300, wilson`."""
-    return "–" if interval is None else f"{interval.confidence:.0%} interval, n = {interval.n}, {interval.method}"
-
-
-def gate_name(gate: GateRecord) -> str:
-    """`task vs best_prompt`, with the task and the metric where the gate names them."""
-    part = "" if gate.task == "*" else f"/{gate.task}"
-    metric = "" if gate.metric == "primary" else f" {gate.metric}"
-    return f"{gate.suite}{part}{metric} vs {gate.against}"
-
-
-def bar_difference(evidence: Evidence) -> Interval | None:
-    """The judged candidate minus the best prompt on the task; None when they were not compared."""
+    With the ends that decided the gate on it, where there is one.
+    """
+    gate = next((gate for gate in evidence.deciding_gates if _is_plain(evidence, gate)), None)
+    if gate is not None:
+        return decided_by(gate)
     name = judged(evidence)
     found = comparison(evidence, name, BAR) if name != BAR else None
-    return found.difference if found and found.difference.value is not None else None
+    return compared(found) if found and found.difference.value is not None else None
 
 
 def answers(evidence: Evidence) -> Answers:
     """Did fine-tuning beat prompting, by how much, how sure, and what did it break?"""
-    gain = bar_difference(evidence)
-    if gain is None or gain.low is None or gain.high is None:
+    gain = gain_over_bar(evidence)
+    if gain is None:
         nothing = "Nothing was trained" if evidence.decision == "prompt_suffices" else "Not measured"
-        beat, margin, certainty = nothing, "–", "–"
-    else:
-        beat = "Yes" if gain.low > 0 else "No" if gain.high <= 0 else "Not shown"
-        margin = signed(gain.value)
-        certainty = f"[{signed(gain.low)}, {signed(gain.high)}]"
-    return Answers(beat, margin, certainty, _broke(evidence))
-
-
-def _broke(evidence: Evidence) -> str:
-    guards = [gate for gate in evidence.gates if gate.suite != "task"]
-    if not guards:
-        return "Not measured"
-    lost = [gate.suite for gate in guards if gate.outcome == "fail"]
-    open_ = [gate.suite for gate in guards if gate.outcome == "inconclusive"]
-    if lost:
-        return ", ".join(dict.fromkeys(lost))
-    return f"Unclear: {', '.join(dict.fromkeys(open_))}" if open_ else "Nothing found"
+        return Answers(nothing, DASH, DASH, _broke(evidence))
+    beat = {"beats": "Yes", "loses to": "No"}.get(_verb(gain), "Not shown")
+    value, low, high = gain.read
+    return Answers(beat, gain.unit.write(value, sign=True), gain.unit.bracket(low, high, sign=True), _broke(evidence))
 
 
 def headline(evidence: Evidence) -> str:
-    """The verdict in one sentence, with its number."""
-    label, verdict, gain = DECISIONS[evidence.decision], evidence.verdict, bar_difference(evidence)
+    """The verdict in one sentence: who, how much, by which claim, at which look."""
+    label, verdict, gain = DECISIONS[evidence.decision], evidence.verdict, gain_over_bar(evidence)
     if verdict is None:
         return f"{label}: there is no {', no '.join(evidence.missing)} yet."
     if evidence.decision == "prompt_suffices":
         bar = next((c.score for c in contestants(evidence) if c.name == BAR), None)
         return f"{label}: the best prompt scores {span(bar)} on the task ({basis(bar)}); fine-tuning is not worth it."
-    if gain is None or gain.low is None or gain.high is None:
-        return f"{label}: {verdict.reason}"
-    verb = "beats" if gain.low > 0 else "loses to" if gain.high < 0 else "is not shown to beat"
-    told = f"{verdict.candidate} {verb} the best prompt on the task: {span(gain, True)} ({basis(gain)})"
-    open_gates = [gate_name(gate) for gate in verdict.gates if gate.blocking and gate.outcome != "pass"]
-    rest = f"; not passed: {', '.join(open_gates)}" if open_gates else "; every blocking gate passed"
-    return f"{label}: {told}{rest}."
+    look = f"; {look_words(evidence.finalist.look)}" if evidence.finalist else ""
+    if gain is None:
+        return f"{label}: {subject(evidence)}: {verdict.reason.rstrip('.')}{look}."
+    told = f"{subject(evidence)} {_verb(gain)} the best prompt on the task: {gain.shown} ({gain.basis})"
+    return f"{label}: {told}; {_gates_passed(evidence)}{look}."
+
+
+def subject(evidence: Evidence) -> str:
+    """What the claim is about: `this adapter (tuned-seed0)`, or `training this way (3 seeds)`."""
+    verdict, name = evidence.verdict, judged(evidence)
+    if verdict is not None and verdict.claim == "recipe":
+        return f"training this way ({_seeds(evidence)} seeds)"
+    adapted = any(c.name == name and c.seed is not None for c in contestants(evidence))
+    said = verdict.candidate if verdict else name
+    return f"this adapter ({said})" if adapted else said
+
+
+def look_words(look: LookRecord) -> str:
+    """`look 2 of 5 at this test split`, and what to do once the split is spent."""
+    if look.level > 0:
+        return f"look {look.number} of {look.budget} at this test split"
+    return (
+        f"look {look.number} at a test split that is spent ({look.budget} looks were declared): "
+        "nothing can pass on it any more, so judge on a fresh test split"
+    )
+
+
+def standing(evidence: Evidence) -> list[tuple[str, str]]:
+    """What the verdict stands on, as (what, value): claim, look, family of the correction, early stops."""
+    verdict, finalist = evidence.verdict, evidence.finalist
+    if verdict is None or evidence.decision == "prompt_suffices":
+        return []
+    made = [("claim", _claim(evidence))]
+    if finalist is not None:
+        made.append(("test split", _spending(finalist.look)))
+    if verdict.family is not None:
+        made.append(("family", family_words(verdict.family)))
+    return made + [("stopped early", told) for told in early_stops(evidence)]
+
+
+def family_words(family: Family) -> str:
+    """`Holm over 3 gates at 2.5 %: ...`: the gates that share one chance of a wrong FAIL."""
+    gates = "1 gate" if len(family.members) == 1 else f"{len(family.members)} gates"
+    named = f"{family.correction.capitalize()} over {gates} at {percent(family.alpha)}"
+    return f"{named} for any wrong FAIL: {'; '.join(family.members)}"
+
+
+def early_stops(evidence: Evidence) -> list[str]:
+    """`task: decided after 312 of 1,000 items (betting): tuned-seed0`, for test runs that ended early."""
+    ended: dict[str, list[str]] = {}
+    for run in evidence.runs:
+        if run.stopped and run.split == "test":
+            stop = run.stopped
+            told = f"{run.suite}: decided after {stop.asked:,} of {stop.of:,} items ({stop.method})"
+            ended.setdefault(told, []).append(run.candidate.name)
+    return [f"{told}: {', '.join(names)}" for told, names in ended.items()]
+
+
+def _verb(gain: Bounds) -> str:
+    if gain.low is not None and gain.low > 0:
+        return "beats"
+    return "loses to" if gain.high is not None and gain.high < 0 else "is not shown to beat"
+
+
+def _gates_passed(evidence: Evidence) -> str:
+    blocking = [gate for gate in evidence.deciding_gates if gate.blocking]
+    missed = [gate_name(gate) for gate in blocking if gate.outcome != "pass"]
+    if not missed:
+        return "every blocking gate passed" if blocking else "no blocking gate was set"
+    more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
+    return f"not passed: {', '.join(missed[:NAMED])}{more}"
+
+
+def _is_plain(evidence: Evidence, gate: GateRecord) -> bool:
+    """Whether a gate is on the gain over the best prompt itself: the whole task's own score, no slice, no factor."""
+    found = gate.comparison
+    return (
+        found is not None
+        and gate.slice is None
+        and gate.against == BAR
+        and is_plain(evidence, found, "task")
+        and found.difference.value is not None
+    )
+
+
+def _claim(evidence: Evidence) -> str:
+    if evidence.verdict and evidence.verdict.claim == "recipe":
+        return f"recipe: training this way is better, over {_seeds(evidence)} seeds and the seeds yet to come"
+    return "artifact: these very weights are better; another training may come out otherwise"
+
+
+def _seeds(evidence: Evidence) -> int:
+    trained = [gate.comparison.seeds for gate in evidence.deciding_gates if gate.comparison]
+    return max(trained, default=len(evidence.training.seeds) if evidence.training else 1)
+
+
+def _spending(look: LookRecord) -> str:
+    if look.level == 0:
+        return look_words(look)
+    how = "spends half of what is left" if look.spending == "halving" else "spends an even part"
+    return (
+        f"look {look.number} of {look.budget}; each {how} of the {percent(look.alpha)} chance of a wrong promotion, "
+        f"this one {percent(look.level)}"
+    )
+
+
+def _broke(evidence: Evidence) -> str:
+    guards = [gate for gate in evidence.deciding_gates if _is_guard(gate)]
+    if not guards:
+        return "Not measured"
+    lost = [topic(gate) for gate in guards if gate.outcome == "fail"]
+    open_ = [topic(gate) for gate in guards if gate.outcome == "inconclusive"]
+    if lost:
+        return ", ".join(dict.fromkeys(lost))
+    return f"Unclear: {', '.join(dict.fromkeys(open_))}" if open_ else "Nothing found"
+
+
+def _is_guard(gate: GateRecord) -> bool:
+    """A gate against a loss: all but those that demand a gain on the task."""
+    return gate.suite != "task" or gate.rule != "min_delta" or (gate.min_delta or 0.0) < 0

@@ -3,7 +3,8 @@
     rows(store)                one row per candidate, newest experiment first, the raw base on top of each
     experiments(store)         one row per experiment: decision, headline, the four answers
     damaged(store)             folders that cannot be read, with the reason
-    summary, contestant_rows, gates, samples, learning_curve, prompt_arms, prompts, findings, facts
+    summary, contestant_rows, gates, slices, broken, finalists, standing, samples,
+    learning_curve, prompt_arms, prompts, findings, facts
                                frames of one experiment
 
 What was not measured is missing (None or NaN) and never 0. `COLUMNS` documents every
@@ -22,17 +23,18 @@ from harness.evidence import (
     Contestant,
     Evidence,
     answers,
-    bar_difference,
-    basis,
+    compared,
     contestants,
+    gain_over_bar,
     gather,
     headline,
     judged,
     prompt_text,
     who,
 )
-from harness.leaderboard.detail import GATE_COLUMNS, facts, findings, gates, learning_curve, prompt_arms, samples
-from harness.records import Interval
+from harness.leaderboard.detail import facts, findings, learning_curve, prompt_arms, samples
+from harness.leaderboard.gating import GATE_COLUMNS, broken, finalists, gates, slices, standing
+from harness.records import Interval, LookRecord
 from harness.store import ExperimentStore, Store
 
 __all__ = [
@@ -40,10 +42,12 @@ __all__ = [
     "GATE_COLUMNS",
     "SUITE_COLUMNS",
     "SUMMARY_COLUMNS",
+    "broken",
     "contestant_rows",
     "damaged",
     "experiments",
     "facts",
+    "finalists",
     "findings",
     "gates",
     "learning_curve",
@@ -52,7 +56,9 @@ __all__ = [
     "prompts",
     "rows",
     "samples",
+    "slices",
     "stamp",
+    "standing",
     "summary",
 ]
 
@@ -72,9 +78,12 @@ COLUMNS: dict[str, str] = {
     "delta_high": "Upper end of the difference's interval.",
     "delta_n": "Items joined for the difference.",
     "delta_method": "How the difference's interval was computed.",
+    "gain": "The difference as it is read: in its unit, with its interval.",
     "delta_of": "Whose difference it is: the candidate's own, or the mean over the seeds named.",
     "task_gate": "Worst outcome of the gates on the task: pass, inconclusive or fail.",
     "decision": "The experiment's verdict: promote, reject, inconclusive, prompt_suffices, or unfinished.",
+    "looks": "Which look at the task's test split it was, of how many declared; missing for one that was not judged.",
+    "claim": "What the verdict claims of a judged candidate: artifact, these weights; recipe, training this way.",
     "tokens_in": "Prompt tokens per request on the task.",
     "tokens_out": "Generated tokens per request on the task.",
     "latency_p50_s": "Median seconds per answer on the task.",
@@ -105,6 +114,8 @@ SUMMARY_COLUMNS: dict[str, str] = {
     "warnings": "What a reader should know before acting on it.",
     "missing": "Stages without a record.",
     "judged": "The candidate that the verdict speaks of.",
+    "claim": "artifact: these very weights; recipe: training this way. Missing where nothing was judged.",
+    "looks": "Which look at the task's test split the verdict is, of how many declared.",
     "basis": "What the gain's interval rests on: confidence, n, method.",
     "beat": "Did fine-tuning beat the best prompt?",
     "margin": "By how much, on the task.",
@@ -137,7 +148,7 @@ def summary(experiment: ExperimentStore) -> dict[str, Any]:
 
 
 def _summary(evidence: Evidence) -> dict[str, Any]:
-    verdict, gain = evidence.verdict, bar_difference(evidence)
+    verdict, gain, finalist = evidence.verdict, gain_over_bar(evidence), evidence.finalist
     return {
         "experiment": evidence.id,
         "name": evidence.name,
@@ -149,7 +160,9 @@ def _summary(evidence: Evidence) -> dict[str, Any]:
         "warnings": list(verdict.warnings) if verdict else [],
         "missing": list(evidence.missing),
         "judged": judged(evidence),
-        "basis": basis(gain) if gain else None,
+        "claim": verdict.claim if verdict and verdict.gates else None,
+        "looks": _look(finalist.look if finalist else None),
+        "basis": gain.basis if gain else None,
         **vars(answers(evidence)),
     }
 
@@ -227,8 +240,11 @@ def _row(evidence: Evidence, contestant: Contestant) -> dict[str, Any]:
         "method": contestant.method,
         **_interval("score", "_", contestant.score),
         **_interval("delta", "_", to_bar.difference if to_bar else None),
+        "gain": compared(to_bar).shown if to_bar else None,
         "delta_of": " + ".join(who(to_bar.candidate)) if to_bar else None,
         "task_gate": _outcome(contestant, "task"),
+        "looks": _look(contestant.look),
+        "claim": evidence.verdict.claim if evidence.verdict and contestant.gates else None,
         "tokens_in": _per_item(task.tokens_in, task.n) if task else None,
         "tokens_out": _per_item(task.tokens_out, task.n) if task else None,
         "latency_p50_s": task.latency_p50_s if task else None,
@@ -236,7 +252,7 @@ def _row(evidence: Evidence, contestant: Contestant) -> dict[str, Any]:
         "seed": contestant.seed,
         "unscored": task.unscored if task else None,
     }
-    for suite in sorted({run.suite for run in evidence.runs} - {"task"}):
+    for suite in evidence.suites:
         run = contestant.runs.get(suite)
         whole = run.metric("*", "primary") if run else None
         row |= _interval(f"{suite} ", "", whole.estimate if whole else None)
@@ -250,6 +266,10 @@ def _interval(prefix: str, joint: str, interval: Interval | None) -> dict[str, A
     value_name = prefix if joint else f"{prefix}score"
     values = {value_name: interval.value if interval else None}
     return values | {f"{prefix}{joint}{n}": getattr(interval, f) if interval else None for n, f in names.items()}
+
+
+def _look(look: LookRecord | None) -> str | None:
+    return f"{look.number} of {look.budget}" if look else None
 
 
 def _per_item(total: int | None, items: int) -> float | None:

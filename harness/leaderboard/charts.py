@@ -20,30 +20,38 @@ _GREY = "#8a8f98"
 
 
 def forest(gates: pd.DataFrame) -> Any:
-    """Every gate's difference with its interval, and its margin as a dark tick."""
+    """Gates of one unit: each difference with the ends that decided it, and its margin as a yellow tick."""
     import altair as alt
 
-    known = gates.dropna(subset=["delta", "low", "high"])
-    span = [known["low"].min(), known["high"].max(), known["min_delta"].min(), known["min_delta"].max(), 0.0]
+    known = drawable(gates)
+    numbers = ["delta", "low", "high", "margin"]
+    known[numbers] = known[numbers].mul(known["scale"], axis=0)
+    span = [*known[numbers].min(), *known[numbers].max(), 0.0]
     pad = (max(span) - min(span)) * 0.08 or 0.1
     scale = alt.Scale(domain=[min(span) - pad, max(span) + pad], nice=False)
-    outcome = {"domain": list(COLORS), "range": list(COLORS.values())}
     legend = alt.Legend(title=None, orient="top")
+    outcome = {"domain": list(COLORS), "range": list(COLORS.values())}
     color = alt.Color("outcome:N", scale=alt.Scale(**outcome), legend=legend)
     shape = alt.Shape("outcome:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=legend)
-    tips = [alt.Tooltip("gate:N"), alt.Tooltip("outcome:N"), alt.Tooltip("delta:Q", format="+.3f")]
-    tips += [alt.Tooltip("low:Q", format="+.3f"), alt.Tooltip("high:Q", format="+.3f")]
-    tips += [alt.Tooltip("min_delta:Q", format="+.3f", title="margin"), alt.Tooltip("n:Q"), alt.Tooltip("method:N")]
+    told = ["gate", "outcome", "demand", "found", "levels", "n", "method"]
     y = alt.Y(
-        "gate:N", sort=None, title=None, axis=alt.Axis(labelLimit=280, ticks=False, domain=False, labelPadding=12)
+        "gate:N", sort=None, title=None, axis=alt.Axis(labelLimit=320, ticks=False, domain=False, labelPadding=12)
     )
-    x = alt.X("delta:Q", scale=scale, title="candidate minus reference", axis=alt.Axis(format="+.2f", tickCount=7))
-    base = alt.Chart(known).encode(y=y, tooltip=tips)
+    unit, better = known["unit"].iloc[0], known["better"].iloc[0]
+    title = "candidate minus reference" + (f", {unit}" if unit else "")
+    title += " (less is better: a gate passes left of its margin)" if better == "lower" else ""
+    x = alt.X("delta:Q", scale=scale, title=title, axis=alt.Axis(format="+~g", tickCount=7))
+    base = alt.Chart(known).encode(y=y, tooltip=[alt.Tooltip(name) for name in told])
     zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color=_GREY, opacity=0.6).encode(x="x:Q")
     line = base.mark_rule(size=3).encode(x=x, x2="high:Q", color=color).transform_calculate(delta="datum.low")
     point = base.mark_point(size=170, filled=True, opacity=1).encode(x=x, color=color, shape=shape)
-    margin = base.mark_tick(thickness=2.5, size=34, color="#c9a227").encode(x="min_delta:Q")
+    margin = base.mark_tick(thickness=2.5, size=34, color="#c9a227").encode(x="margin:Q")
     return (zero + margin + line + point).properties(height=56 * len(known) + 110)
+
+
+def drawable(gates: pd.DataFrame) -> pd.DataFrame:
+    """The gates on a difference with both its ends: only they have a place in a forest plot."""
+    return gates.dropna(subset=["delta", "low", "high", "margin"]).copy()
 
 
 def scores(rows: pd.DataFrame) -> Any:

@@ -1,4 +1,4 @@
-"""Frames of one experiment: gates, samples, learning curve, prompt race, data findings, facts."""
+"""Frames of one experiment: samples, learning curve, prompt race, data findings, facts."""
 
 from __future__ import annotations
 
@@ -6,46 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from harness.evidence import facts_of, gate_name, gather, join, prompt_text
-from harness.records import DataRecord, PromptRecord, TrainingRecord, VerdictRecord
+from harness.evidence import facts_of, gather, join, prompt_text
+from harness.records import DataRecord, PromptRecord, TrainingRecord
 from harness.store import ExperimentStore
-
-GATE_COLUMNS: dict[str, str] = {
-    "gate": "Suite and reference.",
-    "outcome": "pass if the whole interval lies above the margin, fail if below, otherwise inconclusive.",
-    "delta": "Candidate minus reference, item by item.",
-    "low": "Lower end of the interval.",
-    "high": "Upper end of the interval.",
-    "min_delta": "The signed margin: +0.05 must gain five points, -0.02 may not lose more than two.",
-    "n": "Items joined.",
-    "method": "How the interval was computed.",
-    "confidence": "Two-sided confidence of the interval.",
-    "won": "Items on which the candidate scored higher.",
-    "lost": "Items on which the reference scored higher.",
-    "tied": "Items with equal scores.",
-    "unscored": "Items left out because one side has no score.",
-    "blocking": "Blocking gates decide; advisory ones only inform.",
-    "reason": "The gate's own sentence.",
-}
-
-
-def gates(experiment: ExperimentStore) -> pd.DataFrame:
-    """Every gate with its numbers; the numbers are missing where there was no comparison."""
-    verdict = experiment.read(VerdictRecord)
-    made: list[dict[str, Any]] = []
-    for gate in verdict.gates if verdict else ():
-        found = gate.comparison
-        row: dict[str, Any] = {"gate": gate_name(gate), "outcome": gate.outcome, "min_delta": gate.min_delta}
-        row |= {"blocking": gate.blocking, "reason": gate.reason}
-        if found:
-            difference = found.difference
-            row |= {"delta": difference.value, "low": difference.low, "high": difference.high, "n": difference.n}
-            row |= {"method": difference.method, "confidence": difference.confidence, "won": found.won}
-            row |= {"lost": found.lost, "tied": found.tied, "unscored": found.unscored}
-        made.append(row)
-    frame = pd.DataFrame(made, columns=list(GATE_COLUMNS))
-    frame = frame.astype(dict.fromkeys(("n", "won", "lost", "tied", "unscored"), "Int64"))
-    return frame.astype(dict.fromkeys(("delta", "low", "high", "min_delta", "confidence"), "float64"))
 
 
 def samples(experiment: ExperimentStore, suite: str, candidate: str, reference: str) -> pd.DataFrame:
@@ -58,6 +21,7 @@ def samples(experiment: ExperimentStore, suite: str, candidate: str, reference: 
     for row in join(experiment, [runs[name] for name in (candidate, reference) if name in runs]):
         line: dict[str, Any] = {"task": row.task, "id": row.id, "flip": row.flip(candidate, reference)}
         line |= {"question": row.question, "target": row.target, "metric": row.metric}
+        line["slices"] = ", ".join(f"{name}={value}" for name, value in sorted(row.slices.items()))
         for side, name in (("candidate", candidate), ("reference", reference)):
             sample = row.answers.get(name)
             line[f"{side}_answer"] = sample.answer if sample else None
@@ -68,7 +32,7 @@ def samples(experiment: ExperimentStore, suite: str, candidate: str, reference: 
             line[f"{side}_tokens_out"] = sample.tokens_out if sample else None
         made.append(line)
     sides = ("answer", "score", "error", "finish", "tokens_in", "tokens_out")
-    columns = ["task", "id", "flip", "question", "target", "metric"]
+    columns = ["task", "id", "flip", "question", "target", "metric", "slices"]
     columns += [f"{side}_{what}" for side in ("candidate", "reference") for what in sides]
     return pd.DataFrame(made, columns=columns).astype(object)
 

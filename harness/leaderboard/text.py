@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pandas as pd
 
@@ -16,17 +15,12 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~$:&])", r"\\\1", " ".join(text.split()))
 
 
-def bracket(low: Any, high: Any, sign: str = "") -> str | None:
-    """`[0.689, 0.789]`, or None when it was not measured."""
-    return None if pd.isna(low) or pd.isna(high) else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
-
-
-def spans(rows: pd.DataFrame, value: str, low: str, high: str, sign: str = "") -> list[str | None]:
+def spans(rows: pd.DataFrame, value: str, low: str, high: str) -> list[str | None]:
     """`0.742 [0.689, 0.789]` for each row, None where it was not measured."""
     made: list[str | None] = []
     for middle, *ends in zip(rows[value], rows[low], rows[high], strict=True):
-        interval = bracket(ends[0], ends[1], sign)
-        made.append(None if pd.isna(middle) else f"{middle:{sign}.3f} {interval or ''}".rstrip())
+        interval = "" if pd.isna(ends[0]) or pd.isna(ends[1]) else f" [{ends[0]:.3f}, {ends[1]:.3f}]"
+        made.append(None if pd.isna(middle) else f"{middle:.3f}{interval}")
     return made
 
 

@@ -14,19 +14,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness import evidence as ev
-from harness.report import svg
+from harness.records import GateRecord
+from harness.report import letters, svg
 from harness.store import ExperimentStore
 
 __all__ = ["write_reports"]
 
 HTML_FLIPS, MARKDOWN_FLIPS = 30, 3
 """How many flipped samples of a gate a report shows, of each kind."""
-_WIDTH = 49
 
 
 @dataclass(frozen=True)
 class Flips:
-    """Two candidates on one suite: how often each won, and examples."""
+    """Two candidates on one suite or one slice of it: how often each won, and examples."""
 
     title: str
     candidate: str
@@ -47,15 +47,18 @@ def write_reports(experiment: ExperimentStore) -> None:
 def _markdown(experiment: ExperimentStore, evidence: ev.Evidence) -> str:
     page = _environment(autoescape=False)
     page.filters |= {"cell": _cell, "fence": _fence}
-    context = _context(evidence) | {"flips": _flips(experiment, evidence, MARKDOWN_FLIPS), "forest": _ascii(evidence)}
+    context = _context(experiment, evidence) | {
+        "flips": _flips(experiment, evidence, MARKDOWN_FLIPS),
+        "forest": letters.forest(evidence.deciding_gates),
+    }
     return page.get_template("report.md.j2").render(context)
 
 
 def _html(experiment: ExperimentStore, evidence: ev.Evidence) -> str:
     page = _environment(autoescape=True)
-    context = _context(evidence) | {
+    context = _context(experiment, evidence) | {
         "flips": _flips(experiment, evidence, HTML_FLIPS),
-        "forest": svg.forest(evidence.gates),
+        "forests": svg.forests(evidence.deciding_gates),
         "scores": svg.scores(ev.contestants(evidence)),
         "curve": svg.curve(evidence.training),
     }
@@ -71,13 +74,24 @@ def _environment(autoescape: bool) -> Environment:
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    names = ("number", "signed", "span", "basis", "gate_name", "prompt_text", "suite_score")
+    numbers = ("number", "span", "basis", "percent", "suite_score", "prompt_text")
+    gates = (
+        "gate_name",
+        "place",
+        "demand",
+        "threshold",
+        "evidence_shown",
+        "decided_by",
+        "slices_worst_first",
+        "compared",
+    )
+    names = (*numbers, *gates)
     page.filters |= {name: getattr(ev, name) for name in names}
-    page.filters["delta"] = lambda interval: ev.span(interval, difference=True)
+    page.globals["slice_bounds"] = ev.slice_bounds
     return page
 
 
-def _context(evidence: ev.Evidence) -> dict[str, Any]:
+def _context(experiment: ExperimentStore, evidence: ev.Evidence) -> dict[str, Any]:
     groups: dict[str, list[tuple[str, str]]] = {}
     for group, what, value in ev.facts_of(evidence):
         groups.setdefault(group, []).append((what, value))
@@ -85,36 +99,68 @@ def _context(evidence: ev.Evidence) -> dict[str, Any]:
         "evidence": evidence,
         "headline": ev.headline(evidence),
         "answers": ev.answers(evidence),
-        "gain": ev.bar_difference(evidence),
+        "gain": ev.gain_over_bar(evidence),
+        "standing": ev.standing(evidence),
+        "finalists": evidence.verdict.finalists if evidence.verdict else (),
+        "decisions": ev.DECISIONS,
         "contestants": ev.contestants(evidence),
-        "suites": sorted({run.suite for run in evidence.runs} - {"task"}),
+        "suites": evidence.suites,
         "judged": ev.judged(evidence),
         "warnings": evidence.verdict.warnings if evidence.verdict else (),
         "facts": groups,
         "decision": ev.DECISIONS[evidence.decision],
-        "glyph": {"pass": "●", "inconclusive": "◆", "fail": "■"},
+        "glyph": ev.GLYPHS,
+        "broken": [
+            (g, ev.broken_items(experiment, g, evidence.runs_of(g.candidate)))
+            for g in evidence.deciding_gates
+            if g.broken
+        ],
+        "gates_of": _gates_of(evidence),
         "again": f"harness run reports/{evidence.id}/spec.yaml",
     }
 
 
+def _broken(experiment: ExperimentStore, evidence: ev.Evidence) -> list[tuple[GateRecord, list[ev.Broken]]]:
+    """Gates whose items broke, each with these items."""
+    broken = [gate for gate in evidence.deciding_gates if gate.broken]
+    return [(gate, ev.broken_items(experiment, gate, evidence.runs_of(gate.candidate))) for gate in broken]
+
+
+def _gates_of(evidence: ev.Evidence) -> dict[str, list[GateRecord]]:
+    """Gates of the finalists that the verdict does not speak of."""
+    groups: dict[str, list[GateRecord]] = {}
+    for gate in evidence.gates:
+        if gate not in evidence.deciding_gates:
+            groups.setdefault(gate.candidate, []).append(gate)
+    return groups
+
+
 def _flips(experiment: ExperimentStore, evidence: ev.Evidence, limit: int) -> list[Flips]:
-    """The flipped samples behind every gate; without gates, what the best prompt changed."""
-    pairs = {
-        (gate.suite, ev.who(gate.comparison.candidate)[0], ev.who(gate.comparison.reference)[0]): None
-        for gate in evidence.gates
-        if gate.comparison
+    """The flipped samples behind every comparison that decided; without gates, what the best prompt changed."""
+    sides = {
+        (found.suite, _cut(gate), ev.who(found.candidate)[0], ev.who(found.reference)[0]): None
+        for gate in evidence.deciding_gates
+        if (found := gate.comparison) and found.higher_is_better  # of scores: what is slower did not flip
     }
     made = []
-    for suite, candidate, reference in pairs or {("task", ev.BAR, ev.RAW): None}:
+    for suite, cut, candidate, reference in sides or {("task", None, ev.BAR, ev.RAW): None}:
         wanted = {run.candidate.name: run for run in evidence.runs if (run.suite, run.split) == (suite, "test")}
         runs = [wanted[name] for name in (candidate, reference) if name in wanted]
         if len(runs) < 2:
             continue
-        joined = [(row.flip(candidate, reference), row) for row in ev.join(experiment, runs)]
+        joined = [(row.flip(candidate, reference), row) for row in ev.join(experiment, runs, cut)]
         won, lost = ([pair for pair in joined if pair[0] == kind] for kind in ("won", "lost"))
-        examples = (*lost[:limit], *won[:limit])
-        made.append(Flips(suite, candidate, reference, len(won), len(lost), examples))
+        title = suite if cut is None else f"{suite}, {cut}"
+        made.append(Flips(title, candidate, reference, len(won), len(lost), (*lost[:limit], *won[:limit])))
     return made
+
+
+def _cut(gate: GateRecord) -> str | None:
+    """The slice whose samples explain a gate: its own, or the worst one unless that passed."""
+    if gate.slices:
+        worst = ev.slices_worst_first(gate)[0]
+        return None if worst.outcome == "pass" else worst.slice
+    return gate.slice
 
 
 def _inert(text: str) -> str:
@@ -133,23 +179,3 @@ def _fence(text: str | None) -> str:
     text = "(no answer)" if text is None else _inert(text)
     ticks = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
     return f"{ticks}text\n{text}\n{ticks}"
-
-
-def _ascii(evidence: ev.Evidence) -> list[str]:
-    """The gates' forest plot in letters: `¦` the margin, `0` no difference, the glyph the estimate."""
-    known = [(gate, gate.comparison.difference) for gate in evidence.gates if gate.comparison]
-    drawn = [(gate, d.value, d.low, d.high) for gate, d in known]
-    full = [(g, v, low, high) for g, v, low, high in drawn if v is not None and low is not None and high is not None]
-    if not full:
-        return []
-    start, end = svg.reach(x for gate, *values in full for x in (*values, gate.min_delta, 0.0))
-    labels = [ev.gate_name(gate) for gate, *_ in full]
-    lines = []
-    for label, (gate, value, low, high) in zip(labels, full, strict=True):
-        row = [" "] * _WIDTH
-        at = [round((x - start) / (end - start) * (_WIDTH - 1)) for x in (low, high, 0.0, gate.min_delta, value)]
-        row[at[0] : at[1] + 1] = "─" * (at[1] + 1 - at[0])
-        row[at[2]], row[at[3]] = "0", "¦"
-        row[at[4]] = {"pass": "●", "inconclusive": "◆", "fail": "■"}[gate.outcome]
-        lines.append(f"{label:<{max(map(len, labels))}}  {''.join(row).rstrip()}")
-    return lines

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from harness.evidence import BAR, Contestant, gate_name, number, signed, span
+from harness import evidence as ev
 from harness.records import GateRecord, TrainingRecord
 
 WIDTH, LEFT, RIGHT, ROW = 860, 210, 24, 40
@@ -62,11 +62,11 @@ def _text(x: float, y: float, text: str, anchor: str = "middle", css: str = "lab
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(css, x, y, anchor, text)
 
 
-def _grid(axis: _Axis, height: float, signs: bool) -> list[Markup]:
+def _grid(axis: _Axis, height: float, sign: str = "") -> list[Markup]:
     parts = []
     for tick in ticks(axis.start, axis.end):
         parts.append(_line("grid", axis(tick), 6, axis(tick), height))
-        parts.append(_text(axis(tick), height + 18, signed(tick, 2) if signs else number(tick, 2), css="tick"))
+        parts.append(_text(axis(tick), height + 18, f"{tick:{sign if tick else ''}g}", css="tick"))
     return parts
 
 
@@ -75,40 +75,53 @@ def _figure(title: str, height: float, parts: Sequence[Markup]) -> Markup:
     return opening + Markup("\n").join(parts) + Markup("</svg>")
 
 
-def forest(gates: Sequence[GateRecord]) -> Markup | None:
-    """Every gate's difference, interval and margin; None when no gate has a comparison."""
-    known = [(gate, gate.comparison.difference) for gate in gates if gate.comparison]
-    drawn = [(gate, d, d.value, d.low, d.high) for gate, d in known]
-    full = [
-        (gate, d, value, low, high)
-        for gate, d, value, low, high in drawn
-        if value is not None and low is not None and high is not None
+def gate_points(gate: GateRecord) -> tuple[float, float, float, float]:
+    """Estimate, low end, high end and margin of a drawable gate, in the unit that is shown."""
+    bounds = ev.decided_by(gate)
+    value, low, high, margin = (x * bounds.unit.scale for x in (*bounds.read, ev.drawn_margin(gate)) if x is not None)
+    return value, low, high, margin
+
+
+def axis_title(gate: GateRecord) -> str:
+    """What the axis of a gate's unit counts: `candidate minus reference, points`."""
+    bounds = ev.decided_by(gate)
+    less = " (less is better: a gate passes left of its margin)" if bounds.less_is_better else ""
+    return f"candidate minus reference{f', {bounds.unit.name}' if bounds.unit.name else ''}{less}"
+
+
+def forests(gates: Sequence[GateRecord]) -> list[Markup]:
+    """Every gate on a difference with the ends that decided it and its margin, one figure per unit."""
+    return [_forest(group) for group in ev.drawable(gates).values()]
+
+
+def _forest(gates: Sequence[GateRecord]) -> Markup:
+    points = [gate_points(gate) for gate in gates]
+    axis = _Axis(*reach(x for values in points for x in (*values, 0.0)))
+    height = 10 + ROW * len(gates)
+    parts = [*_grid(axis, height, sign="+"), _line("zero", axis(0), 6, axis(0), height)]
+    for place, (gate, values) in enumerate(zip(gates, points, strict=True)):
+        parts.append(_gate_row(axis, gate, values, 10 + ROW * (place + 0.5)))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height + 38, axis_title(gates[0]), css="tick"))
+    return _figure("Difference, deciding interval and margin of every gate", height + 46, parts)
+
+
+def _gate_row(axis: _Axis, gate: GateRecord, values: tuple[float, float, float, float], y: float) -> Markup:
+    value, low, high, margin = values
+    told = f"{ev.gate_name(gate)}: {ev.decided_by(gate).shown}, margin {ev.threshold(gate)}, {gate.outcome}"
+    label = ev.decided_by(gate).of or gate.slice or ("" if gate.metric == "primary" else gate.metric)
+    row = [
+        Markup("<g><title>{}</title>").format(told),
+        _text(LEFT - 16, y - 2, " ".join(filter(None, (ev.place(gate), label))), "end"),
+        _text(LEFT - 16, y + 13, f"vs {ev.reference_name(gate)}: {gate.outcome}", "end", f"tick {gate.outcome}"),
+        _line("margin", axis(margin), y - 15, axis(margin), y + 15),
+        _line(f"span {gate.outcome}", axis(low), y, axis(high), y),
+        _mark(gate.outcome, axis(value), y),
+        Markup("</g>"),
     ]
-    if not full:
-        return None
-    axis = _Axis(*reach(x for gate, _, *values in full for x in (*values, gate.min_delta, 0.0)))
-    height = 10 + ROW * len(full)
-    parts = [*_grid(axis, height, signs=True), _line("zero", axis(0), 6, axis(0), height)]
-    for place, (gate, difference, value, low, high) in enumerate(full):
-        y = 10 + ROW * (place + 0.5)
-        told = (
-            f"{gate_name(gate)}: {span(difference, difference=True)}, margin {signed(gate.min_delta)}, {gate.outcome}"
-        )
-        row = [
-            Markup("<g><title>{}</title>").format(told),
-            _text(LEFT - 16, y - 2, gate_name(gate).rpartition(" vs ")[0], "end"),
-            _text(LEFT - 16, y + 13, f"vs {gate.against}: {gate.outcome}", "end", f"tick {gate.outcome}"),
-            _line("margin", axis(gate.min_delta), y - 15, axis(gate.min_delta), y + 15),
-            _line(f"span {gate.outcome}", axis(low), y, axis(high), y),
-            _mark(gate.outcome, axis(value), y),
-            Markup("</g>"),
-        ]
-        parts.append(Markup("").join(row))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height + 38, "candidate minus reference", css="tick"))
-    return _figure("Difference, interval and margin of every gate", height + 46, parts)
+    return Markup("").join(row)
 
 
-def scores(contestants: Sequence[Contestant]) -> Markup | None:
+def scores(contestants: Sequence[ev.Contestant]) -> Markup | None:
     """Each contestant's task score as a bar with its interval; the best prompt's score runs through."""
     known = [(c, c.score, c.score.value) for c in contestants if c.score and c.score.value is not None]
     full = [(c, score, value) for c, score, value in known if value is not None]
@@ -116,12 +129,14 @@ def scores(contestants: Sequence[Contestant]) -> Markup | None:
         return None
     top = max([1.0, *(score.high or value for _, score, value in full)])
     axis, height = _Axis(min([0.0, *(v for *_, v in full)]), top), 10 + ROW * len(full)
-    parts = _grid(axis, height, signs=False)
-    parts += [_line("margin dashed", axis(v), 6, axis(v), height) for c, _, v in full if c.name == BAR]
+    parts = _grid(axis, height)
+    parts += [_line("margin dashed", axis(v), 6, axis(v), height) for c, _, v in full if c.name == ev.BAR]
     for place, (contestant, score, value) in enumerate(full):
         y = 10 + ROW * (place + 0.5)
         row = [
-            Markup("<g><title>{}</title>").format(f"{contestant.name}: {span(score)}, n = {score.n}, {score.method}"),
+            Markup("<g><title>{}</title>").format(
+                f"{contestant.name}: {ev.span(score)}, n = {score.n}, {score.method}"
+            ),
             _text(LEFT - 16, y - 2, contestant.name, "end"),
             _text(LEFT - 16, y + 13, contestant.method, "end", "tick"),
             Markup('<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="18"/>').format(
@@ -151,7 +166,7 @@ def curve(training: TrainingRecord | None) -> Markup | None:
     parts = [_text(axis(t), height + 18, f"{t:g}", css="tick") for t in ticks(0, last)]
     for tick in ticks(low, high):
         parts += [_line("grid", LEFT, down(tick), WIDTH - RIGHT, down(tick))]
-        parts += [_text(LEFT - 10, down(tick) + 4, number(tick, 2), "end", "tick")]
+        parts += [_text(LEFT - 10, down(tick) + 4, ev.number(tick, 2), "end", "tick")]
     for place, one in enumerate(seeds):
         points = " ".join(f"{axis(p.step)},{down(p.loss)}" for p in one.curve)
         parts.append(

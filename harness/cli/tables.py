@@ -1,0 +1,94 @@
+"""The tables of one experiment on a terminal: contestants, gates, slices, broken items, finalists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from harness import evidence
+from harness.cli import console
+from harness.records import Finalist, GateRecord
+from harness.store import ExperimentStore
+
+LEFT, RIGHT = "left", "right"
+Row = list[str | Text]
+
+
+def sections(folder: ExperimentStore, known: evidence.Evidence) -> list[Table]:
+    """Every table that the experiment has something for."""
+    gates = known.deciding_gates
+    made = [contestants(known)]
+    if gates:
+        made.append(_gates(gates))
+    made += [_slices(gate) for gate in gates if gate.slices]
+    made += [_broken(folder, known, gate) for gate in gates if gate.broken]
+    if known.verdict and len(known.verdict.finalists) > 1:
+        made.append(_finalists(known.verdict.finalists))
+    return made
+
+
+def contestants(known: evidence.Evidence) -> Table:
+    """Everyone who was evaluated, with the score on every suite."""
+    rows = []
+    for contestant in evidence.contestants(known):
+        task = contestant.runs.get("task")
+        tokens = evidence.DASH if task is None or task.tokens_in is None else f"{task.tokens_in / task.n:.0f}"
+        scores = [evidence.span(evidence.suite_score(contestant.runs.get(suite))) for suite in known.suites]
+        n = evidence.DASH if contestant.score is None else str(contestant.score.n)
+        rows.append([contestant.name, evidence.span(contestant.score), n, tokens, *scores])
+    columns = [("candidate", LEFT), ("task score [95 %]", LEFT), ("n", RIGHT), ("tokens in", RIGHT)]
+    return console.table("contestants", columns + [(suite, LEFT) for suite in known.suites], rows)
+
+
+def line(text: str | None, width: int = 110) -> str:
+    """One printable line: control characters of a model's answer do not reach the terminal."""
+    if text is None:
+        return "(no answer)"
+    plain = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    return plain if len(plain) <= width else plain[: width - 1] + "…"
+
+
+def _gates(gates: Sequence[GateRecord]) -> Table:
+    """Every gate: its outcome, what it demands, what was found and how sure the ends are."""
+    levels = {told for gate in gates if (told := evidence.decided_by(gate).levels)}
+    rows = []
+    for gate in gates:
+        bounds = evidence.decided_by(gate)
+        demand = evidence.demand(gate) + ("" if gate.blocking else " (advisory)")
+        n = evidence.DASH if bounds.n is None else f"{bounds.n:,}"
+        row: Row = [console.mark(gate.outcome), evidence.place(gate), demand, evidence.evidence_shown(gate), n]
+        rows.append([*row, bounds.levels or evidence.DASH] if len(levels) > 1 else row)
+    one = f" [{next(iter(levels))}]" if len(levels) == 1 else ""
+    columns = [("", LEFT), ("on", LEFT), ("demands", LEFT), (f"found{one}", LEFT), ("n", RIGHT)]
+    return console.table("gates", columns + ([("how sure", LEFT)] if len(levels) > 1 else []), rows)
+
+
+def _slices(gate: GateRecord) -> Table:
+    """The slices of a gate, the worst first."""
+    rows: list[Row] = [
+        [console.mark(one.outcome), one.slice, evidence.slice_bounds(gate, one).shown, f"{one.n:,}"]
+        for one in evidence.slices_worst_first(gate)
+    ]
+    columns = [("", LEFT), ("slice", LEFT), ("found", LEFT), ("n", RIGHT)]
+    return console.table(evidence.gate_name(gate), columns, rows)
+
+
+def _broken(folder: ExperimentStore, known: evidence.Evidence, gate: GateRecord) -> Table:
+    """The items that had to stay right and are wrong."""
+    items = evidence.broken_items(folder, gate, known.runs_of(gate.candidate))
+    rows = [[item.id, *(line(text, 60) for text in (item.question, item.target, item.answer))] for item in items]
+    columns = [(name, LEFT) for name in ("item", "question", "gold", "answer")]
+    return console.table(f"broken items of {evidence.place(gate)}", columns, rows)
+
+
+def _finalists(finalists: Sequence[Finalist]) -> Table:
+    """Every candidate that was judged on the test split."""
+    rows: list[Row] = []
+    for one in finalists:
+        label, style = console.DECISIONS[one.decision]
+        look = f"{one.look.number} of {one.look.budget}"
+        rows.append([one.name, Text(label.lower(), style=style), look, evidence.percent(one.look.level), one.reason])
+    columns = [("candidate", LEFT), ("verdict", LEFT), ("look", LEFT), ("level", RIGHT), ("reason", LEFT)]
+    return console.table("finalists", columns, rows)

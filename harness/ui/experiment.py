@@ -1,0 +1,146 @@
+"""The page of one experiment: the verdict first, then its evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from harness import leaderboard as frames
+from harness.errors import HarnessError
+from harness.leaderboard import charts
+from harness.leaderboard.text import plain
+from harness.store import ExperimentStore, Store
+from harness.ui import gates, samples
+from harness.ui.shared import badge, contestants_table, two_columns
+
+
+def show(store: Store, wanted: str, home: Any) -> None:
+    """One experiment: the verdict first, then its evidence. home: the page to go back to."""
+    st.page_link(home, label="Leaderboard", icon=":material/arrow_back:")
+    if wanted not in store.ids():
+        st.error(f"There is no experiment {plain(wanted)} in {plain(str(store.root))}.")
+        return
+    experiment = ExperimentStore(store.root / wanted)
+    try:
+        stamp = frames.stamp(store)
+        read = _detail(str(experiment.path), stamp)
+        verdict(read["summary"])
+        evidence(experiment, read, stamp)
+    except HarnessError as fault:
+        st.error(f"This experiment cannot be read: {plain(str(fault))}")
+
+
+def verdict(summary: dict[str, Any]) -> None:
+    """The verdict in one sentence, the four answers, and what to know before acting on it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(plain(summary["name"]), width="content")
+        badge(summary["decision"])
+    st.markdown(f"#### {plain(summary['headline'])}", anchors=False)
+    if summary["reason"]:
+        st.markdown(plain(summary["reason"]))
+    four = st.columns([3, 3, 4, 4])
+    four[0].metric(
+        "Beat the best prompt?",
+        summary["beat"],
+        border=True,
+        height="stretch",
+        help="Yes when the whole interval lies above 0.",
+    )
+    four[1].metric(
+        "By how much", summary["margin"], border=True, height="stretch", help=frames.SUMMARY_COLUMNS["margin"]
+    )
+    rests_on: dict[str, Any] = {"delta": summary["basis"], "delta_color": "off", "delta_arrow": "off"}
+    four[2].metric("How sure", summary["certainty"], border=True, help=frames.SUMMARY_COLUMNS["certainty"], **rests_on)
+    four[3].metric(
+        "What it broke", summary["broke"], border=True, height="stretch", help=frames.SUMMARY_COLUMNS["broke"]
+    )
+    for warning in summary["warnings"]:
+        st.warning(plain(warning), icon=":material/warning:")
+    if summary["missing"]:
+        st.info(f"Not there yet: {plain(', '.join(summary['missing']))}. The same command resumes it.")
+
+
+def evidence(experiment: ExperimentStore, read: dict[str, Any], stamp: str) -> None:
+    """Everything that the verdict rests on."""
+    rows, facts = read["contestant_rows"], read["facts"]
+    if not read["gates"].empty:
+        gates.show(read)
+    if not rows.empty:
+        st.subheader("Contestants")
+        st.altair_chart(charts.scores(rows), alt="Task score of each contestant with its interval")
+        contestants_table(rows, "contestants")
+    names = ["Samples", "Prompt race", "Training", "Data", "Provenance"]
+    tabs = st.tabs(names, key="tab", bind="query-params", on_change="rerun")
+    with tabs[0]:
+        samples.show(experiment, read, stamp)
+    with tabs[1]:
+        prompt_section(read["prompt_arms"], facts)
+    with tabs[2]:
+        training_section(read["learning_curve"], facts)
+    with tabs[3]:
+        data_section(read["findings"], facts)
+    with tabs[4]:
+        st.markdown("Run it again:")
+        st.code(f"harness run {experiment.path}/spec.yaml", language="bash")
+        facts_table(facts, "provenance")
+
+
+def training_section(curve: pd.DataFrame, facts: pd.DataFrame) -> None:
+    """The learning curve of every seed, and what was learned from."""
+    if curve.empty:
+        st.info("Nothing was trained.")
+    else:
+        st.altair_chart(charts.curve(curve), alt="Training loss by optimizer step")
+    facts_table(facts, "training")
+
+
+def data_section(findings: pd.DataFrame, facts: pd.DataFrame) -> None:
+    """The splits, and what the audit found in them."""
+    facts_table(facts, "data")
+    if findings.empty:
+        st.markdown("The audit found nothing.")
+    else:
+        st.dataframe(findings, hide_index=True, key="findings")
+
+
+def prompt_section(arms: pd.DataFrame, facts: pd.DataFrame) -> None:
+    """The prompt race, best first, and each prompt's full text."""
+    if arms.empty:
+        st.info("There was no prompt search yet.")
+        return
+    facts_table(facts, "prompt")
+    column = st.column_config
+    config = {
+        "arm": column.TextColumn("prompt", help="Name of the variant."),
+        "mean": column.NumberColumn(
+            "mean on dev", format="%.3f", help="Mean of the scored dev items (chosen on them)."
+        ),
+        "n": column.NumberColumn("n", help="Dev items scored."),
+        "rung": column.NumberColumn("rung", help="Last rung reached."),
+        "fate": column.TextColumn("fate", help="Winner, or why and when it fell."),
+        "examples": column.NumberColumn("examples", help="Worked examples in the prompt, from train."),
+    }
+    order = ["arm", "mean", "n", "rung", "examples", "fate"]
+    st.dataframe(arms, column_order=order, column_config=config, hide_index=True, placeholder="–", key="arms")
+    for position, arm in arms.iterrows():
+        with st.expander(plain(str(arm["arm"])), expanded=position == 0):
+            st.code(arm["text"], language=None, wrap_lines=True)
+
+
+def facts_table(facts: pd.DataFrame, group: str) -> None:
+    """The facts of one group, as a two-column table."""
+    mine = facts.loc[facts["group"] == group, ["what", "value"]]
+    if not mine.empty:
+        two_columns(mine, f"facts-{group}")
+
+
+@st.cache_data(show_spinner=False, max_entries=16)  # type: ignore[untyped-decorator]
+def _detail(path: str, stamp: str) -> dict[str, Any]:
+    """Every frame of one experiment but its samples; `stamp` changes with any manifest."""
+    experiment = ExperimentStore(Path(path))
+    judged = [frames.gates, frames.slices, frames.broken, frames.finalists, frames.standing]
+    made = [frames.contestant_rows, frames.learning_curve, frames.prompt_arms, frames.prompts, frames.findings]
+    return {read.__name__: read(experiment) for read in [frames.summary, *judged, *made, frames.facts]}
