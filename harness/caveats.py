@@ -21,9 +21,11 @@ def caveats(runs: Sequence[RunRecord], folder: ExperimentStore, seeds: Sequence[
     record = folder.read(DataRecord)
     if record is not None and record.findings:
         found.append(f"The data audit has {len(record.findings)} findings; see data.json.")
-    if len(seeds) > 1:
-        found.append(f"Judged is the best on dev of {len(seeds)} seeds; the others never met test.")
     on_task = [run for run in runs if run.suite == TASK_SUITE]
+    judged = sum(run.candidate.adapter is not None for run in on_task)
+    if 0 < judged < len(seeds):
+        best = "is the best" if judged == 1 else f"are the {judged} best"
+        found.append(f"Judged {best} on dev of {len(seeds)} seeds; the others never met test.")
     found += _raw_beats_the_bar(on_task)
     found += [told for run in on_task for told in _cut(run, folder)]
     return tuple(found)
