@@ -60,6 +60,21 @@ def test_outputs_that_are_all_alike_have_no_interval():
         assert (got.low, got.high, got.method) == (None, None, "constant")
 
 
+def test_a_run_that_never_varies_can_be_compared_with_one_that_does():
+    a, _ = latencies(np.random.default_rng(9), 100)
+    got = paired_quantile_interval([1.0] * 100, a, 0.5)
+    alone = quantile_interval(a, 0.5)
+    assert (got.low, got.high) == pytest.approx((1 - alone.high, 1 - alone.low))
+
+
+def test_the_estimate_lies_between_the_ends_at_any_level():
+    x = np.random.default_rng(10).random(31)
+    for confidence in (0.1, 0.5, 0.95):
+        for q in (0.2, 0.5, 0.8):
+            got = quantile_interval(x, q, confidence=confidence)
+            assert got.low <= got.value <= got.high
+
+
 def test_clusters_count_for_fewer_items():
     rng = np.random.default_rng(5)
     x = np.repeat(rng.random(60), 10)

@@ -50,7 +50,7 @@ def quantile_interval(
     blocked = _blocked([values], codes)
     if blocked:
         return make_interval(estimate, None, None, confidence, len(values), blocked)
-    low, high = _ends(values, q, codes, confidence)
+    low, high = _ends(values, estimate, q, codes, confidence)
     method = "order-statistics" if codes is None else "cluster-order-statistics"
     return make_interval(estimate, low, high, confidence, len(values), method)
 
@@ -63,11 +63,11 @@ def paired_quantile_interval(
 
     candidate, reference: shape (n,), finite, item i of one belongs to item i of the other.
     The ends of both `quantile_interval` are joined by the method of variance estimates recovery, MOVER
-    (Zou, 2007, Psychological Methods 12, 399-413, equation 15), with the correlation of the two sample
+    (Zou, 2007, Psychological Methods 12, 399-413), with the correlation of the two sample
     quantiles, which is that of being below them (Bahadur's representation; Serfling, 1980, section 2.5).
-    A bootstrap would be too narrow here: it never draws beyond the largest item, and covers 80 to 90 %
-    for a 95th percentile of 50 items. The correlation is lowered by the variance floor, so that runs
-    that agree on every item are not taken to agree on all others.
+    Not a bootstrap, which never draws beyond the largest item: of 50 items, its 95 % interval for the
+    95th percentile of one run covers 86 %. The correlation is lowered by the variance floor, so that
+    runs that agree on every item are not taken to agree on all others.
 
     An end is None where it rests on one that is. Raises ValueError as `quantile_interval` does, for
     unequal lengths and for a factor that is not positive.
@@ -84,7 +84,8 @@ def paired_quantile_interval(
     value, blocked = at_a - factor * at_b, _blocked([a, b], codes)
     if blocked:
         return make_interval(value, None, None, confidence, len(a), blocked)
-    (a_low, a_high), (b_low, b_high) = _ends(a, q, codes, confidence), _ends(b, q, codes, confidence)
+    a_low, a_high = _ends(a, at_a, q, codes, confidence)
+    b_low, b_high = _ends(b, at_b, q, codes, confidence)
     together = _correlation(a <= at_a, b <= at_b, codes, confidence)
     down = _recovered(at_a, a_low, factor * at_b, None if b_high is None else factor * b_high, together)
     up = _recovered(at_a, a_high, factor * at_b, None if b_low is None else factor * b_low, together)
@@ -102,16 +103,18 @@ def _blocked(runs: list[Floats], codes: Codes | None) -> str | None:
     """Why no interval can be given, as a method name."""
     if len(runs[0]) < 2 or (codes is not None and codes.max() < 1):
         return "one-unit"
-    return "constant" if any(float(np.ptp(x)) == 0 for x in runs) else None
+    return "constant" if all(float(np.ptp(x)) == 0 for x in runs) else None
 
 
-def _ends(x: Floats, q: float, codes: Codes | None, confidence: float) -> tuple[float | None, float | None]:
-    """Order statistics that hold the quantile between them; None for one beyond the items."""
+def _ends(
+    x: Floats, estimate: float, q: float, codes: Codes | None, confidence: float
+) -> tuple[float | None, float | None]:
+    """Order statistics that hold the quantile, and its estimate, between them; None for one beyond the items."""
     n, ordered, tail = len(x), np.sort(x), 0.5 - confidence / 2
     size = n if codes is None else _effective_size(x, q, codes, confidence)
     below, above = int(stats.binom.ppf(tail, size, q)), int(stats.binom.ppf(1 - tail, size, q)) + 1
-    low = float(ordered[math.floor(below * n / size) - 1]) if below >= 1 else None
-    high = float(ordered[math.ceil(above * n / size) - 1]) if above <= size else None
+    low = min(float(ordered[math.floor(below * n / size) - 1]), estimate) if below >= 1 else None
+    high = max(float(ordered[math.ceil(above * n / size) - 1]), estimate) if above <= size else None
     return low, high
 
 
