@@ -121,6 +121,19 @@ def test_claims_that_the_runs_cannot_carry_are_refused(sides, options, message):
         join(seeds(*sides), (run(OLD, "base"), OLD), **options)
 
 
+def test_equal_seeds_differ_by_no_rounding_noise():
+    old = scores([i % 11 / 10 for i in range(60)])
+    once, thrice = (join(seeds(*[old] * k), (run(old, "base"), old)) for k in (1, 3))
+    assert thrice.interval(0.95) == once.interval(0.95)
+    assert thrice.record().tied == 60
+
+
+def test_items_may_have_different_numbers_of_repeats():
+    new = [sample("a", s, repeat=r) for r, s in enumerate([1, 0, 0.5])] + [sample("b", 1)]
+    old = [sample("a", 0, repeat=r) for r in range(3)] + [sample("b", 0)]
+    assert joined(new, old).record().difference.value == 0.75
+
+
 def test_repeats_in_another_order_are_tied():
     new = [sample("a", s, repeat=r) for r, s in enumerate([0.1, 0.2, 0.3])]
     old = [sample("a", s, repeat=r) for r, s in enumerate([0.3, 0.2, 0.1])]

@@ -39,16 +39,21 @@ def item_values(read: Read, sheet: Sheet, selection: Selection) -> Floats:
     values[~np.isfinite(values)] = math.nan
     if selection.repeats == 1:
         return values
+    if len(values) == selection.repeats * len(selection.items):
+        return averaged(np.swapaxes(values.reshape(-1, selection.repeats, *values.shape[1:]), 0, 1))
     ends = [*selection.starts[1:].tolist(), len(values)]
     return np.stack([averaged(values[start:end]) for start, end in zip(selection.starts, ends, strict=True)])
 
 
 def averaged(values: Floats) -> Floats:
-    """Mean over the first axis; exactly rounded for scores, so that equal answers in another order stay tied."""
+    """Mean over the first axis: of equal values just that value, and the same in any order.
+
+    So what is tied stays tied. Rounding noise would look like many tiny differences, and those narrow an interval.
+    """
     if len(values) == 1:
         return np.asarray(values[0])
-    flat = values.reshape(len(values), -1)
-    return np.array([math.fsum(column) / len(values) for column in flat.T.tolist()]).reshape(values.shape[1:])
+    ordered = np.sort(values, axis=0)
+    return np.asarray(ordered[0] + (ordered - ordered[0]).mean(axis=0))
 
 
 def higher_is_better(metric: str) -> bool:
