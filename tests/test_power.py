@@ -155,10 +155,10 @@ def test_a_forecast_does_not_change_when_it_is_made_again():
 
 def test_a_forecast_of_a_thousand_clustered_items_takes_a_moment():
     design = Design(1000, 0.1, cluster_sizes=(5,) * 200, icc=0.5)
-    start = time.perf_counter()
+    start = time.process_time()
     detectable_difference(design, -0.02, LEVEL)
     items_needed(design, -0.02, 0.0, LEVEL)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 # -------------------------------------------------------------------------------- designs

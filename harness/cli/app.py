@@ -13,6 +13,7 @@ import typer
 import harness
 from harness.cli import console, doctor, scaffold, show
 from harness.errors import HarnessError, Problem, Stopped, UsageError
+from harness.records import EXIT_CODES
 from harness.store import Store
 
 app = typer.Typer(
@@ -28,6 +29,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Reports = Annotated[
     Path | None,
     typer.Option("--reports", help="The store; default $HARNESS_REPORTS, else ./reports.", show_default=False),
+]
+Policy = Annotated[
+    Path | None,
+    typer.Option("--policy", help="A policy YAML that takes the place of the spec's own.", show_default=False),
 ]
 SpecPath = Annotated[Path, typer.Argument(help="An experiment YAML.", show_default=False)]
 WantedId = Annotated[str, typer.Argument(metavar="ID", help="An experiment's id, a unique part of it, or `latest`.")]
@@ -63,20 +68,32 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folde
 
 
 @app.command()
-def check(spec: SpecPath, json: Json = False) -> None:
-    """Validate spec, suites and data; audit the data; say what each gate can decide. Touches no model."""
+def check(
+    spec: SpecPath,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 11 when a blocking gate cannot be decided.")] = False,
+    policy: Policy = None,
+    reports: Reports = None,
+    json: Json = False,
+) -> None:
+    """Validate spec, suites and data; audit the data; say what each gate can decide. Touches no model.
+
+    Exit codes: 0, or 11 under --strict when a blocking gate cannot be decided; 1 error, 2 bad spec.
+    """
     from harness import preflight
     from harness import spec as specs
+    from harness.cli import preflighting
 
-    found = preflight.check(specs.load(spec))
+    found = preflight.check(specs.load(spec, policy), Store(reports))
     if json:
         console.print_json(found.model_dump(mode="json"))
     else:
-        show.preflight(found)
+        preflighting.display(found)
+    if strict and found.warnings:
+        raise typer.Exit(EXIT_CODES["inconclusive"])
 
 
 @app.command()
-def run(spec: SpecPath, reports: Reports = None, json: Json = False) -> None:
+def run(spec: SpecPath, policy: Policy = None, reports: Reports = None, json: Json = False) -> None:
     """Run or resume an experiment to its verdict.
 
     Exit codes: 0 promote, 10 reject, 11 inconclusive, 12 prompt suffices, 1 error, 2 bad spec, 13 not comparable.
@@ -86,7 +103,7 @@ def run(spec: SpecPath, reports: Reports = None, json: Json = False) -> None:
 
     store = Store(reports)
     try:
-        verdict = pipeline.run(specs.load(spec), store, console.ConsoleProgress())
+        verdict = pipeline.run(specs.load(spec, policy), store, console.ConsoleProgress())
     except KeyboardInterrupt as fault:
         raise Stopped(Problem("", "stopped", next="The same command goes on from here")) from fault
     folder = store.at(verdict.experiment)

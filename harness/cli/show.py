@@ -1,4 +1,4 @@
-"""How results look on a terminal: verdicts, listings, comparisons, forecasts."""
+"""How results look on a terminal: verdicts, listings, comparisons."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from harness.cli import console, tables
 from harness.cli.tables import LEFT, RIGHT
 from harness.compare import Flip
 from harness.errors import Problem, UsageError, did_you_mean
-from harness.preflight import Preflight
 from harness.records import ComparisonRecord, RunRecord, VerdictRecord
 from harness.store import ExperimentStore, Store
 
@@ -146,42 +145,3 @@ def comparison(record: ComparisonRecord, flips: Sequence[Flip], limit: int) -> N
             console.out.print(f"    gold      {escape(tables.line(flip.target))}", style="dim")
             console.out.print(f"    candidate {escape(tables.line(flip.candidate_answer))}")
             console.out.print(f"    reference {escape(tables.line(flip.reference_answer))}")
-
-
-# ---------------------------------------------------------------------- preflight
-
-
-def preflight(found: Preflight) -> None:
-    """`harness check`."""
-    console.out.print(Text.assemble((found.experiment, "bold"), f"  {found.model}, {found.device}"))
-    console.out.print(Text(f"engine {found.engine}", style="dim"))
-    splits = [[n, s.file, str(s.rows), s.fingerprint[:8]] for n, s in found.data.splits.items()]
-    splits += [[name, "suite", str(size), ""] for name, size in found.suites.items() if name != "task"]
-    console.out.print()
-    columns = [("data", LEFT), ("", LEFT), ("rows", RIGHT), ("fingerprint", LEFT)]
-    console.out.print(console.table("", columns, splits))
-    if found.data.majority_score is not None:
-        answer = tables.line(found.data.majority_answer, 40)
-        console.out.print(f"always answering {answer!r} would score {found.data.majority_score:.3f}", markup=False)
-    _findings(found)
-    work = found.work
-    calls = work.prompt_race_calls + work.dev_calls + work.task_calls + work.suite_calls
-    console.out.print(
-        f"\nwork: at most {calls:,} answers ({work.prompt_race_calls:,} prompt race, {work.task_calls:,} task, "
-        f"{work.suite_calls:,} suites), {work.training_steps:,} training steps",
-        markup=False,
-    )
-    console.out.print("\n[bold]what the gates can decide[/bold], counting items as independent and right or wrong")
-    for forecast in found.gates:
-        gate = f"{forecast.suite} against {forecast.against}, margin {forecast.min_delta:+.3f}"
-        console.out.print(Text.assemble(f"  {gate}\n    ", (forecast.summary, "dim")))
-    console.out.print("\nThe spec is valid. No model was touched.")
-
-
-def _findings(found: Preflight) -> None:
-    counts: dict[tuple[str, str], list[int]] = {}
-    for finding in found.data.findings:
-        counts.setdefault((finding.rule, finding.file), []).append(finding.line)
-    for (rule, file), lines in counts.items():
-        some = ", ".join(map(str, lines[:5])) + (", …" if len(lines) > 5 else "")
-        console.out.print(Text(f"warning: {rule}: {len(lines)} in {file}, lines {some}", style="yellow"))

@@ -20,7 +20,7 @@ Every input is finite: who has unscored items takes them out first and counts th
     sequences   deciding early, at any time
 """
 
-from harness.stats.design import Design
+from harness.stats.design import Design, observed
 from harness.stats.intervals import mean_interval, paired_interval
 from harness.stats.power import POWER, detectable_difference, items_needed, pass_probability
 from harness.stats.quantiles import paired_quantile_interval, quantile_interval
@@ -39,6 +39,7 @@ __all__ = [
     "mcnemar_exact_p",
     "mean_interval",
     "normal_quantile",
+    "observed",
     "paired_interval",
     "paired_quantile_interval",
     "paired_statistic_interval",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -112,3 +113,37 @@ class Design:
         kept = int(np.searchsorted(ends, n)) + 1
         sizes = np.diff(np.minimum(ends[:kept], n), prepend=0)
         return replace(self, n=n, cluster_sizes=tuple(int(size) for size in sizes))
+
+
+def observed(differences: ArrayLike, units: Sequence[int] | None = None) -> Design:
+    """The design that differences were seen to have.
+
+    differences: shape (n,), of one item each. units: n labels of clusters; None: all items stand alone.
+    Half an item more is counted as differing, and half as not, on either side: none seen to differ does not mean
+    that none can. icc: one-way analysis of variance (Donner 1986, International Statistical Review 54, 67-82), in
+    [0, 1]; 0 where it cannot be told. Raises ValueError for no items.
+    """
+    x = np.asarray(differences, dtype=np.float64)
+    differing = x[x != 0]
+    size = float(np.sqrt(np.mean(differing**2))) if len(differing) else 1.0
+    labels = np.arange(len(x)) if units is None else np.unique(np.asarray(units), return_inverse=True)[1]
+    sizes = np.bincount(labels)
+    return Design(
+        n=len(x),
+        discordance=(len(differing) + 1) / (len(x) + 2),
+        size=size,
+        cluster_sizes=tuple(int(m) for m in sizes) if len(sizes) < len(x) else None,
+        icc=_icc(x, labels, sizes),
+    )
+
+
+def _icc(x: Floats, labels: NDArray[np.intp], sizes: NDArray[np.intp]) -> float:
+    groups, n = len(sizes), len(x)
+    if groups in (n, 1):
+        return 0.0
+    means = np.bincount(labels, weights=x) / sizes
+    between = float((sizes * (means - x.mean()) ** 2).sum()) / (groups - 1)
+    within = float(((x - means[labels]) ** 2).sum()) / (n - groups)
+    typical = (n - float((sizes**2).sum()) / n) / (groups - 1)
+    total = between + (typical - 1) * within
+    return min(max((between - within) / total, 0.0), 1.0) if total > 0 else 0.0

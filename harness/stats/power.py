@@ -52,7 +52,7 @@ def items_needed(design: Design, margin: float, truth: float, level: float, powe
         return _chance(design.with_items(math.ceil(n)), margin, truth, level)
 
     guess = _item_variance(design, truth) * (_quantiles(level, power) / (truth - margin)) ** 2
-    found = _least(chance, guess, power, least=1.0, most=float(MOST_ITEMS))
+    found = _least(chance, guess, power, 1.0, float(MOST_ITEMS), _precision(design))
     return None if found is None else math.ceil(found)
 
 
@@ -66,7 +66,7 @@ def detectable_difference(design: Design, margin: float, level: float, power: fl
         return _chance(design, margin, margin + distance, level)
 
     guess = _quantiles(level, power) * math.sqrt(_item_variance(design, margin) / design.n)
-    found = _least(chance, guess, power, least=1e-4, most=1 - margin)
+    found = _least(chance, guess, power, 1e-4, 1 - margin, _precision(design))
     return None if found is None else margin + found
 
 
@@ -77,24 +77,31 @@ def _chance(design: Design, margin: float, truth: float, level: float) -> float:
     return simulated_pass(fitting, margin, truth, level)
 
 
-def _least(chance: Callable[[float], float], guess: float, power: float, least: float, most: float) -> float | None:
-    """Least argument, to 1 %, at which a chance that grows with it reaches `power`; None when `most` does not."""
+def _least(
+    chance: Callable[[float], float], guess: float, power: float, least: float, most: float, precision: float
+) -> float | None:
+    """Least argument at which a chance that grows with it reaches `power`; None when `most` does not."""
     if most <= least:
         return None
-    high = min(max(guess, least), most)
-    low = high
+    low = high = min(max(guess, least), most)
+    step = 1.2
     while chance(high) < power:
         if high >= most:
             return None
-        low, high = high, min(1.5 * high, most)
+        low, high, step = high, min(step * high, most), step**2
     while low == high > least:
-        low = max(high / 1.5, least)
+        low, step = max(high / step, least), step**2
         if chance(low) >= power:
             high = low
-    while high > 1.01 * low:
+    while high > (1 + precision) * low:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if chance(middle) >= power else (middle, high)
     return high
+
+
+def _precision(design: Design) -> float:
+    """How finely to search: simulated chances are slower, and known to a point or two only."""
+    return 0.02 if design.clustered or not design.binary else 0.005
 
 
 def _quantiles(level: float, power: float) -> float:

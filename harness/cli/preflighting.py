@@ -1,0 +1,107 @@
+"""How a preflight looks on a terminal."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from harness.cli import console
+from harness.cli.tables import LEFT, RIGHT, line
+from harness.gates import Forecast
+from harness.gates.forecasting import rounded
+from harness.preflight import Preflight
+
+NONE = "–"
+
+
+def display(found: Preflight) -> None:
+    """`harness check`: data, findings, work, and what each gate can decide."""
+    console.out.print(Text.assemble((found.experiment, "bold"), f"  {found.model}, {found.device}"))
+    console.out.print(Text(f"engine {found.engine}", style="dim"))
+    _data(found)
+    _findings(found)
+    work = found.work
+    calls = work.prompt_race_calls + work.dev_calls + work.task_calls + work.suite_calls
+    console.out.print(
+        f"\nwork: at most {calls:,} answers ({work.prompt_race_calls:,} prompt race, {work.task_calls:,} task, "
+        f"{work.suite_calls:,} suites), {work.training_steps:,} training steps\n",
+        markup=False,
+    )
+    _gates(found)
+    console.out.print("\nThe spec is valid. No model was touched.")
+
+
+def _data(found: Preflight) -> None:
+    splits = [[n, s.file, str(s.rows), s.fingerprint[:8]] for n, s in found.data.splits.items()]
+    splits += [[name, "suite", str(size), ""] for name, size in found.suites.items() if name != "task"]
+    console.out.print()
+    columns = [("data", LEFT), ("", LEFT), ("rows", RIGHT), ("fingerprint", LEFT)]
+    console.out.print(console.table("", columns, splits))
+    if found.data.majority_score is not None:
+        answer = line(found.data.majority_answer, 40)
+        console.out.print(f"always answering {answer!r} would score {found.data.majority_score:.3f}", markup=False)
+
+
+def _findings(found: Preflight) -> None:
+    counts: dict[tuple[str, str], list[int]] = {}
+    for finding in found.data.findings:
+        counts.setdefault((finding.rule, finding.file), []).append(finding.line)
+    for (rule, file), lines in counts.items():
+        some = ", ".join(map(str, lines[:5])) + (", …" if len(lines) > 5 else "")
+        console.out.print(Text(f"warning: {rule}: {len(lines)} in {file}, lines {some}", style="yellow"))
+
+
+def _gates(found: Preflight) -> None:
+    """The table of forecasts, what they rest on, and what to do about those that cannot decide."""
+    power = f"{found.gates[0].power:.0%}"
+    headings = ("items", "margin", "detectable", "pass if equal", "pass if hoped", f"items for {power}")
+    columns = [("gate", LEFT), *((heading, RIGHT) for heading in headings)]
+    rows = [_row(made) for made in found.gates if made.decidable is not None]
+    if rows:
+        console.out.print(console.table("what the gates can decide", columns, rows))
+    sources: dict[str, list[Forecast]] = {}
+    for made in found.gates:
+        if made.decidable is None:
+            console.out.print(Text(console.plain(f"{made.gate}: {made.summary}"), style="dim"))
+        elif made.rule == "min_delta":
+            sources.setdefault(made.source, []).append(made)
+    for source, those in sources.items():
+        console.out.print(Text(console.plain(f"differences {source}: {_differences(those)}"), style="dim"))
+    looks = found.looks
+    spent = f"looks at this test split: {looks.made} of {looks.budget}; a pass may err with {100 * looks.level:.3g}%"
+    console.out.print(Text(spent, style="dim"))
+    for warning in found.warnings:
+        console.out.print(Text(console.plain(f"warning: {warning}"), style="yellow"))
+
+
+def _row(made: Forecast) -> list[str]:
+    name = made.gate + ("" if made.blocking else " (advisory)")
+    clustered = f"{made.n:,} in {made.clusters:,}" if made.clusters < made.n else f"{made.n:,}"
+    needed = NONE if made.items_needed is None else rounded(made.items_needed)
+    if made.rule != "min_delta":
+        truth = NONE if made.detectable is None else f"{100 * made.detectable:.1f}"
+        return [name, clustered, NONE, truth, NONE, NONE, NONE]
+    hoped = NONE if made.hoped_gain is None else f"{_percent(made.pass_if_hoped)} at {_points(made.hoped_gain)}"
+    return [
+        name, clustered, _points(made.min_delta), _points(made.detectable), _percent(made.pass_if_equal), hoped, needed,
+    ]  # fmt: skip
+
+
+def _differences(those: list[Forecast]) -> str:
+    """The shares of items that differ, and by how much; clusters too."""
+    told = dict.fromkeys(
+        f"{made.suite} {100 * (made.discordance or 0):.2g}% of items"
+        + ("" if made.size == 1 else f" by {100 * (made.size or 0):.1f} points")
+        + ("" if made.icc is None else f", correlated {made.icc:.2g} inside clusters")
+        for made in those
+    )
+    return "; ".join(told)
+
+
+def _points(share: float | None) -> str:
+    return NONE if share is None else f"{100 * share:+.1f}"
+
+
+def _percent(chance: float | None) -> str:
+    if chance is None:
+        return NONE
+    return "<1%" if chance < 0.005 else ">99%" if chance > 0.995 else f"{chance:.0%}"

@@ -1,0 +1,133 @@
+"""All that `harness check` tells, without touching a model."""
+
+from __future__ import annotations
+
+import math
+
+from harness import data, machine
+from harness.engines import Choice, choose
+from harness.errors import EngineError
+from harness.evaluate import TASK_SUITE
+from harness.gates import Forecast, level_at
+from harness.gates.forecasting import rounded
+from harness.preflight.designs import foresee
+from harness.preflight.earlier import Earlier
+from harness.records import DataRecord, Record
+from harness.spec import Experiment
+from harness.store import Store
+
+
+class Work(Record):
+    """How much there is to do."""
+
+    prompt_race_calls: int
+    """Model calls that the prompt race may make."""
+    dev_calls: int
+    """Answers on the dev split, to pick among several seeds."""
+    task_calls: int
+    """Answers on the test split, over raw prompt, best prompt and tuned candidate."""
+    suite_calls: int
+    """Answers on further suites, over base and tuned candidate."""
+    training_steps: int
+    """Optimizer steps over all seeds."""
+
+
+class LooksAhead(Record):
+    """How worn the test split is, over all experiments that share it."""
+
+    made: int
+    """Candidates judged on it so far."""
+    budget: int
+    """Candidates that the policy allows."""
+    level: float
+    """One-sided chance of a wrong pass that this experiment's look may spend; 0 when nothing is left."""
+
+
+class Preflight(Record):
+    """What `harness check` tells."""
+
+    experiment: str
+    """Id that the experiment will have."""
+    model: str
+    """Base model as spelled."""
+    data: DataRecord
+    """Splits, fingerprints and findings."""
+    suites: dict[str, int]
+    """Items per suite."""
+    engine: str
+    """Which engine will serve here, and why; or why none can."""
+    device: str
+    """Where it will train."""
+    work: Work
+    """How much there is to do."""
+    looks: LooksAhead
+    """How worn the test split is."""
+    gates: tuple[Forecast, ...]
+    """What each gate can decide."""
+    warnings: tuple[str, ...]
+    """What to do about blocking gates that cannot be decided."""
+
+
+def check(experiment: Experiment, store: Store) -> Preflight:
+    """Everything that can be told without a model. The experiment is already valid when it was loaded.
+
+    store: where earlier runs on the same items, and looks at the same test split, are found. Writes nothing.
+    Raises StoreError when the ledger of looks cannot be read.
+    """
+    spec = experiment.spec
+    try:
+        choice = choose(spec.serve)
+    except EngineError as fault:
+        choice = Choice("none", str(fault))
+    looks, earlier = _looks(experiment, store), Earlier(experiment, store)
+    forecasts = tuple(foresee(experiment, gate, earlier, looks.level) for gate in spec.rules)
+    gpus = machine.gpus()
+    return Preflight(
+        experiment=experiment.id,
+        model=spec.model,
+        data=data.audit(experiment.data),
+        suites={TASK_SUITE: experiment.data.test.size, **{suite.name: suite.size for suite in experiment.suites}},
+        engine=f"{choice.name}: {choice.reason}",
+        device=gpus[0] if gpus else f"CPU, {machine.cpus()} cores",
+        work=_work(experiment),
+        looks=looks,
+        gates=forecasts,
+        warnings=tuple(_advice(made) for made in forecasts if made.blocking and made.decidable is False),
+    )
+
+
+def _looks(experiment: Experiment, store: Store) -> LooksAhead:
+    """The look that the experiment has taken, or the next one."""
+    policy, made = experiment.spec.policy, store.looks.at(experiment.data.test.questions)
+    own = next((look for look in made if look.experiment == experiment.id), None)
+    level = own.level if own else level_at(policy, sum(look.level for look in made), len(made) + 1)
+    return LooksAhead(made=len(made), budget=policy.looks, level=level)
+
+
+def _advice(made: Forecast) -> str:
+    """Why a gate cannot be decided, and what would help."""
+    if made.level <= 0:
+        return f"{made.gate}: the test split is spent, so nothing can pass; judge on a fresh one."
+    if made.rule != "min_delta" or made.needed_at is None or made.min_delta is None:
+        return f"{made.gate}: {made.n:,} items are too few for any score to pass; collect more, or lower the limit."
+    at, margin = made.needed_at, made.min_delta
+    told = f"{made.gate}: a candidate that is truly {100 * at:+.1f} points passes with a chance of "
+    told += f"{made.pass_if_equal if made.hoped_gain is None else made.pass_if_hoped:.0%}, not {made.power:.0%}"
+    remedies = []
+    if made.items_needed is not None:
+        remedies.append(f"collect about {rounded(made.items_needed)} items instead of {made.n:,}")
+    if made.detectable is not None:
+        remedies.append(f"set the margin to about {100 * (at - (made.detectable - margin)):+.1f} points")
+    return f"{told}; {' or '.join([*remedies, 'make the gate advisory'])}."
+
+
+def _work(experiment: Experiment) -> Work:
+    spec, train = experiment.spec, experiment.spec.train
+    steps = max(1, math.ceil(train.epochs * math.ceil(len(experiment.data.train.rows) / train.batch_size)))
+    return Work(
+        dev_calls=len(train.seeds) * len(experiment.data.dev.rows) if len(train.seeds) > 1 else 0,
+        prompt_race_calls=spec.prompt.budget if spec.prompt.search != "none" else 0,
+        task_calls=3 * experiment.data.test.size,
+        suite_calls=2 * sum(suite.size for suite in experiment.suites),
+        training_steps=len(train.seeds) * (min(steps, train.max_steps) if train.max_steps else steps),
+    )
