@@ -163,8 +163,8 @@ class Court:
             for one, (decision, reason) in zip(contenders, decided, strict=True)
         )
         chosen = finalists[gates.choose([finalist.decision for finalist in finalists])]
-        told = f"{chosen.reason} Look {chosen.look.number} of {chosen.look.budget} at this test split."
-        return self.record(chosen.decision, told, chosen.name, [g for row in judged for g in row], finalists, family)
+        told = [gate for row in judged for gate in row]
+        return self.record(chosen.decision, chosen.reason, chosen.name, told, finalists, family)
 
     def _evidence(self, contender: Contender, gate: GateSpec) -> gates.Evidence:
         """What a gate is judged on: the contender's runs, and its reference's where it has one."""

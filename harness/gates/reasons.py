@@ -14,6 +14,7 @@ from harness.stats import normal_quantile
 
 POWER_QUANTILE = float(special.ndtri(0.8))
 """What settles a gate settles it with a chance of 80 %."""
+AT_THE_MARGIN = "no number of items would settle it: the estimate is at the margin"
 MOST = 1_000_000
 """More items than anyone will collect."""
 
@@ -98,8 +99,10 @@ def settles(question: Question) -> str:
     level = question.pass_level if yes and question.pass_level > 0 else 0.025
     interval = question.interval(level)
     half = _half(interval.low if interval else None, interval.high if interval else None, value, yes, question.below)
-    if half is None or gap < 1e-9:
-        return "no number of items would settle it: the estimate is at the margin"
+    if half is None:
+        return f"{evidence.n} items are too few for an end on that side; add more"
+    if gap < 1e-9:
+        return AT_THE_MARGIN
     quantile = normal_quantile(1 - 2 * level)
     ratio = (half / gap * (1 + POWER_QUANTILE / quantile)) ** 2
     seeds = _seeds(question, ratio)
@@ -107,7 +110,7 @@ def settles(question: Question) -> str:
     if seeds is not None:
         return seeds
     if needed > MOST:
-        return "no number of items would settle it: the estimate is at the margin"
+        return AT_THE_MARGIN
     return f"about {rounded(needed)} items would settle it at the difference and variance seen"
 
 
