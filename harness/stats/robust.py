@@ -95,12 +95,12 @@ def floor_weights(confidence: float) -> tuple[float, float]:
     """Items folded into the variance, and the weight of the belief in an unseen deviation; both in items.
 
     z^2/2 pseudo-items are two at 95 %, as in Bonett and Price (2012) for 0/1 pairs. The belief that
-    an unseen deviation has the full width of the scale weighs z^2/6. They grow with z^2, as the
+    an unseen deviation has the full width of the scale weighs z^2/8. They grow with z^2, as the
     pseudo-counts of Agresti and Coull (1998) do: far out in the tail it takes more to believe that
-    what was seen is all there is. 1/2 and 1/6 hold the level in simulations of few, one-sided differences.
+    what was seen is all there is. 1/2 and 1/8 hold the level in simulations of few, one-sided differences.
     """
     z = normal_quantile(confidence)
-    return z**2 / 2, z**2 / 6
+    return z**2 / 2, z**2 / 8
 
 
 def cr2_variance(units: Units) -> float:
