@@ -144,3 +144,27 @@ def test_escape_sequences_do_not_reach_the_terminal(tmp_path: Path) -> None:
     done = harness("check", tmp_path / "bad.yaml")
     assert done.returncode == 2
     assert "\x1b[2J" not in done.stderr
+
+
+def test_show_tells_claim_look_and_every_gate_in_words(tmp_path: Path) -> None:
+    store = build(tmp_path / "reports")
+    shown = harness("show", "claims", "--reports", store.root)
+    assert shown.returncode == 0, shown.stderr
+    told = " ".join(shown.stdout.split())
+    for words in (
+        "REJECT this adapter (tuned-seed0) beats the best prompt on the task: +14.2 points [+4.2, +24.1]",
+        "look 1 of 5 at this test split",
+        "gain of at least 5 points over best_prompt",
+        "task [worst of language] vs best_prompt",
+        "✘ fail language=de -36.7 points",
+        "Message 6: please help me with my card card <script>window.pwned=1</script>",
+        "tuned-seed1 inconclusive 2 of 5 1.25 %",
+        "family: Holm over 5 gates at 2.5 %",
+    ):
+        assert words in told
+
+
+def test_records_of_version_1_are_shown() -> None:
+    shown = harness("show", "version-one", "--reports", ROOT / "tests" / "stored")
+    assert shown.returncode == 0, shown.stderr
+    assert "beats the best prompt on the task: +41.7 points [+12.5, +70.8] (95 % interval, n = 12" in shown.stdout

@@ -124,7 +124,7 @@ def test_the_verdict_is_one_sentence_with_its_claim_its_number_and_its_look(stor
 def test_the_four_answers_say_what_broke(store: Store) -> None:
     broke = leaderboard.experiments(store).set_index("name")["broke"]
     assert broke["intents-lora"] == "regression-core"
-    assert broke["claims-lora"] == "task language=de, critical.jsonl, task latency_p95_s, task latency_mean_s"
+    assert broke["claims-lora"] == "language=de, critical.jsonl, latency_p95_s and 1 more"
     assert broke["tickets-lora"] == "Nothing found"
     assert broke["faq-prompt"] == "Not measured"
 

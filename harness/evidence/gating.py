@@ -187,7 +187,8 @@ def topic(gate: GateRecord) -> str:
     failed = [one.slice for one in gate.slices if one.outcome == gate.outcome]
     cut = ", ".join(failed) or gate.slice or ""
     measured = gate.metric if measure(gate.metric) else ""
-    return " ".join(part for part in (place(gate), measured, cut) if part)
+    where = "" if gate.suite == "task" and (measured or cut) else place(gate)
+    return " ".join(part for part in (where, measured, cut) if part)
 
 
 def _levels(gate: GateRecord, estimate: Interval | None) -> str:
@@ -230,7 +231,8 @@ def _amount(gate: GateRecord, change: float) -> str:
     if gate.relative:
         return percent(abs(change))
     unit = gate_unit(gate)
-    return f"{abs(change) * unit.scale:.6g} {unit.name}".rstrip()
+    amount = f"{abs(change) * unit.scale:.6g}"
+    return f"{amount} {'point' if unit is POINTS and amount == '1' else unit.name}".rstrip()
 
 
 def _change(gate: GateRecord) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.evidence.gathered import BAR, Evidence, comparison, contestants, is_plain, judged
@@ -20,7 +20,7 @@ DECISIONS: Mapping[str, str] = {
 """How each decision is spelled for people; `unfinished` while there is no verdict."""
 
 NAMED = 3
-"""How many gates that did not pass the headline names."""
+"""How many gates that did not pass a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,7 @@ def _gates_passed(evidence: Evidence) -> str:
     missed = [gate_name(gate) for gate in blocking if gate.outcome != "pass"]
     if not missed:
         return "every blocking gate passed" if blocking else "no blocking gate was set"
-    more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
-    return f"not passed: {', '.join(missed[:NAMED])}{more}"
+    return f"not passed: {_some(missed)}"
 
 
 def _is_plain(evidence: Evidence, gate: GateRecord) -> bool:
@@ -175,11 +174,19 @@ def _broke(evidence: Evidence) -> str:
     guards = [gate for gate in evidence.deciding_gates if _is_guard(gate)]
     if not guards:
         return "Not measured"
-    lost = [topic(gate) for gate in guards if gate.outcome == "fail"]
-    open_ = [topic(gate) for gate in guards if gate.outcome == "inconclusive"]
+    lost, unclear = (
+        list(dict.fromkeys(topic(gate) for gate in guards if gate.outcome == outcome))
+        for outcome in ("fail", "inconclusive")
+    )
     if lost:
-        return ", ".join(dict.fromkeys(lost))
-    return f"Unclear: {', '.join(dict.fromkeys(open_))}" if open_ else "Nothing found"
+        return _some(lost)
+    return f"Unclear: {_some(unclear)}" if unclear else "Nothing found"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _is_guard(gate: GateRecord) -> bool:

@@ -19,7 +19,7 @@ _TEAL = "#2a78b5"
 _GREY = "#8a8f98"
 
 
-def forest(gates: pd.DataFrame) -> Any:
+def forest(gates: pd.DataFrame, with_legend: bool = True) -> Any:
     """Gates of one unit: each difference with the ends that decided it, and its margin as a yellow tick."""
     import altair as alt
 
@@ -29,7 +29,7 @@ def forest(gates: pd.DataFrame) -> Any:
     span = [*known[numbers].min(), *known[numbers].max(), 0.0]
     pad = (max(span) - min(span)) * 0.08 or 0.1
     scale = alt.Scale(domain=[min(span) - pad, max(span) + pad], nice=False)
-    legend = alt.Legend(title=None, orient="top")
+    legend = alt.Legend(title=None, orient="top") if with_legend else None
     outcome = {"domain": list(COLORS), "range": list(COLORS.values())}
     color = alt.Color("outcome:N", scale=alt.Scale(**outcome), legend=legend)
     shape = alt.Shape("outcome:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=legend)
@@ -40,7 +40,7 @@ def forest(gates: pd.DataFrame) -> Any:
     unit, better = known["unit"].iloc[0], known["better"].iloc[0]
     title = "candidate minus reference" + (f", {unit}" if unit else "")
     title += " (less is better: a gate passes left of its margin)" if better == "lower" else ""
-    x = alt.X("delta:Q", scale=scale, title=title, axis=alt.Axis(format="+~g", tickCount=7))
+    x = alt.X("delta:Q", scale=scale, title=title, axis=alt.Axis(format="+~r", tickCount=7))
     base = alt.Chart(known).encode(y=y, tooltip=[alt.Tooltip(name) for name in told])
     zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color=_GREY, opacity=0.6).encode(x="x:Q")
     line = base.mark_rule(size=3).encode(x=x, x2="high:Q", color=color).transform_calculate(delta="datum.low")

@@ -13,6 +13,7 @@ from harness.store import ExperimentStore
 GATE_COLUMNS: dict[str, str] = {
     "gate": "Suite, metric and slice as far as the gate names them, and the reference.",
     "candidate": "The finalist that it judged; missing in records of version 1.",
+    "place": "Suite, or one task of it, or the file of items that must not break.",
     "demand": "What the gate demands, in words.",
     "outcome": "pass if the interval lies wholly beyond the margin, fail if wholly short of it, else inconclusive.",
     "found": "The estimate with the ends that decided, in the gate's own unit.",
@@ -49,10 +50,10 @@ def gates(experiment: ExperimentStore) -> pd.DataFrame:
 
 def _gate(gate: GateRecord) -> dict[str, Any]:
     bounds, found = ev.decided_by(gate), gate.comparison
-    row: dict[str, Any] = {"gate": ev.gate_name(gate), "candidate": gate.candidate or None, "demand": ev.demand(gate)}
-    row |= {"outcome": gate.outcome, "found": ev.evidence_shown(gate), "levels": bounds.levels or None}
-    row |= {"threshold": ev.threshold(gate), "n": bounds.n, "method": bounds.method or None}
-    row |= {"blocking": gate.blocking, "reason": gate.reason}
+    row: dict[str, Any] = {"gate": ev.gate_name(gate), "candidate": gate.candidate or None, "place": ev.place(gate)}
+    row |= {"demand": ev.demand(gate), "outcome": gate.outcome, "found": ev.evidence_shown(gate)}
+    row |= {"levels": bounds.levels or None, "threshold": ev.threshold(gate), "n": bounds.n}
+    row |= {"method": bounds.method or None, "blocking": gate.blocking, "reason": gate.reason}
     if found:
         row |= dict(zip(("delta", "low", "high"), bounds.read, strict=True)) | {"margin": ev.drawn_margin(gate)}
         row |= {"better": "lower" if bounds.less_is_better else "higher"}

@@ -54,9 +54,9 @@ def verdict(summary: dict[str, Any]) -> None:
     )
     rests_on: dict[str, Any] = {"delta": summary["basis"], "delta_color": "off", "delta_arrow": "off"}
     four[2].metric("How sure", summary["certainty"], border=True, help=frames.SUMMARY_COLUMNS["certainty"], **rests_on)
-    four[3].metric(
-        "What it broke", summary["broke"], border=True, height="stretch", help=frames.SUMMARY_COLUMNS["broke"]
-    )
+    with four[3].container(border=True, height="stretch"):  # a metric would cut a list of names short
+        st.caption("What it broke", help=frames.SUMMARY_COLUMNS["broke"])
+        st.markdown(f"##### {plain(summary['broke'])}", anchors=False)
     for warning in summary["warnings"]:
         st.warning(plain(warning), icon=":material/warning:")
     if summary["missing"]:

@@ -39,11 +39,11 @@ def _of(frame: pd.DataFrame, finalist: str | None) -> pd.DataFrame:
 
 def _plots(gates: pd.DataFrame) -> None:
     """One forest plot per unit: seconds and points share no axis."""
-    groups = charts.drawable(gates).groupby("unit", sort=False)
-    for unit, group in groups:
+    groups = list(charts.drawable(gates).groupby("unit", sort=False))
+    for place, (unit, group) in enumerate(groups):
         what = f"Difference in {unit}, deciding interval and margin of every gate"
-        st.altair_chart(charts.forest(group), alt=what, key=f"forest-{unit}")
-    if len(groups):
+        st.altair_chart(charts.forest(group, with_legend=place == 0), alt=what, key=f"forest-{unit}")
+    if groups:
         st.caption(
             "Drawn are the ends that decided. A gate passes when all of its interval lies on the better side of "
             "its yellow margin, and fails when all of it lies on the worse."
@@ -51,29 +51,37 @@ def _plots(gates: pd.DataFrame) -> None:
 
 
 def _table(gates: pd.DataFrame) -> None:
-    shown = gates.assign(
-        outcome=gates["outcome"].map(GLYPHS), kind=gates["blocking"].map({True: "blocking", False: "advisory"})
-    )
-    order = ["outcome", "demand", "found", "levels", "threshold", "n", "won", "lost", "unscored", "method", "kind"]
+    """Every gate in words and numbers, then why those that did not pass did not."""
+    order = ["outcome", "place", "demand", "found", "levels", "threshold", "n", "won", "lost", "unscored", "method"]
     column, told = st.column_config, frames.GATE_COLUMNS
-    config: dict[str, Any] = {name: column.Column(name, help=told[name]) for name in order if name in told}
-    config["outcome"] = column.TextColumn("outcome", help=told["outcome"], width=110)
-    config["demand"] = column.TextColumn("demands", help=told["demand"], width=330)
-    config["found"] = column.TextColumn("found", help=told["found"], width=210)
-    config["levels"] = column.TextColumn("how sure", help=told["levels"], width=120)
+    config: dict[str, Any] = {name: column.Column(name, help=told[name]) for name in order}
+    config["outcome"] = column.TextColumn("outcome", help=told["outcome"], width=105)
+    config["place"] = column.TextColumn("on", help=told["place"], width=105)
+    config["demand"] = column.TextColumn("demands", help=told["demand"], width=310)
+    config["found"] = column.TextColumn("found", help=told["found"], width=230)
+    config["levels"] = column.TextColumn("how sure", help=told["levels"], width=110)
     config["threshold"] = column.TextColumn("margin", help=told["threshold"], width=90)
-    config["kind"] = column.TextColumn("kind", help=told["blocking"])
-    st.dataframe(
-        shown, column_order=[*order, "reason"], column_config=config, hide_index=True, placeholder="–", key="gates"
-    )
+    kinds = gates["blocking"].map({True: "", False: " (advisory)"})
+    shown = outcomes(gates.assign(demand=gates["demand"] + kinds))
+    st.dataframe(shown, column_order=order, column_config=config, hide_index=True, placeholder="–", key="gates")
+    for _, gate in gates[gates["outcome"] != "pass"].iterrows():
+        st.markdown(f"{GLYPHS[gate['outcome']][0]} **{plain(gate['gate'])}**: {plain(gate['reason'])}")
+
+
+def outcomes(frame: pd.DataFrame) -> Any:
+    """A frame whose outcomes are told by sign, word and colour."""
+
+    def color(outcome: Any) -> str:
+        return f"color: {charts.COLORS[outcome.split()[-1]]}"
+
+    return frame.assign(outcome=frame["outcome"].map(GLYPHS)).style.map(color, subset=["outcome"])
 
 
 def _slices(slices: pd.DataFrame) -> None:
     for gate, group in slices.groupby("gate", sort=False):
         st.markdown(f"**{plain(str(gate))}**, worst first")
-        shown = group.assign(outcome=group["outcome"].map(GLYPHS))
-        order = ["outcome", "slice", "found", "n"]
-        st.dataframe(shown, column_order=order, hide_index=True, placeholder="–", key=f"slices-{gate}", width="content")
+        order, key = ["outcome", "slice", "found", "n"], f"slices-{gate}"
+        st.dataframe(outcomes(group), column_order=order, hide_index=True, placeholder="–", key=key, width="content")
 
 
 def _broken(broken: pd.DataFrame) -> None:

@@ -74,7 +74,7 @@ def contestant_columns() -> dict[str, Any]:
         "drawn": column.ImageColumn("0 to 1", help="Score with its interval; the tick is the best prompt.", width=150),
         "score": column.TextColumn("score", help=told["score"], width=140),
         "n": column.NumberColumn("n", help=told["score_n"], width=45),
-        "gain": column.TextColumn("Δ to best prompt", help=told["gain"], width=190),
+        "gain": column.TextColumn("Δ to best prompt", help=told["gain"], width=172),
         "looks": column.TextColumn("look", help=told["looks"], width=56),
         "tokens_in": column.NumberColumn("tok in", help=told["tokens_in"], format="%.0f", width=52),
         "latency_p50_s": column.NumberColumn("p50 s", help=told["latency_p50_s"], format="%.2f", width=48),
