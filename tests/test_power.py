@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness.stats import (
     Design,
+    PairedSequence,
     detectable_difference,
     items_needed,
     normal_quantile,
@@ -68,6 +69,27 @@ def test_the_forecast_is_the_share_of_gates_that_pass(design, margin, truth):
     noise = 3 * (0.25 / trials) ** 0.5
     assert 0 < share < 1
     assert pass_probability(design, margin, truth, LEVEL) == pytest.approx(share, abs=noise)
+
+
+@pytest.mark.parametrize(
+    ("design", "margin", "truth"),
+    [(Design(300, 0.3), 0.05, 0.15), (Design(300, 0.3, size=0.551), 0.0, 0.05), (FIVES, -0.15, 0.0)],
+)
+def test_the_forecast_of_early_decisions_is_the_share_of_sequences_that_pass(design, margin, truth):
+    rng, passed = np.random.default_rng(11), 0
+    units = np.repeat(np.arange(design.units), design.sizes)
+    for _ in range(300):
+        sequence = PairedSequence(margin, LEVEL, LEVEL, largest_cluster=int(design.sizes.max()))
+        sequence.add(np.bincount(units, weights=differences(rng, design, truth)), design.sizes)
+        passed += sequence.outcome == "pass"
+    early = pass_probability(design, margin, truth, LEVEL, early=True)
+    assert early == pytest.approx(passed / 300, abs=0.09)
+    assert 0.1 < early < pass_probability(design, margin, truth, LEVEL) - 0.1
+
+
+def test_the_largest_simulated_sequence_takes_over_without_a_step():
+    small, large = (pass_probability(Design(n, 0.1), -0.006, 0.0, LEVEL, early=True) for n in (10_000, 10_001))
+    assert 0.1 < small == pytest.approx(large, abs=0.02)
 
 
 def test_tango_tables_are_summed_exactly():

@@ -175,6 +175,16 @@ def test_the_correlation_inside_clusters_is_estimated(shared, icc):
     assert got.units == 200
 
 
+def test_gates_that_may_be_decided_early_are_forecast_so(tmp_path):
+    gate = {"against": "base", "min_delta": -0.1}
+    fixed, early = (
+        preflight.check(load(tmp_path / str(stop), gate, stop_early=stop), Store(tmp_path / "r")).gates[0]
+        for stop in (False, True)
+    )
+    assert (fixed.early, early.early) == (False, True)
+    assert early.items_needed > 1.3 * fixed.items_needed
+
+
 # ---------------------------------------------------------------------- looks and warnings
 
 

@@ -66,6 +66,9 @@ def _gates(found: Preflight) -> None:
             sources.setdefault(made.source, []).append(made)
     for source, those in sources.items():
         console.out.print(Text(console.plain(f"differences {source}: {_differences(those)}"), style="dim"))
+    if any(made.early for made in found.gates):
+        told = "stop_early: decided at any time, by betting; it takes more items when all are needed"
+        console.out.print(Text(told, style="dim"))
     looks = found.looks
     spent = f"looks at this test split: {looks.made} of {looks.budget}; a pass may err with {100 * looks.level:.3g}%"
     console.out.print(Text(spent, style="dim"))

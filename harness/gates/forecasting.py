@@ -38,6 +38,8 @@ class Forecast(Record):
     """One-sided chance of a wrong pass that it may spend."""
     power: float
     """Chance to pass that is asked for."""
+    early: bool
+    """Whether it is decided at any time, by betting, which takes more items when all are needed."""
     n: int
     """Items at hand."""
     clusters: int
@@ -70,7 +72,7 @@ class Forecast(Record):
 
 def forecast(
     gate: GateSpec, design: Design, *, level: float = LEVEL, power: float = POWER, hoped: float | None = None,
-    source: str = "assumed", reference: float = 1.0, slice: str | None = None,
+    source: str = "assumed", reference: float = 1.0, slice: str | None = None, early: bool = False,
 ) -> Forecast:  # fmt: skip
     """What a gate with a margin can decide on this design; touches no data and no model.
 
@@ -78,6 +80,7 @@ def forecast(
     for. hoped: a true difference, in the metric's unit (0.05: five points); without it the gate is asked to pass a
     candidate that is truly equal. source: where the design's numbers come from, for the reader. reference: the
     reference's score, for a relative margin. slice: the items that the design speaks of.
+    early: whether the evaluation may stop early (`PairedSequence`).
     Chances are those of the interval that the gate will use (`pass_probability`).
     Raises ValueError for a gate without a margin, or numbers out of range.
     """
@@ -87,20 +90,20 @@ def forecast(
         raise ValueError(f"forecast wants level in [0, 0.5), power in (0, 1), hoped in [-1, 1]: {level, power, hoped}")
     margin = gate.min_delta * (reference if gate.relative else 1)
     at = 0.0 if hoped is None else hoped
-    chances = {truth: pass_probability(design, margin, truth, level) if level else 0.0 for truth in (0.0, at)}
+    chances = {t: pass_probability(design, margin, t, level, early=early) if level else 0.0 for t in (0.0, at)}
     made = Forecast(
-        **_of_gate(gate, design, level, power, slice),
+        **_of_gate(gate, design, level, power, slice, early),
         min_delta=margin,
         discordance=design.discordance,
         size=design.size,
         icc=design.icc if design.clustered else None,
         source=source,
-        detectable=detectable_difference(design, margin, level, power) if level else None,
+        detectable=detectable_difference(design, margin, level, power, early=early) if level else None,
         pass_if_equal=chances[0.0],
         hoped_gain=hoped,
         pass_if_hoped=None if hoped is None else chances[at],
         needed_at=at,
-        items_needed=items_needed(design, margin, at, level, power) if level else None,
+        items_needed=items_needed(design, margin, at, level, power, early=early) if level else None,
         decidable=chances[at] >= power,
         summary="",
     )
@@ -144,11 +147,13 @@ def no_forecast(gate: GateSpec, design: Design, why: str, *, level: float = LEVE
     )
 
 
-def _of_gate(gate: GateSpec, design: Design, level: float, power: float, slice: str | None) -> dict[str, Any]:
+def _of_gate(
+    gate: GateSpec, design: Design, level: float, power: float, slice: str | None, early: bool = False
+) -> dict[str, Any]:
     return {
         "gate": gate.name, "rule": gate.rule, "suite": gate.suite, "task": gate.task, "slice": slice or gate.slice,
         "against": gate.against if gate.rule == "min_delta" else None, "blocking": gate.blocking, "level": level,
-        "power": power, "n": design.n, "clusters": design.units,
+        "power": power, "early": early, "n": design.n, "clusters": design.units,
     }  # fmt: skip
 
 

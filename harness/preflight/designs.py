@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from harness.compare import MEASURES
 from harness.evaluate import TASK_SUITE
 from harness.gates import Forecast, GateSpec, forecast, forecast_score, no_forecast
+from harness.gates.watching import can_be_watched
 from harness.metrics import CORPUS_METRICS
 from harness.preflight.earlier import Earlier
 from harness.spec import Experiment
@@ -57,7 +58,7 @@ def foresee(experiment: Experiment, gate: GateSpec, earlier: Earlier, level: flo
         design, source = replace(design, discordance=gate.discordance), "stated in the gate"
     return forecast(
         gate, design, level=level, power=power, hoped=_hoped(gate, reference), source=source, reference=reference,
-        slice=slice,
+        slice=slice, early=_early(experiment, gate),
     )  # fmt: skip
 
 
@@ -99,6 +100,12 @@ def _no_forecast_of(gate: GateSpec) -> str | None:
     if gate.rule == "at_most" or (gate.at_least is not None and not 0 <= gate.at_least < 1):
         return f"A limit of {gate.margin:g} on a score between 0 and 1 is not forecast."
     return None
+
+
+def _early(experiment: Experiment, gate: GateSpec) -> bool:
+    """Whether the gate will be decided by betting: its suite may stop early, and every gate on it has such a test."""
+    rules = [rule for rule in experiment.spec.rules if rule.suite == gate.suite and rule.rule != "must_not_break"]
+    return experiment.spec.stop_early and can_be_watched(experiment.spec.policy, rules)
 
 
 def _hoped(gate: GateSpec, reference: float) -> float | None:

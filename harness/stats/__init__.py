@@ -17,7 +17,7 @@ Every input is finite: who has unscored items takes them out first and counts th
     recipe      over training seeds and items
     power       what n items can decide
     design      of what they are made                  simulated  the chance to pass, for the latter
-    sequences   deciding early, at any time
+    sequences   deciding early, at any time            staked     the chance to pass so
 """
 
 from harness.stats.design import Design, observed

@@ -2,7 +2,7 @@
 
 The chance is that of the very interval that the gate will use. Independent differences of -1, 0 and 1: the exact sum
 over all tables of gains and losses for Tango's interval, up to `EXACT_UP_TO` items, its normal limit above. Anything
-else: `simulated_pass`.
+else: `simulated_pass`; early decisions: `staked_pass`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from scipy import special
 from harness.stats.design import Design
 from harness.stats.score import Floats, tango_z
 from harness.stats.simulated import simulated_pass
+from harness.stats.staked import staked_pass
 
 POWER = 0.8
 """Chance to pass that "enough items" stands for, where nothing else is asked."""
@@ -25,22 +26,25 @@ MOST_ITEMS = 1_000_000
 """More items than anyone will collect; larger answers are None."""
 
 
-def pass_probability(design: Design, margin: float, truth: float, level: float) -> float:
+def pass_probability(design: Design, margin: float, truth: float, level: float, *, early: bool = False) -> float:
     """Chance that the lower end of the gate's interval lies above the margin.
 
     margin, truth: mean difference asked for and true one, in the metric's unit. level: one-sided error of the
-    lower end, in (0, 0.5). Where the design has too few or too small differences for `truth`, they are raised
-    (`Design.allowing`). Raises ValueError for a level outside (0, 0.5), or |truth| > 1 with 0/1 scores.
+    lower end, in (0, 0.5). early: decided at any time, by betting (`PairedSequence`), on all items in the end.
+    Where the design has too few or too small differences for `truth`, they are raised (`Design.allowing`).
+    Raises ValueError for a level outside (0, 0.5), or |truth| > 1 with 0/1 scores.
     """
     if not 0 < level < 0.5:
         raise ValueError(f"level {level} is not in (0, 0.5)")
     if design.binary and not abs(truth) <= 1:
         raise ValueError(f"0/1 scores cannot differ by {truth}")
-    return _chance(design, margin, truth, level)
+    return _chance(design, margin, truth, level, early)
 
 
-def items_needed(design: Design, margin: float, truth: float, level: float, power: float = POWER) -> int | None:
-    """Items for a chance of `power` to pass, to about 2 %; None when `MOST_ITEMS` do not give it.
+def items_needed(
+    design: Design, margin: float, truth: float, level: float, power: float = POWER, *, early: bool = False
+) -> int | None:
+    """Items for a chance of `power` to pass, to 2 % (5 % when early); None when `MOST_ITEMS` do not give it.
 
     Arguments as for `pass_probability`; the number of items in the design does not count, its clusters do.
     None for a truth at or below the margin. Negate both for the items that let a gate fail.
@@ -49,29 +53,33 @@ def items_needed(design: Design, margin: float, truth: float, level: float, powe
         return None
 
     def chance(n: float) -> float:
-        return _chance(design.with_items(math.ceil(n)), margin, truth, level)
+        return _chance(design.with_items(math.ceil(n)), margin, truth, level, early)
 
     guess = _item_variance(design, truth) * (_quantiles(level, power) / (truth - margin)) ** 2
-    found = _least(chance, guess, power, 1.0, float(MOST_ITEMS), _precision(design))
+    found = _least(chance, guess, power, 1.0, float(MOST_ITEMS), _precision(design, early))
     return None if found is None else math.ceil(found)
 
 
-def detectable_difference(design: Design, margin: float, level: float, power: float = POWER) -> float | None:
+def detectable_difference(
+    design: Design, margin: float, level: float, power: float = POWER, *, early: bool = False
+) -> float | None:
     """Smallest true difference above the margin that passes with a chance of `power`; None when none up to 1 does.
 
     The discordance is raised to what the difference takes. To about 2 % of its distance from the margin.
     """
 
     def chance(distance: float) -> float:
-        return _chance(design, margin, margin + distance, level)
+        return _chance(design, margin, margin + distance, level, early)
 
     guess = _quantiles(level, power) * math.sqrt(_item_variance(design, margin) / design.n)
-    found = _least(chance, guess, power, 1e-4, 1 - margin, _precision(design))
+    found = _least(chance, guess, power, 1e-4, 1 - margin, _precision(design, early))
     return None if found is None else margin + found
 
 
-def _chance(design: Design, margin: float, truth: float, level: float) -> float:
+def _chance(design: Design, margin: float, truth: float, level: float, early: bool) -> float:
     fitting = design.allowing(truth)
+    if early:
+        return staked_pass(fitting, margin, truth, level)
     if design.binary and not design.clustered:
         return _tango_pass(fitting.n, margin, truth, fitting.discordance, -float(special.ndtri(level)))
     return simulated_pass(fitting, margin, truth, level)
@@ -99,9 +107,9 @@ def _least(
     return high
 
 
-def _precision(design: Design) -> float:
+def _precision(design: Design, early: bool) -> float:
     """How finely to search: simulated chances are slower, and known to a point or two only."""
-    return 0.02 if design.clustered or not design.binary else 0.005
+    return 0.05 if early else 0.02 if design.clustered or not design.binary else 0.005
 
 
 def _quantiles(level: float, power: float) -> float:

@@ -43,7 +43,7 @@ def simulated_pass(design: Design, margin: float, truth: float, level: float) ->
     rng, passed, done = np.random.default_rng(0), 0, 0
     while done < trials:
         count = min(max(AT_ONCE // design.n, 1), trials - done)
-        passed += int((lower_ends(design, *_drawn(design, truth, count, rng), level) > margin).sum())
+        passed += int((lower_ends(design, *drawn(design, truth, count, rng), level) > margin).sum())
         done += count
     return passed / trials
 
@@ -63,7 +63,7 @@ def lower_ends(design: Design, items: Floats, sums: Floats, level: float) -> Flo
     return np.minimum(low, _bca_low(mean, residuals, n, level)) if len(sizes) <= BCA_MAX_UNITS else low
 
 
-def _drawn(design: Design, truth: float, trials: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def drawn(design: Design, truth: float, trials: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Differences and their sums by unit. Inside a cluster an item copies a shared value with chance sqrt(icc)."""
     u = rng.random((trials, design.n))
     if not design.clustered:
