@@ -298,9 +298,9 @@ class RunRecord(Record):
     unscored: int
     """Items without a primary score."""
     tokens_in: int | None
-    """Prompt tokens, all items."""
+    """Prompt tokens over all items; of repeats, their mean."""
     tokens_out: int | None
-    """Generated tokens, all items."""
+    """Generated tokens over all items; of repeats, their mean."""
     seconds: float
     """Wall time of the sitting that finished it."""
     latency_p50_s: float | None

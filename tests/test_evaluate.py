@@ -151,3 +151,29 @@ def test_items_of_one_cluster_are_one_piece_of_evidence_across_tasks(tmp_path: P
     overall = record.metric("*", "primary")
     assert overall is not None
     assert "cluster" in overall.estimate.method
+
+
+def test_repeats_are_asked_with_seeds_of_their_own_and_averaged(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def reply(request: Request) -> Answer:
+        seen.append(request.decoding.seed)
+        return text(str((int(request.messages[-1].content) + request.decoding.seed) % 2))
+
+    thrice = replace(suite(4), tasks=(replace(suite(4).tasks[0], repeats=3),))
+    store = Store(tmp_path).create("x--1", "name: x\n")
+    record = evaluate(candidate(), thrice, Scripted(reply), store, Silent())
+    assert sorted(seen) == [0] * 4 + [1] * 4 + [2] * 4
+    assert {s.repeat for s in store.samples(record.id)} == {0, 1, 2}
+    assert (record.n, record.tokens_in) == (4, 4)
+    assert record.metrics[0].estimate.value == pytest.approx(2 / 3)
+
+
+def test_an_item_with_one_failed_repeat_is_unscored(tmp_path: Path) -> None:
+    def reply(request: Request) -> Answer:
+        failed = request.messages[-1].content == "7" and request.decoding.seed == 1
+        return Answer(error="timeout") if failed else parity(request)
+
+    twice = replace(suite(60), tasks=(replace(suite(60).tasks[0], repeats=2),))
+    record = evaluate(candidate(), twice, Scripted(reply), Store(tmp_path).create("x--1", "name: x\n"), Silent())
+    assert (record.n, record.unscored, record.metrics[0].estimate.n) == (60, 1, 59)

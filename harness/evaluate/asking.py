@@ -26,14 +26,19 @@ def ask(
     prompt: Prompt,
     decoding: Decoding,
     adapter: str | None = None,
+    repeat: int = 0,
 ) -> Iterator[SampleRecord]:
-    """Ask all items and score each answer as it comes, in any order."""
+    """Ask all items and score each answer as it comes, in any order.
+
+    repeat: which repetition it is (0-based); the sampling seed is raised by it.
+    """
+    decoding = decoding.model_copy(update={"seed": decoding.seed + repeat})
     requests = [_request(item, task, prompt, decoding) for item in items]
     for index, answer in engine.answer(requests, adapter):
-        yield _sample(task, items[index], answer)
+        yield _sample(task, items[index], answer, repeat)
 
 
-def _sample(task: Task, item: Item, answer: Answer) -> SampleRecord:
+def _sample(task: Task, item: Item, answer: Answer, repeat: int) -> SampleRecord:
     scores: dict[str, float | None] = dict.fromkeys(task.metrics)
     text = answer.text
     if answer.error is None:
@@ -50,6 +55,7 @@ def _sample(task: Task, item: Item, answer: Answer) -> SampleRecord:
     return SampleRecord(
         task=task.name,
         id=item.id,
+        repeat=repeat,
         item_digest=item.digest,
         question=item.messages[-1].content if item.messages else item.text or "",
         target=item.target,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Protocol
 
 from harness.asking import asking_key
@@ -17,6 +17,9 @@ from harness.progress import Progress
 from harness.records import Candidate, EarlyStop, Item, RunRecord, SampleRecord
 from harness.store import ExperimentStore
 from harness.suites import Suite, Task
+
+ItemKey = tuple[str, str]
+SampleKey = tuple[str, str, int]
 
 MAX_FAILED = 0.02
 """Share of calls that may fail for good and be left unscored; more is a fault, not a result."""
@@ -55,30 +58,45 @@ def evaluate(
     to repair, not a score, and the failed ones alone are asked again.
     """
     name = run_id(candidate.name, suite.name, suite.split)
-    done = {key for key, sample in _answered(store, name, suite).items() if sample.error is None}
-    bar = progress.bar(f"{candidate.name} on {suite.name}", suite.size, len(done))
     started = time.monotonic()
-    asked: dict[tuple[str, str], Item] = {}
-    with store.sample_journal(name) as journal, bar as shown:
+    calls = sum(len(task.items) * task.repeats for task in suite.tasks)
+    done = {key for key, sample in _answered(store, name, suite).items() if sample.error is None}
+    asked: set[ItemKey] = set()
+    with store.sample_journal(name) as journal, progress.bar(_label(candidate, suite), calls, len(done)) as shown:
         for batch in batches(suite, watch):
             for task, items in batch:
-                asked |= {(task.name, item.id): item for item in items}
-                owed = [item for item in items if (task.name, item.id) not in done]
-                for sample in ask(engine, task, owed, candidate.prompt, candidate.decoding, adapter):
+                asked |= {(task.name, item.id) for item in items}
+                for sample in _owed(engine, task, items, done, candidate, adapter):
                     journal.append([sample])
                     shown.advance()
-            if watch is not None and watch.is_decided(
-                [s for k, s in _answered(store, name, suite).items() if k in asked]
-            ):
+            if watch is not None and watch.is_decided(_of(asked, _answered(store, name, suite))):
                 break
-    samples = [sample for key, sample in _answered(store, name, suite).items() if key in asked]
-    _refuse_faults(name, len(asked), samples)
+    samples = _of(asked, _answered(store, name, suite))
+    wanted = sum(task.repeats for task in suite.tasks for item in task.items if (task.name, item.id) in asked)
+    _refuse_faults(name, wanted, samples)
     run = summarise(name, candidate, suite, engine, samples, time.monotonic() - started)
     if watch is not None:
         stopped = EarlyStop(method=watch.method, asked=len(asked), of=suite.size, seed=watch.seed)
         run = run.model_copy(update={"stopped": stopped})
     store.finish_run(run, samples)
     return run
+
+
+def _label(candidate: Candidate, suite: Suite) -> str:
+    return f"{candidate.name} on {suite.name}"
+
+
+def _owed(
+    engine: Engine, task: Task, items: Sequence[Item], done: Set[SampleKey], candidate: Candidate, adapter: str | None
+) -> Iterator[SampleRecord]:
+    """Ask what is not done, each repeat with a sampling seed of its own."""
+    for repeat in range(task.repeats):
+        owed = [item for item in items if (task.name, item.id, repeat) not in done]
+        yield from ask(engine, task, owed, candidate.prompt, candidate.decoding, adapter, repeat)
+
+
+def _of(asked: Set[ItemKey], answered: Mapping[SampleKey, SampleRecord]) -> list[SampleRecord]:
+    return [sample for key, sample in answered.items() if key[:2] in asked]
 
 
 Batch = list[tuple[Task, list[Item]]]
@@ -106,11 +124,16 @@ def _by_task(suite: Suite, batch: Sequence[tuple[object, Task, Item]]) -> Batch:
     return [(task, items) for task in suite.tasks if (items := [item for _, of, item in batch if of is task])]
 
 
-def _answered(store: ExperimentStore, name: str, suite: Suite) -> dict[tuple[str, str], SampleRecord]:
-    """What is on disk of this suite's items, by task and id, in the suite's order."""
-    on_disk = {(s.task, s.id, s.item_digest): s for s in store.samples(name)}
-    wanted = [(task.name, item.id, item.digest) for task in suite.tasks for item in task.items]
-    return {key[:2]: on_disk[key] for key in wanted if key in on_disk}
+def _answered(store: ExperimentStore, name: str, suite: Suite) -> dict[SampleKey, SampleRecord]:
+    """What is on disk of this suite's items, by task, id and repeat, in the suite's order."""
+    on_disk = {(s.task, s.id, s.repeat, s.item_digest): s for s in store.samples(name)}
+    wanted = [
+        (task.name, item.id, repeat, item.digest)
+        for task in suite.tasks
+        for item in task.items
+        for repeat in range(task.repeats)
+    ]
+    return {key[:3]: on_disk[key] for key in wanted if key in on_disk}
 
 
 def _refuse_faults(name: str, asked: int, samples: Sequence[SampleRecord]) -> None:

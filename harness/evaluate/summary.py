@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -35,6 +35,7 @@ def summarise(
         for metric in task.corpus_metrics
     ]
     overall = _summary(samples, "*", "primary", primary)
+    items = len({(sample.task, sample.id) for sample in samples})
     return RunRecord(
         id=name,
         candidate=candidate,
@@ -46,10 +47,10 @@ def summarise(
         conditions=engine.conditions,
         primary=primary,
         metrics=(*summaries, overall),
-        n=len(samples),
+        n=items,
         unscored=overall.unscored,
-        tokens_in=sum(tokens_in) if tokens_in else None,
-        tokens_out=sum(tokens_out) if tokens_out else None,
+        tokens_in=_total(tokens_in, items, len(samples)),
+        tokens_out=_total(tokens_out, items, len(samples)),
         seconds=round(seconds, 3),
         latency_p50_s=float(np.percentile(latencies, 50)) if latencies else None,
         latency_p95_s=float(np.percentile(latencies, 95)) if latencies else None,
@@ -61,27 +62,57 @@ def summarise(
 def _summary(
     samples: Sequence[SampleRecord], task: str, metric: str, primary: dict[str, str] | None = None
 ) -> MetricSummary:
-    """Mean of one metric; for `primary` each sample's own task says which."""
-    values = [sample.scores.get(primary[sample.task] if primary else metric) for sample in samples]
-    scored = [
-        (s, value) for s, value in zip(samples, values, strict=True) if value is not None and math.isfinite(value)
-    ]
-    estimate = mean_interval([value for _, value in scored], _clusters([sample for sample, _ in scored]))
-    return MetricSummary(task=task, metric=metric, estimate=estimate, unscored=len(samples) - len(scored))
+    """Mean of one metric over items; for `primary` each sample's own task says which."""
+
+    def read(sample: SampleRecord) -> list[float] | None:
+        value = sample.scores.get(primary[sample.task] if primary else metric)
+        return [value] if value is not None and math.isfinite(value) else None
+
+    firsts, values, unscored = _of_items(samples, read)
+    estimate = mean_interval([value[0] for value in values], _clusters(firsts))
+    return MetricSummary(task=task, metric=metric, estimate=estimate, unscored=unscored)
 
 
 def _corpus_summary(samples: Sequence[SampleRecord], task: str, metric: str) -> MetricSummary:
     """A metric of all answers together."""
-    scored = [sample for sample in samples if sample.answer is not None and sample.error is None]
     found = CORPUS_METRICS[metric]
-    corpus = found.over([sample.target for sample in scored])
-    rows = [corpus.row(sample.answer or "", sample.target) for sample in scored]
+    corpus = found.over([sample.target for sample in samples])
+
+    def read(sample: SampleRecord) -> list[float] | None:
+        missing = sample.answer is None or sample.error is not None
+        return None if missing else corpus.row(str(sample.answer), sample.target).tolist()
+
+    firsts, rows, unscored = _of_items(samples, read)
     estimate = (
-        statistic_interval(np.array(rows), corpus.value, _clusters(scored), limits=found.limits)
+        statistic_interval(np.array(rows), corpus.value, _clusters(firsts), limits=found.limits)
         if rows
         else Interval(value=None, low=None, high=None, confidence=0.95, n=0, method="none")
     )
-    return MetricSummary(task=task, metric=metric, estimate=estimate, unscored=len(samples) - len(scored))
+    return MetricSummary(task=task, metric=metric, estimate=estimate, unscored=unscored)
+
+
+def _total(tokens: Sequence[int], items: int, answers: int) -> int | None:
+    """Tokens over all items; of repeats, their mean."""
+    return round(sum(tokens) * items / answers) if tokens else None
+
+
+def _of_items(
+    samples: Sequence[SampleRecord], read: Callable[[SampleRecord], list[float] | None]
+) -> tuple[list[SampleRecord], list[list[float]], int]:
+    """First sample and values of each scored item, repeats averaged, and how many items have no score.
+
+    An item has none as soon as one of its repeats has none, as in a comparison.
+    """
+    by_item: dict[tuple[str, str], list[SampleRecord]] = {}
+    for sample in samples:
+        by_item.setdefault((sample.task, sample.id), []).append(sample)
+    firsts, values = [], []
+    for repeats in by_item.values():
+        found = [value for value in map(read, repeats) if value is not None]
+        if len(found) == len(repeats):
+            firsts.append(repeats[0])
+            values.append([math.fsum(column) / len(found) for column in zip(*found, strict=True)])
+    return firsts, values, len(by_item) - len(values)
 
 
 def _clusters(samples: Sequence[SampleRecord]) -> list[str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness import metrics
 from harness.data import Split
@@ -32,6 +32,10 @@ class TaskSpec(PartSpec):
     """Upper limit of new tokens for an answer; must hold the longest gold answer."""
     stop: tuple[str, ...] = ()
     """Strings that end an answer."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """0 is greedy; else answers are sampled, with a stated seed."""
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
+    """Answers per test item, for sampled answers; they are averaged before anything else."""
 
     @field_validator("metric")
     @classmethod
@@ -50,10 +54,16 @@ class TaskSpec(PartSpec):
             raise ValueError("an empty text would end every answer before it begins")
         return texts
 
+    @model_validator(mode="after")
+    def _repeats_differ(self) -> TaskSpec:
+        if self.repeats > 1 and self.temperature == 0:
+            raise ValueError("repeats: greedy answers do not differ; give a temperature above 0, or leave it out")
+        return self
+
     @property
     def decoding(self) -> Decoding:
-        """Greedy, within the limits."""
-        return Decoding(max_tokens=self.max_tokens, stop=self.stop)
+        """As stated; nothing is left to a model's own defaults."""
+        return Decoding(max_tokens=self.max_tokens, stop=self.stop, temperature=self.temperature)
 
 
 def _generative(name: str) -> str:
@@ -83,7 +93,7 @@ def _task(items: tuple[Item, ...], spec: TaskSpec) -> Task:
     names = (spec.metric, *(name for name in spec.metrics if name != spec.metric))
     of_samples = tuple(name for name in names if name not in CORPUS_METRICS)
     of_all = tuple(name for name in names if name in CORPUS_METRICS)
-    return Task(TASK_SUITE, "generate", items, of_samples, spec.decoding, corpus_metrics=of_all)
+    return Task(TASK_SUITE, "generate", items, of_samples, spec.decoding, repeats=spec.repeats, corpus_metrics=of_all)
 
 
 def run_id(candidate: str, suite: str, split: SplitName) -> str:

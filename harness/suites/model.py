@@ -21,6 +21,8 @@ class Task:
     decoding: Decoding
     filters: tuple[tuple[str, str], ...] = ()
     """Steps applied to an answer before scoring, as (function, argument), e.g. ("remove_whitespace", "")."""
+    repeats: int = 1
+    """Answers per item, each sampled with a seed of its own; a comparison averages them first."""
     corpus_metrics: tuple[str, ...] = ()
     """Names from `harness.metrics.CORPUS_METRICS`, computed over all answers together and only reported."""
     target_delimiter: str = ""
