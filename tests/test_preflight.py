@@ -229,7 +229,7 @@ def test_check_is_strict_only_when_asked(tmp_path, options, code):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == code, done.stderr
     assert "items for 80%" in done.stdout
-    assert "warning: task vs base: a candidate that is truly +0.0 points passes with a chance of" in " ".join(
+    assert "warning: task vs base: a candidate that is truly equal passes with a chance of" in " ".join(
         done.stdout.split()
     )
 

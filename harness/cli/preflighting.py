@@ -57,7 +57,7 @@ def _gates(found: Preflight) -> None:
     columns = [("gate", LEFT), *((heading, RIGHT) for heading in headings)]
     rows = [_row(made) for made in found.gates if made.decidable is not None]
     if rows:
-        console.out.print(console.table("what the gates can decide", columns, rows))
+        console.out.print(console.table("what the gates can decide, in points", columns, rows))
     sources: dict[str, list[Forecast]] = {}
     for made in found.gates:
         if made.decidable is None:

@@ -111,14 +111,16 @@ def _advice(made: Forecast) -> str:
     if made.rule != "min_delta" or made.needed_at is None or made.min_delta is None:
         return f"{made.gate}: {made.n:,} items are too few for any score to pass; collect more, or lower the limit."
     at, margin = made.needed_at, made.min_delta
-    told = f"{made.gate}: a candidate that is truly {100 * at:+.1f} points passes with a chance of "
-    told += f"{made.pass_if_equal if made.hoped_gain is None else made.pass_if_hoped:.0%}, not {made.power:.0%}"
-    remedies = []
-    if made.items_needed is not None:
-        remedies.append(f"collect about {rounded(made.items_needed)} items instead of {made.n:,}")
+    truth = "equal" if at == 0 else f"{100 * at:+.1f} points"
+    chance = made.pass_if_equal if made.hoped_gain is None else made.pass_if_hoped
+    where = f" on {made.slice}" if made.slice else ""
+    remedies = ["make the gate advisory"]
     if made.detectable is not None:
-        remedies.append(f"set the margin to about {100 * (at - (made.detectable - margin)):+.1f} points")
-    return f"{told}; {' or '.join([*remedies, 'make the gate advisory'])}."
+        remedies.insert(0, f"set the margin to about {100 * (at - (made.detectable - margin)):+.1f} points")
+    if made.items_needed is not None:
+        remedies.insert(0, f"collect about {rounded(made.items_needed)} items instead of {made.n:,}")
+    told = f"{made.gate}: a candidate that is truly {truth} passes{where} with a chance of {chance:.0%}"
+    return f"{told}, not {made.power:.0%}; {', or '.join(remedies)}."
 
 
 def _work(experiment: Experiment) -> Work:
