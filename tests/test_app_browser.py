@@ -129,6 +129,22 @@ def test_what_a_model_says_stays_inert(tab: Tab, address: str, store: Store) -> 
     assert tab.faults == []
 
 
+def test_gates_are_drawn_one_plot_a_unit_and_broken_answers_stay_inert(
+    tab: Tab, address: str, store: Store, tmp_path: Path
+) -> None:
+    page = tab.page
+    page.goto(f"{address}/?experiment={store.find('claims').id}")
+    page.get_by_text("must not break critical.jsonl").first.wait_for(timeout=60_000)
+    plots = page.locator("[data-testid=stVegaLiteChart]")
+    plots.nth(2).wait_for()
+    plots.nth(3).wait_for(state="attached")
+    assert plots.count() == 4  # points, seconds, the contestants' scores, and the learning curve in its tab
+    page.get_by_text("<script>window.pwned=1</script>").first.wait_for()
+    assert page.evaluate("window.pwned") is None
+    tab.picture(tmp_path / "gates.png")
+    assert tab.faults == []
+
+
 def test_every_tab_of_an_experiment_opens(tab: Tab, address: str, store: Store) -> None:
     page = tab.page
     page.goto(f"{address}/?experiment={store.find('intents').id}")

@@ -92,6 +92,10 @@ def test_the_ends_that_decided_are_shown_and_not_the_plain_interval() -> None:
     assert decided_by(judged).shown == "+6.0 points [-0.2, +13.0]"
 
 
+def test_a_difference_to_a_scaled_reference_says_so() -> None:
+    assert decided_by(gate(-0.02, compared(factor=0.98), relative=True)).shown.endswith("to 0.98 × base")
+
+
 def test_where_less_is_better_numbers_are_read_as_candidate_minus_reference() -> None:
     slower = gate(-0.1, compared("latency_p95_s", less=True), metric="latency_p95_s")
     assert decided_by(slower).shown == "-0.060 s [-0.110, -0.010]"

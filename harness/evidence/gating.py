@@ -37,6 +37,8 @@ class Bounds:
     """For latency, tokens, cost, perplexity."""
     of: str = ""
     """The slice that they are of, where the worst one decides."""
+    to: str = ""
+    """What the difference is to, where a relative margin scales the reference: `0.98 × base`."""
 
     @property
     def read(self) -> Ends:
@@ -47,8 +49,9 @@ class Bounds:
 
     @property
     def shown(self) -> str:
-        """`+6.0 points [+0.9, +11.5]`, or a dash."""
-        return (f"{self.of}: " if self.of else "") + self.unit.span(*self.read, sign=self.difference)
+        """`+6.0 points [+0.9, +11.5]`, or a dash; with the slice and the scaled reference where there are such."""
+        found = self.unit.span(*self.read, sign=self.difference)
+        return (f"{self.of}: " if self.of else "") + found + (f" to {self.to}" if self.to else "")
 
     @property
     def basis(self) -> str:
@@ -102,6 +105,7 @@ def decided_by(gate: GateRecord) -> Bounds:
         levels=_levels(gate, estimate),
         difference=gate.rule == "min_delta",
         less_is_better=_less_is_better(gate),
+        to=reference_name(gate) if gate.relative else "",
     )
     if gate.slices:
         worst = slices_worst_first(gate)[0]
