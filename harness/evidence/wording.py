@@ -151,8 +151,8 @@ def _is_plain(evidence: Evidence, gate: GateRecord) -> bool:
 
 def _claim(evidence: Evidence) -> str:
     if evidence.verdict and evidence.verdict.claim == "recipe":
-        return f"recipe: training this way is better, over {_seeds(evidence)} seeds and the seeds yet to come"
-    return "artifact: these very weights are better; another training may come out otherwise"
+        return f"recipe: about training this way, over {_seeds(evidence)} seeds and the seeds yet to come"
+    return "artifact: about these very weights; another training may come out otherwise"
 
 
 def _seeds(evidence: Evidence) -> int:
