@@ -1,6 +1,7 @@
 """One gate: the truth table, no vacuous pass, every kind of rule, and reasons that keep their word."""
 
 import math
+import random
 import re
 from typing import Any
 
@@ -277,6 +278,28 @@ def test_the_number_of_items_that_would_settle_a_gate_does_settle_it(gained, los
     assert needed > n
     more = table(round(gained * needed / n), round(lost * needed / n), needed, right=20)
     assert judged(gate(margin), more).outcome == outcome
+
+
+def repeated(repeats: int, items: int = 60):
+    """Both sides answer every item by the toss of a coin, the candidate's a little better."""
+    luck = random.Random(3)
+    sides = [
+        [sample(f"{i:04d}", float(luck.random() < odds), repeat=r) for i in range(items) for r in range(repeats)]
+        for odds in (0.64, 0.5)
+    ]
+    return sides[0], sides[1]
+
+
+def test_where_answers_vary_repeats_would_settle_it_too_and_do():
+    got = judged(gate(0.0), repeated(2))
+    assert got.outcome == "inconclusive"
+    needed = int(re.search(r"or (\d+) repeats of each", got.reason)[1])
+    assert 3 <= needed <= 20
+    assert judged(gate(0.0), repeated(2 * needed)).outcome == "pass"
+
+
+def test_without_repeats_none_are_promised():
+    assert "repeats" not in judged(gate(0.0), table(20, 15, 200, 100)).reason
 
 
 def test_at_the_margin_no_number_of_items_would_settle_it():

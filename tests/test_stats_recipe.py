@@ -88,3 +88,19 @@ def test_correlated_items_enlarge_the_part_of_the_items():
     candidates, b = np.repeat(rng.random((3, 40)), 5, axis=1), np.repeat(rng.random(40), 5)
     labels = np.repeat(np.arange(40), 5).tolist()
     assert variance_parts(candidates, b, labels).items > 3 * variance_parts(candidates, b).items
+
+
+def test_rounding_is_not_taken_for_many_tiny_differences():
+    scores = np.random.default_rng(0).random(200)
+    noisy = scores + np.random.default_rng(1).choice([-1e-16, 0, 1e-16], 200)
+    same, close = paired_interval(scores, scores), paired_interval(noisy, scores)
+    assert close.high - close.low == pytest.approx(same.high - same.low)
+    seeds = recipe_interval(np.stack([scores] * 3), scores)
+    assert seeds.high - seeds.low >= 0.99 * (same.high - same.low)
+
+
+def test_seconds_below_one_are_no_shares():
+    seconds = np.random.default_rng(0).random(50) / 100
+    known, taken = paired_interval(seconds, seconds, shares=False), paired_interval(seconds, seconds)
+    assert known.high - known.low < 0.1 * (taken.high - taken.low)
+    assert paired_interval([1.0] * 9, [0.0] * 9, shares=False).method != "tango"

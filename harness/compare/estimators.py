@@ -41,6 +41,9 @@ class Estimator(Protocol):
 class Mean:
     """The mean over items."""
 
+    scores: bool = True
+    """Whether values are scores, which may lie on the scale [0, 1]; False for seconds and tokens."""
+
     def value(self, x: Floats) -> float:
         return float(x.mean())
 
@@ -48,10 +51,10 @@ class Mean:
         return x
 
     def single(self, x: Floats, clusters: Clusters, confidence: float) -> Interval:
-        return stats.mean_interval(x, clusters, confidence)
+        return stats.mean_interval(x, clusters, confidence, shares=self.scores)
 
     def paired(self, a: Floats, b: Floats, clusters: Clusters, confidence: float, factor: float) -> Interval:
-        return stats.paired_interval(a, b, clusters, confidence, factor=factor)
+        return stats.paired_interval(a, b, clusters, confidence, factor=factor, shares=self.scores)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from harness.compare.measures import Prices
 from harness.compare.pairs import Ground, Pairs, Single
 from harness.compare.samples import Samples, Scored, Sheet, sheet
 from harness.compare.selecting import ALL, PRIMARY, metrics_by_task, select, slice_name
-from harness.compare.yardsticks import Floats, item_values, yardstick
+from harness.compare.yardsticks import Floats, item_values, repeat_noise, yardstick
 from harness.errors import NotComparableError, Problem, UsageError
 from harness.records import Claim, ComparisonRecord, EarlyStop, RunRecord
 
@@ -60,9 +60,9 @@ def join(
     problems = [problem for side in ours for problem in likeness_problems(side, theirs, cut)]
     if problems:
         raise NotComparableError(problems)
-    ground, values = _measure([*ours, theirs], task, metric, slice, prices)
+    ground, values, noise = _measure([*ours, theirs], task, metric, slice, prices)
     candidate = "+".join(side.run.id for side in ours)
-    pairs = Pairs(ground, candidate, theirs.run.id, claim, factor, _stacked(values[:-1]), values[-1])
+    pairs = Pairs(ground, candidate, theirs.run.id, claim, factor, _stacked(values[:-1]), values[-1], noise)
     _refuse_claim(pairs)
     stop = ours[0].run.stopped
     return pairs if stop is None else replace(pairs, ground=_anytime(ground, ours[0].run.id, stop, pairs.bounded))
@@ -84,7 +84,7 @@ def alone(
     problems = completeness_problems(one)
     if problems:
         raise NotComparableError(problems)
-    ground, [values] = _measure([one], task, metric, slice, prices)
+    ground, [values], _ = _measure([one], task, metric, slice, prices)
     single = Single(ground, one.run.id, values)
     stop = one.run.stopped
     if stop is not None and stop.asked < stop.of and ground.units is not None:
@@ -123,8 +123,11 @@ def compare_seeds(
 
 def _measure(
     sheets: Sequence[Sheet], task: str, metric: str, slice: str | None, prices: Prices | None
-) -> tuple[Ground, list[Floats]]:
-    """What is measured, and the values of each run. The last run is the whole one; the first may have stopped early."""
+) -> tuple[Ground, list[Floats], Floats | None]:
+    """What is measured, the values of each run, and what repeats add to an item's variance.
+
+    The last run is the whole one; the first may have stopped early.
+    """
     metrics = metrics_by_task(sheets, task, metric)
     first, whole = sheets[0], sheets[-1]
     full = select(whole, metrics, slice)
@@ -134,7 +137,10 @@ def _measure(
         order = asked(stop, first, selection, full.largest_unit)
     measure, read = yardstick(metrics, prices, lambda: [whole.by_key[at].target for at in selection.keys])
     ground = Ground(whole.run.suite, task, slice, metric, measure, selection.units, selection.repeats, order)
-    return ground, [item_values(read, sheet, selection) for sheet in sheets]
+    noise = None
+    if selection.repeats > 1 and isinstance(measure.estimator, Mean):
+        noise = np.sum([repeat_noise(read, sheet, selection) for sheet in sheets], axis=0)
+    return ground, [item_values(read, sheet, selection) for sheet in sheets], noise
 
 
 def _stacked(sides: Sequence[Floats]) -> Floats:

@@ -155,6 +155,8 @@ class Pairs(Measured):
     """The candidates' values of all items, (seeds, n) or (seeds, n, p); NaN where unscored."""
     theirs: Floats
     """The reference's, (n,) or (n, p)."""
+    noise: Floats | None = None
+    """Variance of each item's difference that comes from its repeats, (n,); None where nothing was repeated."""
 
     @cached_property
     def kept(self) -> Bools:
@@ -205,13 +207,22 @@ class Pairs(Measured):
             return _nothing(confidence)
         b, clusters = _taken(theirs, kept), ground.clusters(kept)
         if self.claim == "recipe":
-            return stats.recipe_interval(ours[:, kept], b, clusters, confidence, factor=self.factor)
+            scores = ground.yardstick.of_scores
+            return stats.recipe_interval(ours[:, kept], b, clusters, confidence, factor=self.factor, shares=scores)
         return ground.yardstick.estimator.paired(_taken(averaged(ours), kept), b, clusters, confidence, self.factor)
 
     def variance_parts(self) -> stats.VarianceParts:
         """What seeds and what items add to the variance of the difference (claim `recipe`)."""
         clusters = self.ground.clusters(self.kept)
         return stats.variance_parts(self.ours[:, self.kept], self.theirs[self.kept], clusters, factor=self.factor)
+
+    def repeats_share(self, confidence: float) -> float:
+        """Share of the difference's variance that endless repeats would take away; 0 where nothing was repeated."""
+        found = self.interval(confidence)
+        if self.noise is None or found.low is None or found.high is None or found.high <= found.low:
+            return 0.0
+        error = (found.high - found.low) / 2 / stats.normal_quantile(confidence)
+        return min(float(self.noise[self.kept].sum()) / self.n**2 / error**2, 1.0)
 
     def record(self, confidence: float = 0.95) -> ComparisonRecord:
         """The comparison as it is stored, with its interval at one confidence."""

@@ -45,6 +45,14 @@ def item_values(read: Read, sheet: Sheet, selection: Selection) -> Floats:
     return np.stack([averaged(values[start:end]) for start, end in zip(selection.starts, ends, strict=True)])
 
 
+def repeat_noise(read: Read, sheet: Sheet, selection: Selection) -> Floats:
+    """Variance of each item's average that comes from its repeats, (n,): 0 for one answer, NaN where unscored."""
+    values = read([sheet.by_key[at] for at in selection.keys])
+    ends = [*selection.starts[1:].tolist(), len(values)]
+    repeats = (values[start:end] for start, end in zip(selection.starts, ends, strict=True))
+    return np.array([float(own.var(ddof=1)) / len(own) if len(own) > 1 else 0.0 for own in repeats])
+
+
 def averaged(values: Floats) -> Floats:
     """Mean over the first axis: of equal values just that value, and the same in any order.
 
@@ -72,7 +80,7 @@ def yardstick(
     name = next(iter(metrics.values()), "")
     if name in MEASURES:
         q = MEASURES[name].quantile
-        return Yardstick(Mean() if q is None else Quantile(q), False, False), _column(reader(name, prices))
+        return Yardstick(Mean(scores=False) if q is None else Quantile(q), False, False), _column(reader(name, prices))
     if name in CORPUS_METRICS:
         found = CORPUS_METRICS[name]
         corpus = found.over(targets())

@@ -15,6 +15,8 @@ from harness.stats import normal_quantile
 POWER_QUANTILE = float(special.ndtri(0.8))
 """What settles a gate settles it with a chance of 80 %."""
 AT_THE_MARGIN = "no number of items would settle it: the estimate is at the margin"
+MOST_REPEATS = 100
+"""More answers per item than anyone will sample."""
 MOST = 1_000_000
 """More items than anyone will collect."""
 
@@ -105,13 +107,11 @@ def settles(question: Question) -> str:
         return AT_THE_MARGIN
     quantile = normal_quantile(1 - 2 * level)
     ratio = (half / gap * (1 + POWER_QUANTILE / quantile)) ** 2
-    seeds = _seeds(question, ratio)
     needed = max(math.ceil(evidence.n * ratio), evidence.n + 1)
-    if seeds is not None:
-        return seeds
     if needed > MOST:
         return AT_THE_MARGIN
-    return f"about {rounded(needed)} items would settle it at the difference and variance seen"
+    items = f"about {rounded(needed)} items would settle it at the difference and variance seen"
+    return _seeds(question, ratio) or items + _repeats(question, ratio, 1 - 2 * level)
 
 
 def _half(low: float | None, high: float | None, value: float, yes: bool, below: bool) -> float | None:
@@ -134,6 +134,19 @@ def _seeds(question: Question, ratio: float) -> str | None:
         f"about {max(seeds, evidence.seeds + 1)} seeds would settle it: trainings differ more than items do "
         f"({share:.0%} of the variance)"
     )
+
+
+def _repeats(question: Question, ratio: float, confidence: float) -> str:
+    """How many repeats of the same items would do as well, where they are what the variance comes from.
+
+    With a share s of the variance from r repeats, R repeats leave 1 - s + s * r / R of it; 1 / ratio is wanted.
+    """
+    evidence = question.evidence
+    share = evidence.repeats_share(confidence) if isinstance(evidence, Pairs) else 0.0
+    room = 1 / ratio - (1 - share)
+    if not isinstance(evidence, Pairs) or room <= 0 or evidence.repeats * share / room > MOST_REPEATS:
+        return ""
+    return f", or {max(math.ceil(evidence.repeats * share / room), evidence.repeats + 1)} repeats of each"
 
 
 def broken_reason(answered: Answered) -> str:

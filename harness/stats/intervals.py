@@ -13,7 +13,9 @@ from harness.stats.robust import Codes, Evidence, Floats, joined_interval, make_
 from harness.stats.score import normal_quantile, tango_interval
 
 
-def mean_interval(scores: ArrayLike, clusters: Sequence[Hashable] | None = None, confidence: float = 0.95) -> Interval:
+def mean_interval(
+    scores: ArrayLike, clusters: Sequence[Hashable] | None = None, confidence: float = 0.95, *, shares: bool = True
+) -> Interval:
     """Mean score of one run.
 
     scores: shape (n,), finite, any unit; the ends come back in the same unit.
@@ -21,6 +23,7 @@ def mean_interval(scores: ArrayLike, clusters: Sequence[Hashable] | None = None,
     Wilson's interval (Wilson 1927, by scipy) for 0/1 scores without clusters, else the
     joined interval that `paired_interval` describes, with the median as the value to
     deviate from. Scores in [0, 1] give ends in [0, 1]; n = 0 gives None throughout.
+    shares: whether values that all lie in [0, 1] are scores on that scale; False for e.g. seconds.
     Raises ValueError on a score that is not finite, lengths that differ, or a confidence
     outside (0, 1).
     """
@@ -28,16 +31,16 @@ def mean_interval(scores: ArrayLike, clusters: Sequence[Hashable] | None = None,
     codes = cluster_codes(clusters, len(x), confidence)
     if not len(x):
         return make_interval(None, None, None, confidence, 0, "none")
-    if codes is None and _is_binary(x):
+    if shares and codes is None and _is_binary(x):
         test = stats.binomtest(int(x.sum()), len(x)).proportion_ci(confidence, method="wilson")
         return make_interval(float(x.mean()), float(test.low), float(test.high), confidence, len(x), "wilson")
-    limits, width = ((0.0, 1.0), 1.0) if _is_share(x) else (None, float(np.ptp(x)))
+    limits, width = ((0.0, 1.0), 1.0) if shares and _is_share(x) else (None, float(np.ptp(x)))
     return joined_interval(Evidence(x, x - np.median(x), width, limits, codes), confidence)
 
 
 def paired_interval(
     candidate: ArrayLike, reference: ArrayLike, clusters: Sequence[Hashable] | None = None,
-    confidence: float = 0.95, *, factor: float = 1.0,
+    confidence: float = 0.95, *, factor: float = 1.0, shares: bool = True,
 ) -> Interval:  # fmt: skip
     """Mean of candidate minus factor times mean of reference, over the same items.
 
@@ -46,6 +49,7 @@ def paired_interval(
     factor: 1 for a difference. For a relative margin the share to be kept: losing at most 2 % of
     the reference's score means that candidate - 0.98 * reference lies above 0. The linear contrast
     carries the reference's own uncertainty (Fieller, 1954, JRSS B 16, 175-185).
+    shares: whether values that all lie in [0, 1] are scores on that scale; False for e.g. seconds.
 
     Independent items whose scores lie in [0, 1] and differ by -1, 0 or 1 (0/1 scores; pairwise
     judgements with a tie as 0.5 each), factor 1: Tango's score interval (`tango_interval`).
@@ -73,18 +77,30 @@ def paired_interval(
     codes = cluster_codes(clusters, len(a), confidence)
     if not len(a):
         return make_interval(None, None, None, confidence, 0, "none")
-    if factor == 1 and codes is None and _is_share(a) and _is_share(b) and np.isin(a - b, (-1.0, 0.0, 1.0)).all():
-        gained, lost = int((a > b).sum()), int((a < b).sum())
+    if (
+        shares
+        and factor == 1
+        and codes is None
+        and _is_share(a)
+        and _is_share(b)
+        and np.isin(d := _differences(a, b), (-1, 0, 1)).all()
+    ):
+        gained, lost = int((d > 0).sum()), int((d < 0).sum())
         low, high = tango_interval(gained, lost, len(a), confidence)
         return make_interval((gained - lost) / len(a), low, high, confidence, len(a), "tango")
-    return joined_interval(paired_evidence(a, b, codes, factor), confidence)
+    return joined_interval(paired_evidence(a, b, codes, factor, shares), confidence)
 
 
-def paired_evidence(a: Floats, b: Floats, codes: Codes | None, factor: float) -> Evidence:
+def paired_evidence(a: Floats, b: Floats, codes: Codes | None, factor: float, shares: bool = True) -> Evidence:
     """The contrast a - factor * b, and the differences a - b that its variance floor is made of; shapes (n,)."""
-    share = _is_share(a) and _is_share(b)
+    share = shares and _is_share(a) and _is_share(b)
     width = 1.0 if share else float(np.ptp(np.concatenate([a, b])))
-    return Evidence(a - factor * b, a - b, width, (-factor, 1.0) if share else None, codes)
+    return Evidence(a - factor * b, _differences(a, b), width, (-factor, 1.0) if share else None, codes)
+
+
+def _differences(a: Floats, b: Floats) -> Floats:
+    """a - b; what differs by rounding does not differ: many tiny deviations would be taken for much knowledge."""
+    return np.where(np.abs(a - b) <= 1e-12 * np.maximum(np.abs(a), np.abs(b)), 0.0, a - b)
 
 
 def check_factor(factor: float) -> None:

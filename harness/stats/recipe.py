@@ -27,12 +27,12 @@ class VarianceParts:
 
 def recipe_interval(
     candidates: ArrayLike, reference: ArrayLike, clusters: Sequence[Hashable] | None = None,
-    confidence: float = 0.95, *, factor: float = 1.0,
+    confidence: float = 0.95, *, factor: float = 1.0, shares: bool = True,
 ) -> Interval:  # fmt: skip
     """Mean over future seeds and items of the candidate, minus factor times that of the reference.
 
     candidates: shape (S, n), a row for each training seed; reference: shape (n,); both finite, column i
-    is item i. clusters, factor: as for `paired_interval`.
+    is item i. clusters, factor, shares: as for `paired_interval`.
 
     The seeds' means give Student's t with S - 1 degrees of freedom, their average over the items gives
     `paired_interval`; the two half widths are joined as the root of their sum of squares, on either side
@@ -46,14 +46,14 @@ def recipe_interval(
     Raises ValueError with fewer than two seeds, and as `paired_interval` does.
     """
     rows, b = _crossed(candidates, reference)
-    items = paired_interval(rows.mean(axis=0), b, clusters, confidence, factor=factor)
+    items = paired_interval(rows.mean(axis=0), b, clusters, confidence, factor=factor, shares=shares)
     method = f"{items.method}+seeds"
     if items.value is None or items.low is None or items.high is None:
         return make_interval(items.value, None, None, confidence, items.n, method)
     reach = float(special.stdtrit(len(rows) - 1, 0.5 + confidence / 2)) * math.sqrt(_between(rows))
     low = items.value - math.hypot(items.value - items.low, reach)
     high = items.value + math.hypot(items.high - items.value, reach)
-    limits = paired_evidence(rows[0], b, None, factor).limits if _shares(rows) else None
+    limits = paired_evidence(rows[0], b, None, factor, shares).limits if _shares(rows) else None
     if limits is not None:
         low, high = max(low, limits[0]), min(high, limits[1])
     return make_interval(items.value, low, high, confidence, items.n, method)
