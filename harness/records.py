@@ -583,9 +583,9 @@ class GateRecord(Record):
     reason: str
     """One sentence with the numbers."""
     low: float | None = None
-    """Lower end that decided: one-sided, erring with `pass_level`."""
+    """Lower end that decided: one-sided, erring with `pass_level` (for `at_most` with `fail_level`)."""
     high: float | None = None
-    """Upper end that decided: one-sided, erring with `fail_level`."""
+    """Upper end that decided: one-sided, erring with `fail_level` (for `at_most` with `pass_level`)."""
     pass_level: float | None = None
     """Chance of a wrong pass at the margin: what this look at the test split may spend."""
     fail_level: float | None = None

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judged import ONCE, candidate, gate, judged, table, values
 from pydantic import ValidationError
-from scored_runs import sample
+from scored_runs import run, sample
 
 from harness.compare import Prices
 from harness.errors import UsageError
@@ -336,7 +336,7 @@ def test_a_failed_advisory_gate_does_not_reject():
 
 
 def test_the_reason_names_the_gates_that_decided():
-    assert decide([outcome_of("pass"), outcome_of("fail")])[1] == "1 of 2 blocking gates failed: s against base."
+    assert decide([outcome_of("pass"), outcome_of("fail")])[1] == "1 of 2 blocking gates failed: s vs base."
 
 
 @pytest.mark.parametrize(
@@ -387,3 +387,33 @@ def test_a_limit_on_a_recipe_holds_for_every_seed():
     ((got,),), _ = judge(PolicySpec(claim="recipe"), [spec], [Entrant("tuned", 0.025, [evidence])])
     assert got.outcome == "fail"
     assert [(one.slice, one.outcome) for one in got.slices] == [("seed=1", "fail"), ("seed=0", "pass")]
+
+
+def recipe(seeds: list[int], n: int = 400) -> GateRecord:
+    """Seeds that gained so many of n items each."""
+    spec, (_, old) = gate(0.0), table(0, 0, n, n // 4)
+    runs = [candidate(table(gained, 0, n, n // 4)[0], seed) for seed, gained in enumerate(seeds)]
+    evidence = gather(spec, runs, (run(old, "base"), old), "recipe", None)
+    ((got,),), _ = judge(PolicySpec(claim="recipe"), [spec], [Entrant("tuned", 0.025, [evidence])])
+    return got
+
+
+def test_a_recipe_is_judged_over_seeds_and_says_how_many_would_settle_it():
+    got = recipe([40, 60])
+    assert got.outcome == "inconclusive"
+    assert (got.comparison.claim, got.comparison.seeds) == ("recipe", 2)
+    needed = int(re.search(r"about (\d+) seeds would settle it", got.reason)[1])
+    assert 3 <= needed <= 10
+    assert recipe([40, 60] * ((needed + 1) // 2)).outcome == "pass"
+
+
+def test_more_items_are_asked_for_where_seeds_agree():
+    assert "items would settle it" in recipe([3, 3, 3], 100).reason
+
+
+def test_a_loss_of_speed_is_told_as_more_seconds():
+    new, old = ([sample(f"{i:04d}", 1, latency_s=s + 0.1 * math.sin(i)) for i in range(200)] for s in (1.5, 1.0))
+    got = judged(gate(-0.2, metric="latency_mean_s"), (new, old))
+    assert got.outcome == "fail"
+    assert "Difference +0.5 (" in got.reason
+    assert "all of it lies above the margin of +0.2" in got.reason

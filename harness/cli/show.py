@@ -135,7 +135,7 @@ def comparison(record: ComparisonRecord, flips: Sequence[Flip], limit: int) -> N
     ]
     columns = [("", LEFT), ("", LEFT), ("", LEFT)]
     console.out.print(console.table(f"{record.suite}, {record.metric}", columns, rows))
-    for direction, title in (("lost", "lost: right before, wrong now"), ("won", "won: wrong before, right now")):
+    for direction, title in (("lost", "lost: worse than the reference"), ("won", "won: better than the reference")):
         some = [flip for flip in flips if flip.direction == direction]
         if not some:
             continue

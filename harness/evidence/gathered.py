@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.evidence.sidebyside import KEPT
 from harness.records import (
     ComparisonRecord,
     DataRecord,
@@ -22,6 +21,7 @@ from harness.records import (
     VerdictRecord,
 )
 from harness.store import ExperimentStore
+from harness.suites import MUST_NOT_BREAK
 
 RAW, BAR = "base", "best_prompt"
 """Names of the two contestants that every experiment has: the raw base, and the bar to beat."""
@@ -95,7 +95,9 @@ class Evidence:
     @property
     def suites(self) -> tuple[str, ...]:
         """The suites beside the task that have a score; items that must not break have none, only their gate."""
-        return tuple(sorted({r.suite for r in self.runs if r.suite != "task" and not r.suite.startswith(KEPT)}))
+        return tuple(
+            sorted({r.suite for r in self.runs if r.suite != "task" and not r.suite.startswith(MUST_NOT_BREAK)})
+        )
 
 
 @dataclass(frozen=True)

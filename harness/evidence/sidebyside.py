@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from harness.compare import Change, change
 from harness.records import GateRecord, RunRecord, SampleRecord
 from harness.store import ExperimentStore
+from harness.suites import must_not_break
 
 Flip = Change
-
-KEPT = "must-not-break-"
-"""How the suite of a must-not-break file is called, before the file's name."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +69,13 @@ def broken_items(experiment: ExperimentStore, gate: GateRecord, runs: Sequence[R
     """
     told: dict[str, Broken] = {}
     for run in runs:
-        if run.suite != kept_suite(gate.suite):
+        if run.suite != must_not_break(gate.suite):
             continue
         for sample in experiment.samples(run.id):
             score = sample.scores.get(run.primary.get(sample.task, ""))
             if score is not None and score < 1:
                 told.setdefault(sample.id, Broken(sample.id, sample.question, sample.target, sample.answer))
     return [told.get(name, Broken(name)) for name in gate.broken]
-
-
-def kept_suite(file: str) -> str:
-    """The suite that holds the items of a must-not-break file."""
-    return f"{KEPT}{Path(file).stem}"
 
 
 def _is_in(row: Joined, cut: str | None) -> bool:

@@ -194,9 +194,10 @@ def choose(decisions: Sequence[Decision]) -> int:
 def _title(gate: GateRecord) -> str:
     if gate.rule == "must_not_break":
         return f"must not break {gate.suite}"
-    cut = f" [{gate.slice}]" if gate.slice else ""
     metric = "" if gate.metric == "primary" else f" {gate.metric}"
-    return f"{gate.suite}{metric}{cut}" + (f" against {gate.against}" if gate.against else "")
+    cut = f" [{gate.slice}]" if gate.slice else ""
+    end = f"vs {gate.against}" if gate.against else f"{gate.rule.replace('_', ' ')} {gate.limit:g}"
+    return f"{gate.suite}{metric}{cut} {end}"
 
 
 def _of(some: Sequence[str], blocking: Sequence[GateRecord]) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from scipy import special
 
-from harness.compare import Pairs
+from harness.compare import Pairs, Single
+from harness.gates.forecasting import rounded
 from harness.gates.questions import REPAIR, Answered, Question
 from harness.records import SliceOutcome
 from harness.stats import normal_quantile
@@ -15,6 +17,8 @@ from harness.stats import normal_quantile
 POWER_QUANTILE = float(special.ndtri(0.8))
 """What settles a gate settles it with a chance of 80 %."""
 AT_THE_MARGIN = "no number of items would settle it: the estimate is at the margin"
+MOST_SEEDS = 20
+"""More trainings than anyone will pay for."""
 MOST_REPEATS = 100
 """More answers per item than anyone will sample."""
 MOST = 1_000_000
@@ -34,7 +38,8 @@ def reason(question: Question, fail_level: float) -> str:
         if question.pass_level <= 0:
             return f"{seen}: this test split is spent, no look may pass any more; judge on a fresh test split."
         return f"{seen}: {margin} lies inside; {settles(question)}."
-    told = f"{seen}: all of it lies {side[question.below is not failed]} {margin}"
+    low_is_right = question.below or _turned(question)
+    told = f"{seen}: all of it lies {side[low_is_right is not failed]} {margin}"
     if passed and not question.passes():
         return told + _spoiled(question, question.pass_level, passing=True, show=show)
     if failed and not question.fails(fail_level):
@@ -43,11 +48,13 @@ def reason(question: Question, fail_level: float) -> str:
 
 
 def _seen(question: Question, fail_level: float) -> str:
-    """The estimate with the interval that decided."""
+    """The estimate with the interval that decided; where less is better, as candidate minus reference all the same."""
     evidence, show = question.evidence, units(question)
     assert evidence is not None  # noqa: S101  an undecidable question has its own words
-    low, high = question.ends(fail_level)
-    plain = evidence.interval(0.95)
+    plain, (low, high) = evidence.interval(0.95), question.ends(fail_level)
+    value = plain.value or 0.0
+    if _turned(question):
+        value, low, high = -value, None if high is None else -high, None if low is None else -low
     ends = f"{'–' if low is None else show(low, False)} to {'–' if high is None else show(high, False)}"
     pass_level = question.pass_level
     if math.isclose(pass_level, fail_level):
@@ -58,15 +65,20 @@ def _seen(question: Question, fail_level: float) -> str:
     what = "Difference" if isinstance(evidence, Pairs) else "Value"
     if isinstance(evidence, Pairs) and question.gate.relative:
         what = f"Difference to {evidence.factor:.4g} times the reference:"
-    return f"{what} {show(plain.value or 0.0, True)} ({kind}, n = {plain.n}, {plain.method})"
+    return f"{what} {show(value, True)} ({kind}, n = {plain.n}, {plain.method})"
+
+
+def _turned(question: Question) -> bool:
+    """Whether less is better: the evidence says how much better the candidate is, people want candidate minus reference."""
+    return isinstance(question.evidence, Pairs) and not question.evidence.higher_is_better
 
 
 def _margin(question: Question, show: Callable[[float, bool], str]) -> str:
-    gate = question.gate
+    gate, turned = question.gate, _turned(question)
     if gate.relative:
-        return f"0, the margin of {100 * (gate.min_delta or 0):+.4g}% of the reference"
+        return f"0, the margin of {100 * (gate.min_delta or 0) * (-1 if turned else 1):+.4g}% of the reference"
     name = "margin" if gate.rule == "min_delta" else "limit"
-    return f"the {name} of {show(gate.margin, False)}"
+    return f"the {name} of {show(-gate.margin if turned else gate.margin, False)}"
 
 
 def _spoiled(question: Question, level: float, *, passing: bool, show: Callable[[float, bool], str]) -> str:
@@ -111,7 +123,7 @@ def settles(question: Question) -> str:
     if needed > MOST:
         return AT_THE_MARGIN
     items = f"about {rounded(needed)} items would settle it at the difference and variance seen"
-    return _seeds(question, ratio) or items + _repeats(question, ratio, 1 - 2 * level)
+    return _seeds(evidence, 1 - 2 * level, half, gap) or items + _repeats(question, ratio, 1 - 2 * level)
 
 
 def _half(low: float | None, high: float | None, value: float, yes: bool, below: bool) -> float | None:
@@ -120,20 +132,26 @@ def _half(low: float | None, high: float | None, value: float, yes: bool, below:
     return None if end is None else abs(value - end)
 
 
-def _seeds(question: Question, ratio: float) -> str | None:
-    """For a claim about the recipe: how many seeds, where they are what the variance comes from."""
-    evidence = question.evidence
+def _seeds(evidence: Pairs | Single, confidence: float, half: float, gap: float) -> str | None:
+    """For a claim about the recipe: how many seeds would do, where these items would. See `stats.recipe_interval`.
+
+    Its half width is the root of a sum of squares: that of the items, and t over the seeds. The second falls fast,
+    since few seeds have a large t quantile.
+    """
     if not isinstance(evidence, Pairs) or evidence.claim != "recipe":
         return None
-    parts = evidence.variance_parts()
-    if parts.seeds <= parts.items:
-        return None
-    share = parts.seeds / (parts.seeds + parts.items)
-    seeds = math.ceil(evidence.seeds * ratio * share)
-    return (
-        f"about {max(seeds, evidence.seeds + 1)} seeds would settle it: trainings differ more than items do "
-        f"({share:.0%} of the variance)"
-    )
+    alone = replace(evidence, claim="artifact").interval(confidence)
+    items = ((alone.high or 0.0) - (alone.low or 0.0)) / 2
+    spread = math.sqrt(max(half**2 - items**2, 0.0)) / _t(evidence.seeds, confidence)
+    for seeds in range(evidence.seeds + 1, MOST_SEEDS + 1):
+        if math.hypot(items, spread * _t(seeds, confidence)) < gap:
+            return f"about {seeds} seeds would settle it at the difference and spread seen"
+    return None
+
+
+def _t(seeds: int, confidence: float) -> float:
+    """How far the mean of so many seeds may lie, in standard deviations of one."""
+    return float(special.stdtrit(seeds - 1, 0.5 + confidence / 2)) / math.sqrt(seeds)
 
 
 def _repeats(question: Question, ratio: float, confidence: float) -> str:
@@ -165,9 +183,3 @@ def parts_reason(parts: Sequence[SliceOutcome], worst: str) -> str:
     counts = {kind: sum(one.outcome == kind for one in parts) for kind in ("fail", "inconclusive", "pass")}
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     return f"Of {len(parts)}: {told}. Worst is {parts[0].slice}: {worst[:1].lower()}{worst[1:]}"
-
-
-def rounded(count: int) -> str:
-    """Two significant digits, upwards."""
-    step = 10 ** max(len(str(count)) - 2, 0)
-    return f"{-(-count // step) * step:,}"

@@ -120,7 +120,7 @@ def _must_not_break(spec: ExperimentSpec, rows: Data, folder: Path, problems: li
         except HarnessError as fault:
             problems += fault.problems
             continue
-        kept[file] = items_suite(f"must-not-break-{Path(file).stem}", items, spec.task)
+        kept[file] = items_suite(suites.must_not_break(file), items, spec.task)
     names = [suite.name for suite in kept.values()]
     problems += [
         Problem(file, "another must-not-break file has this name in another folder", next="Rename one of them")

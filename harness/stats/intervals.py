@@ -77,15 +77,9 @@ def paired_interval(
     codes = cluster_codes(clusters, len(a), confidence)
     if not len(a):
         return make_interval(None, None, None, confidence, 0, "none")
-    if (
-        shares
-        and factor == 1
-        and codes is None
-        and _is_share(a)
-        and _is_share(b)
-        and np.isin(d := _differences(a, b), (-1, 0, 1)).all()
-    ):
-        gained, lost = int((d > 0).sum()), int((d < 0).sum())
+    differences, on_scale = _differences(a, b), shares and _is_share(a) and _is_share(b)
+    if on_scale and factor == 1 and codes is None and np.isin(differences, (-1, 0, 1)).all():
+        gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
         low, high = tango_interval(gained, lost, len(a), confidence)
         return make_interval((gained - lost) / len(a), low, high, confidence, len(a), "tango")
     return joined_interval(paired_evidence(a, b, codes, factor, shares), confidence)

@@ -13,10 +13,10 @@ from harness.errors import Problem, SuiteError, did_you_mean
 from harness.records import Role, SplitName
 from harness.suites.config import read_task
 from harness.suites.documents import Document, read_jsonl, read_yaml, shown
-from harness.suites.model import Suite, Task
+from harness.suites.model import MUST_NOT_BREAK, Suite, Task, must_not_break
 from harness.suites.render import render_items
 
-__all__ = ["Suite", "Task", "known_suites", "load_suite"]
+__all__ = ["MUST_NOT_BREAK", "Suite", "Task", "known_suites", "load_suite", "must_not_break"]
 
 MANIFEST = "suite.yaml"
 GROUP_KEYS = ("group", "group_alias", "task", "tag", "metadata")

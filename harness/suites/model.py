@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from harness.records import Decoding, Item, OutputType, Role, SplitName, digest
+
+MUST_NOT_BREAK = "must-not-break-"
+"""How the name of a suite begins that is made of a file of items that must not break."""
+
+
+def must_not_break(file: str) -> str:
+    """Name of the suite that is made of such a file."""
+    return MUST_NOT_BREAK + PurePosixPath(file).stem
 
 
 @dataclass(frozen=True, slots=True)

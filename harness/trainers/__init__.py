@@ -38,7 +38,8 @@ def train(
 ) -> tuple[SeedTraining, Supervision]:
     """Train one seed by the method that the spec names, in a process of its own. See `Trainer`.
 
-    Raises ValueError when it is handed the test split. When it returns, that process is gone and with it all memory that it held, on the GPU too.
+    Raises ValueError when it is handed the test split. When it returns, that process is gone and with it all memory
+    that it held, on the GPU too.
     """
     from harness.trainers.child import train_in_child  # not above: Python warns when it runs what the package imported
 
