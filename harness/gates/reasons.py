@@ -69,7 +69,7 @@ def _seen(question: Question, fail_level: float) -> str:
 
 
 def _turned(question: Question) -> bool:
-    """Whether less is better: the evidence says how much better the candidate is, people want candidate minus reference."""
+    """Whether less is better: evidence says how much better a candidate is, people read candidate minus reference."""
     return isinstance(question.evidence, Pairs) and not question.evidence.higher_is_better
 
 
