@@ -22,8 +22,8 @@ MAX_RESAMPLES = 9999
 """Resamples for the most extreme levels."""
 IN_EACH_TAIL = 10
 """Resamples wanted beyond either end: levels spent over looks and families lie far out."""
-NUMBERS_AT_ONCE = 2_000_000
-"""Bound on memory: draws times units held at a time."""
+NUMBERS_AT_ONCE = 100_000
+"""Draws times units held at a time: what stays in a processor's cache takes half the time."""
 
 
 def bca_interval(statistic: Weighted, units: int, confidence: float) -> tuple[float, float] | None:
