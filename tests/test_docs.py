@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from typer.main import get_command
 
 from harness.cli.app import app
+from harness.gates import GateSpec, PolicySpec, level_at
+from harness.records import Rule
 from harness.spec import ExperimentSpec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,3 +57,29 @@ def test_exit_codes_in_the_readme_are_the_codes() -> None:
     assert "0 promote, 10 reject, 11 inconclusive, 12 prompt suffices, 1 error, 2 bad spec, 13" in " ".join(
         README.split()
     )
+
+
+def test_the_policy_in_the_documentation_is_valid() -> None:
+    block = re.search(r"```yaml\n(.*?)```", (ROOT / "docs" / "gates.md").read_text(), flags=re.S)
+    assert block
+    shown = yaml.safe_load(block[1])
+    policy = PolicySpec.model_validate(shown["policy"])
+    assert policy.model_dump(exclude={"gates"}) == PolicySpec().model_dump(exclude={"gates"})
+    assert [GateSpec.model_validate(gate).rule for gate in (*shown["policy"]["gates"], *shown["gates"])]
+
+
+def test_every_gate_in_the_table_of_rules_is_valid() -> None:
+    rows = re.findall(r"^\| .* \| `(\{.*?\})`", (ROOT / "docs" / "gates.md").read_text(), flags=re.M)
+    assert len(rows) >= 6
+    assert {GateSpec.model_validate(yaml.safe_load(row)).rule for row in rows} == set(get_args(Rule))
+
+
+def test_the_table_of_looks_is_what_looks_may_spend() -> None:
+    rows = re.findall(r"^\| (\d) \| ([\d.]+) % \| ([\d.]+) % \|", (ROOT / "docs" / "gates.md").read_text(), flags=re.M)
+    for column, spending in ((1, "halving"), (2, "even")):
+        policy, spent = PolicySpec(spending=spending), 0.0
+        for row in rows:
+            level = level_at(policy, spent, int(row[0]))
+            spent += level
+            assert float(row[column]) == pytest.approx(100 * level, abs=0.006)
+    assert len(rows) == 5

