@@ -58,9 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cells = all_cells()
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--trials", type=int, default=2000, help="trials a cell (default 2000)")
-    parser.add_argument(
-        "--only", nargs="*", help="scenarios or beginnings of names; other results stay"
-    )
+    parser.add_argument("--only", nargs="*", help="scenarios or beginnings of names; other results stay")
     parser.add_argument("--missing", action="store_true", help="only cells that have no result yet")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--json", type=Path, default=HERE / "decision.json", help="where results are kept")

@@ -9,7 +9,7 @@ from functools import partial
 
 from harness import evaluate, gates
 from harness.caveats import caveats
-from harness.compare import Prices, Scored
+from harness.compare import Prices, Scored, join
 from harness.errors import NotComparableError, Problem
 from harness.gates import Entrant, GateSpec
 from harness.gates.watching import GateWatch, can_be_watched, family_size
@@ -17,6 +17,7 @@ from harness.progress import Progress
 from harness.records import (
     EXIT_CODES,
     Candidate,
+    ComparisonRecord,
     Decision,
     Family,
     Finalist,
@@ -28,7 +29,7 @@ from harness.records import (
     digest,
 )
 from harness.serving import Serving
-from harness.spec import Experiment
+from harness.spec import REFERENCES, Experiment
 from harness.store import ExperimentStore, Looks
 from harness.suites import Suite
 
@@ -78,7 +79,8 @@ class Court:
                 engine = self._serving.engine
                 done = evaluate.evaluate(candidate, suite, engine, self._folder, self._progress, name, watch)
         score = done.metrics[-1].estimate
-        early = f", decided after {done.stopped.asked} of {done.stopped.of}" if done.stopped else ""
+        ended = done.stopped is not None and done.stopped.asked < done.stopped.of
+        early = f", decided after {done.n} of {suite.size}" if ended else ""
         self._progress.note(
             f"{candidate.name} on {suite.name}/{suite.split}: {share(score.value)} "
             f"[{share(score.low)}, {share(score.high)}] n={score.n}{early}"
@@ -156,7 +158,8 @@ class Court:
             Entrant(one.name, one.look.level, [self._evidence(one, gate) for gate in rules]) for one in contenders
         ]
         judged, family = gates.judge(self._spec.policy, rules, entrants)
-        self._folder.write_comparisons([gate.comparison for row in judged for gate in row if gate.comparison])
+        gated = [gate.comparison for row in judged for gate in row if gate.comparison]
+        self._folder.write_comparisons([*gated, *self._plain(contenders)])
         decided = [gates.decide(row) for row in judged]
         finalists = tuple(
             Finalist(name=one.name, decision=decision, reason=reason, look=one.look)
@@ -165,6 +168,15 @@ class Court:
         chosen = finalists[gates.choose([finalist.decision for finalist in finalists])]
         told = [gate for row in judged for gate in row]
         return self.record(chosen.decision, chosen.reason, chosen.name, told, finalists, family)
+
+    def _plain(self, contenders: Sequence[Contender]) -> list[ComparisonRecord]:
+        """Each contender against both baselines on the task, for the reader; gates may ask for something else."""
+        task, claim = evaluate.TASK_SUITE, self._spec.policy.claim
+        return [
+            join([self._scored(one.name, task) for one in contender.candidates], reference, claim=claim).record()
+            for contender in contenders
+            for reference in (self._scored(name, task) for name in REFERENCES)
+        ]
 
     def _evidence(self, contender: Contender, gate: GateSpec) -> gates.Evidence:
         """What a gate is judged on: the contender's runs, and its reference's where it has one."""

@@ -71,6 +71,7 @@ def judged(of: Experiment, reports: Path, *entrants: list[Candidate], engine: Sc
     court = Court(of, store.create(of.id, of.resolved_yaml(reports / of.id)), store.looks, serving, Silent())
     test = evaluate.task_suite(of.data.test.unseal(), of.spec.task)
     court.evaluate(BASE, test)
+    court.evaluate(BASE.model_copy(update={"name": "best_prompt"}), test)
     contenders = [court.enter(candidates) for candidates in entrants]
     court.examine(contenders, BASE, test)
     return court.verdict(contenders)
@@ -84,6 +85,8 @@ def test_another_candidate_is_another_look_and_the_same_one_is_not(folder: Path,
     reports = tmp_path / "reports"
     first = judged(experiment(folder), reports, [tuned(0, 0.9)])
     assert (first.decision, look(first)) == ("promote", (1, 0.025))
+    compared = Store(reports).find(first.experiment).comparisons()
+    assert {one.reference for one in compared} == {"base--task--test", "best_prompt--task--test"}
     renamed = judged(experiment(folder, "renamed"), reports, [tuned(0, 0.9)])
     assert look(renamed) == (1, 0.025)
     assert look(judged(experiment(folder, "another"), reports, [tuned(1, 0.9)])) == (2, 0.0125)

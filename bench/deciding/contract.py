@@ -53,7 +53,7 @@ def findings(results: Results) -> list[Finding]:
 
 def spread(results: Iterable[Result]) -> str:
     """How many trials the cells had."""
-    counts = sorted({result.trials for result in results})
+    counts = sorted({result.trials for result in results}) or [0]
     return f"{counts[0]:,} trials" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,} trials"
 
 

@@ -66,6 +66,7 @@ def gate_name(gate: GateRecord) -> str:
         return f"must not break {place(gate)}"
     metric = "" if gate.metric == "primary" else f" {gate.metric}"
     end = f"vs {gate.against}" if gate.rule == "min_delta" else _limit(gate)
+    end += ", relative" if gate.relative else ""
     return f"{place(gate)}{metric}{f' [{gate.slice}]' if gate.slice else ''} {end}"
 
 

@@ -118,7 +118,8 @@ def early_stops(evidence: Evidence) -> list[str]:
     for run in evidence.runs:
         if run.stopped and run.split == "test":
             stop = run.stopped
-            told = f"{run.suite}: decided after {stop.asked:,} of {stop.of:,} items ({stop.method})"
+            items = f"{stop.asked:,} of {stop.of:,}" if stop.asked < stop.of else f"all {stop.of:,}"
+            told = f"{run.suite}: {'decided after' if stop.asked < stop.of else 'asked'} {items} items ({stop.method})"
             ended.setdefault(told, []).append(run.candidate.name)
     return [f"{told}: {', '.join(names)}" for told, names in ended.items()]
 
