@@ -5,6 +5,7 @@ import pytest
 from judged import ONCE, candidate, gate, table
 from scipy import stats as scipy_stats
 from scored_runs import run
+from statsmodels.stats.multitest import multipletests
 
 from harness.gates import Entrant, GateSpec, PolicySpec, gather, judge
 from harness.gates.policy import level_at
@@ -45,12 +46,11 @@ def test_a_clear_fail_makes_room_for_the_next():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_steps_are_those_of_holms_procedure_on_p_values(seed):
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
     losses = np.random.default_rng(seed).integers(0, 14, 8).tolist()
     gates = [gate(0.0) for _ in losses]
     # No gains: Tango's statistic at a margin of 0 is McNemar's, -sqrt(losses).
     p = scipy_stats.norm.cdf(-np.sqrt(losses))
-    rejected, *_ = multitest.multipletests(p, alpha=0.025, method="holm")
+    rejected, *_ = multipletests(p, alpha=0.025, method="holm")
     assert [name == "fail" for name in outcomes(ONCE, gates, losses)] == rejected.tolist()
 
 

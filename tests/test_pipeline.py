@@ -15,12 +15,22 @@ from harness.store import ExperimentStore, Store, samples_digest
 pytestmark = pytest.mark.model
 
 GATE = {"suite": "task", "against": "base", "min_delta": 0.1}
+GATES = [
+    {"suite": "task", "metric": "json_field_f1", "against": "base", "min_delta": 0.1},
+    {"suite": "tiny", "against": "base", "min_delta": -0.2},
+    {"suite": "task", "metric": "tokens_in", "against": "base", "min_delta": -0.1, "relative": True},
+    {"suite": "task", "metric": "latency_p50_s", "at_most": 600},
+    {"must_not_break": "critical.jsonl", "tier": "advisory"},
+]
+"""One of each kind."""
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, small_model: LocalModel) -> tuple[Path, ExperimentStore]:
     folder = tmp_path_factory.mktemp("experiment")
-    spec = small_experiment.write(folder)
+    dev = (small_experiment.ROOT / "suites" / "tickets" / "dev.jsonl").read_text(encoding="utf-8")
+    (folder / "critical.jsonl").write_text("".join(dev.splitlines(keepends=True)[:2]), encoding="utf-8")
+    spec = small_experiment.write(folder, gates=GATES)
     done = small_experiment.run(spec, folder / "reports", HARNESS_VLLM_PYTHON="")
     assert done.returncode in (0, 10, 11), done.stderr
     verdict = json.loads(done.stdout)
@@ -36,11 +46,34 @@ def test_a_verdict_rests_on_runs_that_are_pinned_by_content(finished: tuple[Path
         "base--task--test",
         "best_prompt--task--test",
         "tuned-seed0--task--test",
+        "tuned-seed0--must-not-break-critical--test",
         "base--tiny--test",
         "tuned-seed0--tiny--test",
     }
     assert all(samples_digest(folder.samples(run.run)) == run.samples_digest for run in verdict.runs)
-    assert all(gate.comparison and gate.comparison.difference.n for gate in verdict.gates)
+
+
+def test_every_kind_of_gate_is_judged_on_what_was_measured(finished: tuple[Path, ExperimentStore]) -> None:
+    _, folder = finished
+    verdict = folder.read(VerdictRecord)
+    assert verdict is not None
+    task, tiny, tokens, latency, kept = verdict.gates
+    assert all(gate.comparison and gate.comparison.difference.n for gate in (task, tiny, tokens))
+    assert (tokens.outcome, latency.outcome) == ("pass", "pass")
+    assert latency.estimate is not None
+    assert latency.estimate.n == 20
+    assert (kept.rule, kept.outcome) == ("must_not_break", "fail" if kept.broken else "pass")
+    assert verdict.family is not None
+    assert len(verdict.family.members) == 4
+
+
+def test_the_verdict_is_the_first_look_at_this_test_split(finished: tuple[Path, ExperimentStore]) -> None:
+    _, folder = finished
+    verdict = folder.read(VerdictRecord)
+    assert verdict is not None
+    (finalist,) = verdict.finalists
+    assert (finalist.look.number, finalist.look.budget, finalist.look.level) == (1, 5, 0.025)
+    assert Store(folder.path.parent).looks.all() == [finalist.look]
 
 
 def test_training_taught_the_form_of_the_answer(finished: tuple[Path, ExperimentStore]) -> None:
@@ -116,3 +149,32 @@ def test_of_several_seeds_the_best_on_dev_is_judged_and_said_so(tmp_path: Path, 
     scores = {name: run.metrics[0].estimate.value or 0.0 for name, run in dev.items() if run}
     assert scores[verdict["candidate"]] == max(scores.values())
     assert any("best on dev of 2 seeds" in told for told in verdict["warnings"])
+
+
+@pytest.mark.slow
+def test_a_recipe_is_judged_over_its_seeds_and_may_stop_nothing_early(tmp_path: Path, small_model: LocalModel) -> None:
+    train = {"max_steps": 6, "learning_rate": 1e-3, "seeds": [3, 7]}
+    changes = {"train": train, "policy": {"claim": "recipe"}, "stop_early": True}
+    done = small_experiment.run(
+        small_experiment.write(tmp_path, **changes), tmp_path / "reports", HARNESS_VLLM_PYTHON=""
+    )
+    assert done.returncode in (0, 10, 11), done.stderr
+    verdict = json.loads(done.stdout)
+    assert (verdict["claim"], verdict["finalists"][0]["look"]["number"]) == ("recipe", 1)
+    assert {gate["comparison"]["seeds"] for gate in verdict["gates"]} == {2}
+    folder = Store(tmp_path / "reports").find(verdict["experiment"])
+    assert all(run.stopped is None for run in folder.runs())
+
+
+@pytest.mark.slow
+def test_finalists_are_looks_and_clear_gates_stop_early(tmp_path: Path, small_model: LocalModel) -> None:
+    train = {"max_steps": 6, "learning_rate": 1e-3, "seeds": [3, 7]}
+    gates = [{"suite": "tiny", "against": "base", "min_delta": -0.9}]
+    spec = small_experiment.write(tmp_path, train=train, finalists=2, stop_early=True, gates=gates)
+    done = small_experiment.run(spec, tmp_path / "reports", HARNESS_VLLM_PYTHON="")
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(done.stdout)
+    assert [one["look"]["number"] for one in verdict["finalists"]] == [1, 2]
+    folder = Store(tmp_path / "reports").find(verdict["experiment"])
+    stopped = [run.stopped for run in folder.runs() if run.suite == "tiny" and run.candidate.adapter]
+    assert [stop is not None and stop.asked < stop.of for stop in stopped] == [True, True]
