@@ -102,6 +102,13 @@ def test_ls_show_compare_and_report_read_the_store(tmp_path: Path) -> None:
     for key in ("value", "n"):
         assert compared["comparison"]["difference"][key] == gate["comparison"]["difference"][key]
     assert len(compared["flips"]) == compared["comparison"]["won"] + compared["comparison"]["lost"]
+    cut = json.loads(harness("compare", *runs, "--slice", "language=de", "--json", *reports).stdout)
+    assert cut["comparison"]["slice"] == "language=de"
+    assert 0 < cut["comparison"]["difference"]["n"] < gate["comparison"]["difference"]["n"]
+    assert len(cut["flips"]) == cut["comparison"]["won"] + cut["comparison"]["lost"]
+    unknown = harness("compare", *runs, "--slice", "language=xx", *reports)
+    assert unknown.returncode == 2
+    assert "Known: " in unknown.stderr
     assert harness("report", wanted, *reports).returncode == 0
     for command in (("ls",), ("show", wanted), ("compare", *runs)):
         assert harness(*command, *reports).returncode == 0

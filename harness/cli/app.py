@@ -119,7 +119,9 @@ def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="Candidate run, as ID:RUN, e.g. latest:tuned-seed0.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Reference run, as ID:RUN, e.g. latest:best_prompt.")],
     suite: Annotated[str, typer.Option(help="Suite of both runs, where RUN is a candidate's name.")] = "task",
-    metric: Annotated[str, typer.Option(help="Metric; default each task's own first one.")] = "primary",
+    metric: Annotated[str, typer.Option(help="Metric or measure; default each task's own first one.")] = "primary",
+    task: Annotated[str, typer.Option(help="One task of the suite.")] = "*",
+    slice: Annotated[str | None, typer.Option(help="Only items with this property, as name=value.")] = None,
     limit: Annotated[int, typer.Option(help="Flipped samples to show each way.")] = 5,
     reports: Reports = None,
     json: Json = False,
@@ -130,9 +132,11 @@ def compare(
     store = Store(reports)
     (store_a, run_a), (store_b, run_b) = (show.find_run(store, wanted, suite) for wanted in (a, b))
     samples_a, samples_b = store_a.samples(run_a.id), store_b.samples(run_b.id)
-    record = comparing.compare(run_a, samples_a, run_b, samples_b, metric=metric)
-    names = run_a.primary if metric == "primary" else dict.fromkeys(run_a.primary, metric)
-    flipped = comparing.flips(samples_a, samples_b, names)
+    pairs = comparing.join([(run_a, samples_a)], (run_b, samples_b), task=task, metric=metric, slice=slice)
+    record = pairs.record()
+    names = {name: first for name, first in run_a.primary.items() if task in ("*", name)}
+    inside = [s for s in samples_a if slice is None or slice in (f"{k}={v}" for k, v in s.slices.items())]
+    flipped = comparing.flips(inside, samples_b, names if metric == "primary" else dict.fromkeys(names, metric))
     if json:
         flips = [flip.model_dump(mode="json") for flip in flipped]
         console.print_json({"comparison": record.model_dump(mode="json"), "flips": flips})
