@@ -37,6 +37,8 @@ OutputType = Literal["generate", "choice"]
 Claim = Literal["artifact", "recipe"]
 Rule = Literal["min_delta", "at_least", "at_most", "must_not_break"]
 Spending = Literal["halving", "even"]
+Severity = Literal["error", "warning", "info"]
+Action = Literal["error", "drop", "fix", "warn", "ignore"]
 
 EXIT_CODES: dict[Decision, int] = {"promote": 0, "reject": 10, "inconclusive": 11, "prompt_suffices": 12}
 """What `harness run` returns for each decision."""
@@ -327,14 +329,22 @@ class Finding(Record):
 
     rule: str
     """Rule name, e.g. `leak_exact`, `duplicate_exact`, `empty_answer`."""
-    severity: Literal["error", "warning"]
-    """Errors stop the run."""
+    severity: Severity
+    """Errors stop the run; info needs no answer."""
     file: str
     """File name as spelled in the spec."""
     line: int
     """1-based physical line; 0 when it concerns the whole file."""
     message: str
     """What is wrong and what to do."""
+    action: Action = "warn"
+    """What is done about the row, here and by `harness data clean`."""
+    partner_line: int | None = None
+    """The other line of the same file, where it takes two."""
+    test_id: str | None = None
+    """Id of the evaluation row that this one gives away."""
+    similarity: float | None = None
+    """How alike the two are, from 0 to 1."""
 
 
 class SplitRecord(Record):
