@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import harness
-from harness.cli import console, doctor, scaffold, show
+from harness.cli import console, data, doctor, scaffold, show
 from harness.errors import HarnessError, Problem, Stopped, UsageError
 from harness.records import EXIT_CODES
 from harness.store import Store
@@ -24,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(data.app, name="data")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Reports = Annotated[

@@ -1,14 +1,52 @@
 """The task's data: reading splits into items, their fingerprints, and the audit that guards the verdict.
 
-rows       what data is once it is read
-parsing    one line to one item
-reading    files to splits: the shared instruction, clusters of repeated questions, ids
-splitting  one file into three splits
-auditing   what would make the verdict a lie
+Splits of an experiment:
+
+    rows       what data is once it is read
+    parsing    one line to one item
+    reading    files to splits: the shared instruction, clusters of repeated questions, ids
+    splitting  one file into three splits
+    auditing   what would make the verdict a lie
+
+Any data file, as `harness data` sees it:
+
+    lines, tables        physical lines, CSV, Parquet, JSON arrays, datasets -> raw rows
+    formats, normal      raw rows -> the normal form (example), or what is wrong with them
+    textual, personal, answering          rules that see one row
+    repetition (wording, near, overlap)   rules that compare rows
+    labels, whole, length                 rules that see the whole file
+    policy               the table of rules, and what is done about each
+    scan, files          the audit of one file
+    cleaning, versions   the repaired file; what changed between two
 """
 
 from harness.data.auditing import audit, refuse_errors
+from harness.data.cleaning import CleanReport, clean_file
+from harness.data.files import FileAudit, audit_file
+from harness.data.policy import RULES as DATA_RULES
+from harness.data.policy import AuditSpec
 from harness.data.reading import load, load_items
 from harness.data.rows import SPLITS, Data, DataSpec, Row, SealedSplit, Split
+from harness.data.versions import Diff, RowChange, diff_files
 
-__all__ = ["SPLITS", "Data", "DataSpec", "Row", "SealedSplit", "Split", "audit", "load", "load_items", "refuse_errors"]
+__all__ = [
+    "DATA_RULES",
+    "SPLITS",
+    "AuditSpec",
+    "CleanReport",
+    "Data",
+    "DataSpec",
+    "Diff",
+    "FileAudit",
+    "Row",
+    "RowChange",
+    "SealedSplit",
+    "Split",
+    "audit",
+    "audit_file",
+    "clean_file",
+    "diff_files",
+    "load",
+    "load_items",
+    "refuse_errors",
+]
