@@ -49,7 +49,7 @@ def test_findings_are_printed_in_the_documented_form_and_errors_end_with_10(
         "rule": "leak_exact",
         "severity": "error",
         "action": "error",
-        "message": "the same question stands in test row t1; remove it from the training rows",
+        "message": "the same question stands in test row t1; keep it out of this file",
         "partner_line": None,
         "test_id": "t1",
         "similarity": 1.0,

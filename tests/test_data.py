@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from harness import data
 from harness.data import DataSpec
 from harness.errors import DataError
+from harness.suites import load_suite
 
 THREE = DataSpec(train="train.jsonl", dev="dev.jsonl", test="test.jsonl")
 
@@ -233,3 +236,53 @@ def test_real_public_data_with_a_line_separator_reads(shared_data: Path) -> None
     folder = shared_data / "tasks" / "gsm8k_cot"
     spec = DataSpec(train="train.jsonl", dev="validation.jsonl", test="test.jsonl")
     assert len(data.load(spec, folder).train.rows) == 1000
+
+
+def test_one_file_is_split_with_every_label_in_every_split(tmp_path: Path) -> None:
+    words = ["".join(random.Random(i).choices("abcdefghij", k=12)) for i in range(300)]
+    write(tmp_path, "all", [row(f"{word} {i}", f"label {min(i % 10, 3)}") for i, word in enumerate(words)])
+    loaded = data.load(DataSpec(path="all.jsonl"), tmp_path)
+    for split in loaded.opened:
+        shares = Counter(item.target for item in split.items)
+        assert [round(shares[f"label {i}"] / len(split.rows), 1) for i in range(4)] == [0.1, 0.1, 0.1, 0.7]
+
+
+def test_one_file_keeps_near_copies_in_one_split(tmp_path: Path) -> None:
+    words = ["".join(random.Random(i).choices("abcdefghij", k=25)) for i in range(100)]
+    write(tmp_path, "all", [row(f"{hello}{word}", "a") for hello in ("", "Hi, ", "please ") for word in words])
+    loaded = data.load(DataSpec(path="all.jsonl"), tmp_path)
+    assert not [f for f in data.full_audit(loaded).findings if f.severity == "error"]
+    assert [len(split.rows) for split in loaded.opened] == [240, 30, 30]
+
+
+def test_a_near_copy_of_a_test_row_is_an_error_that_a_policy_can_allow(tmp_path: Path) -> None:
+    loaded = three(
+        tmp_path, [row("Hi, where is our new card?", "a")], [row("b", "b")], [row("Where is my new card", "c")]
+    )
+    record = data.full_audit(loaded)
+    assert [(f.rule, f.file, f.test_id is not None) for f in record.findings if f.severity == "error"] == [
+        ("leak_near", "train.jsonl", True)
+    ]
+    with pytest.raises(DataError, match=r"leak_near: warn"):
+        data.refuse_errors(record)
+    data.refuse_errors(data.full_audit(loaded, data.AuditSpec(rules={"leak_near": "warn"})))
+
+
+def test_every_rule_looks_at_every_split_and_suite(tmp_path: Path) -> None:
+    suite = load_suite("regression-core")
+    asked = suite.tasks[0].items[0]
+    text = asked.text or asked.messages[-1].content
+    loaded = three(tmp_path, [row(text, "a")], [row("mail a@example.org", "b")], [row("card 4000 0001 2408 7133", "c")])
+    found = {(f.file, f.rule) for f in data.full_audit(loaded, suites=[suite]).findings}
+    assert {("train.jsonl", "leak_exact"), ("dev.jsonl", "pii_email"), ("test.jsonl", "pii_card")} <= found
+
+
+def test_splits_are_read_from_tables_and_other_formats_too(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("frage,antwort\nq,a\n")
+    (tmp_path / "dev.jsonl").write_text(json.dumps({"instruction": "b", "input": "", "output": "b"}))
+    turns = [{"from": "human", "value": "c"}, {"from": "gpt", "value": "c"}]
+    (tmp_path / "test.jsonl").write_text(json.dumps({"conversations": turns}))
+    columns = {"prompt": "frage", "completion": "antwort"}
+    loaded = data.load(DataSpec(train="train.csv", dev="dev.jsonl", test="test.jsonl", columns=columns), tmp_path)
+    assert loaded.format == "alpaca+prompt/completion+sharegpt"
+    assert loaded.train.items[0].target == "a"

@@ -7,6 +7,7 @@ Splits of an experiment:
     reading    files to splits: the shared instruction, clusters of repeated questions, ids
     splitting  one file into three splits
     auditing   what would make the verdict a lie
+    inspecting that, and every rule of the file audit over every split
 
 Any data file, as `harness data` sees it:
 
@@ -20,9 +21,10 @@ Any data file, as `harness data` sees it:
     cleaning, versions   the repaired file; what changed between two
 """
 
-from harness.data.auditing import audit, refuse_errors
+from harness.data.auditing import audit, refusals, refuse_errors
 from harness.data.cleaning import CleanReport, clean_file
 from harness.data.files import FileAudit, audit_file
+from harness.data.inspecting import full_audit
 from harness.data.policy import RULES as DATA_RULES
 from harness.data.policy import AuditSpec
 from harness.data.reading import load, load_items
@@ -46,7 +48,9 @@ __all__ = [
     "audit_file",
     "clean_file",
     "diff_files",
+    "full_audit",
     "load",
     "load_items",
+    "refusals",
     "refuse_errors",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 
@@ -24,11 +25,36 @@ def audit(data: Data) -> DataRecord:
     )
 
 
+TOLD, LISTED = 3, 10
+"""Findings of a rule that an error tells in full, and further ones whose lines it names."""
+
+
+def refusals(record: DataRecord) -> list[Problem]:
+    """What the audit found that would make the verdict a lie, or that the policy calls an error."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in record.findings:
+        if "error" in (finding.severity, finding.action):
+            groups.setdefault((finding.file, finding.rule), []).append(finding)
+    return [problem for (_, rule), found in groups.items() for problem in _told(rule, found)]
+
+
+def _told(rule: str, found: list[Finding]) -> list[Problem]:
+    """The first findings of one rule in full, the others by their lines."""
+    told = [Problem(f"{f.file}:{f.line}" if f.line else f.file, f.message) for f in found[:TOLD]]
+    more = found[TOLD:]
+    if more:
+        lines = ", ".join(str(f.line) for f in more[:LISTED]) + (", ..." if len(more) > LISTED else "")
+        told.append(Problem(found[0].file, f"{len(more)} more rows of the rule {rule}, lines {lines}"))
+    override = f"if they are meant to be there, data.audit.rules: {{{rule}: warn}} lets them pass"
+    told[-1] = dataclasses.replace(told[-1], next=f"`harness data audit` lists them all; {override}")
+    return told
+
+
 def refuse_errors(record: DataRecord) -> None:
-    """Raise DataError when the audit found what would make the verdict a lie."""
-    errors = [finding for finding in record.findings if finding.severity == "error"]
-    if errors:
-        raise DataError([Problem(f"{f.file}:{f.line}" if f.line else f.file, f.message) for f in errors])
+    """Raise DataError when the audit found what must not be trained or judged on."""
+    problems = refusals(record)
+    if problems:
+        raise DataError(problems)
 
 
 def _leaks(data: Data) -> Iterator[Finding]:

@@ -1,8 +1,8 @@
-"""One line of a data file to one item, or the fault in the user's words.
+"""One row of a data file to one item, or the fault in the user's words.
 
-A row is `{"messages": [...]}` whose last turn is the assistant's gold answer, or
-`{"prompt": ..., "completion": ...}`; `id`, `cluster` and `slices` are optional, other
-fields of the row are left alone.
+A row is `{"messages": [...]}` whose last turn is the assistant's gold answer,
+`{"prompt": ..., "completion": ...}`, or an Alpaca or ShareGPT row; `id`, `cluster` and
+`slices` are optional, other fields of the row are left alone.
 """
 
 from __future__ import annotations
@@ -10,24 +10,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from harness.data.formats import Row, as_conversation, detect
+from harness.data.lines import kind as _kind
 from harness.records import Item, Message
 
 UNNAMED = ""
 """Id of an item whose row gives none, until it is named by content."""
 
 
-def parse(line: str) -> tuple[str, Item]:
-    """One physical line to (format, item). Raises ValueError in the user's words."""
-    try:
-        row: Any = json.loads(line)
-    except json.JSONDecodeError as fault:
-        raise ValueError(f"not JSON: {fault.msg} at column {fault.colno}") from fault
-    except RecursionError as fault:
-        raise ValueError("not a row: nested too deeply") from fault
-    if not isinstance(row, dict):
-        raise ValueError(f"got a JSON {type(row).__name__}; each line must be an object")
-    if "\\ud" in line.lower() and not _is_text(row):
-        raise ValueError("holds half of a surrogate pair (\\ud800 to \\udfff alone), which is not text; remove it")
+def parse(row: Row) -> tuple[str, Item]:
+    """One JSON object to (format, item). Raises ValueError in the user's words."""
     form, turns = _conversation(row)
     item = Item(
         id=UNNAMED if row.get("id") is None else _scalar(row["id"], "id", "leave it out to have one made"),
@@ -39,14 +31,15 @@ def parse(line: str) -> tuple[str, Item]:
     return form, item
 
 
-def _conversation(row: dict[str, Any]) -> tuple[str, tuple[Message, ...]]:
-    if "messages" in row:
-        form, turns = "messages", _turns(row["messages"], "messages")
-    elif "prompt" in row and "completion" in row:
-        form, turns = "prompt/completion", _pair(row["prompt"], row["completion"])
+def _conversation(row: Row) -> tuple[str, tuple[Message, ...]]:
+    form = detect(row)
+    if form in ("messages", "sharegpt", "alpaca"):
+        turns = _turns(as_conversation(row, form)["messages"], "messages")
+    elif form == "prompt/completion":
+        turns = _pair(row["prompt"], row["completion"])
     else:
-        got = ", ".join(sorted(row)) or "nothing"
-        raise ValueError(f"got the fields {got}; a row needs `messages`, or `prompt` and `completion`")
+        got = f"a {form} row" if form else f"the fields {', '.join(sorted(row)) or 'nothing'}"
+        raise ValueError(f"got {got}; a row needs `messages`, or `prompt` and `completion`")
     if not turns or turns[-1].role != "assistant" or all(turn.role == "system" for turn in turns[:-1]):
         raise ValueError("the last turn must be the assistant's gold answer, after at least one turn of the user")
     if not turns[-1].content.strip():
@@ -101,18 +94,3 @@ def _scalar(value: Any, where: str, hint: str) -> str:
         got = "an empty text" if value == "" else _kind(value)
         raise ValueError(f"{where}: got {got}; a text or a number, or {hint}")
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _is_text(row: dict[str, Any]) -> bool:
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _kind(value: Any) -> str:
-    """What JSON calls it."""
-    if value is None:
-        return "null"
-    return {dict: "an object", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")

@@ -82,6 +82,8 @@ RULES = _table(
         (
             ("leak_exact", "error", "error", "an evaluation question, after normalisation"),
             ("leak_near", "error", "error", "almost an evaluation question"),
+            ("leak_cluster", "error", "error", "a cluster of an evaluation split (experiments only)"),
+            ("leak_turns", "warning", "warn", "an evaluation question under another system text (experiments only)"),
             ("leak_ngram", "error", "error", "a text that holds most of an evaluation question word by word"),
         ),
     ),

@@ -1,14 +1,16 @@
-"""Files to splits. Lines are split at `\\n` only: U+2028 inside a string is data."""
+"""Files to splits, in any container that `tables` reads."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.data.parsing import UNNAMED, parse
 from harness.data.rows import SPLITS, Data, DataSpec, Row, SealedSplit, Split, question
 from harness.data.splitting import divide
+from harness.data.tables import rows_of
 from harness.errors import DataError, Problem
 from harness.records import Item, SplitName, digest
 
@@ -24,13 +26,16 @@ def load(spec: DataSpec, near: Path) -> Data:
     """
     problems: list[Problem] = []
     formats: Counter[str] = Counter()
+    columns = spec.columns or None
     if spec.path is not None:
-        splits = divide(spec, spec.path, _read(near, spec.path, problems, formats))
+        splits = divide(spec, spec.path, _read(near, spec.path, problems, formats, columns))
     else:
         splits = {}
         for name, file in zip(SPLITS, (spec.train, spec.dev, spec.test), strict=True):
             assert file is not None  # noqa: S101  held by DataSpec
-            splits[name] = Split(name, file, tuple(_read(near, file, problems, formats)[: spec.limit.get(name)]))
+            splits[name] = Split(
+                name, file, tuple(_read(near, file, problems, formats, columns)[: spec.limit.get(name)])
+            )
     for split in splits.values():
         if not split.rows and not problems:
             problems.append(Problem(split.file, f"no rows for {split.name}", next="Add rows, or name another file"))
@@ -62,34 +67,31 @@ def load_items(file: str, near: Path, instruction: str) -> tuple[Item, ...]:
     return _named(_changed(Split("test", file, tuple(rows)), lifted)).items
 
 
-def _read(near: Path, file: str, problems: list[Problem], formats: Counter[str]) -> list[Row]:
-    path = near / file
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        hint = f"Paths are relative to the spec's folder, {near}"
-        problems.append(Problem(file, "no such file", hint, "Create it, or correct the path"))
-        return []
-    except (OSError, UnicodeDecodeError) as fault:
-        problems.append(Problem(file, f"cannot read: {fault}", "UTF-8 JSON lines"))
-        return []
+def _read(
+    near: Path, file: str, problems: list[Problem], formats: Counter[str], columns: Mapping[str, str] | None = None
+) -> list[Row]:
     rows: list[Row] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            form, item = parse(line)
-        except ValueError as fault:
-            problems.append(Problem(f"{file}:{number}", str(fault)))
-            continue
-        if item.id in seen:
-            hint = "Ids must be unique; leave them out to have them made"
-            problems.append(Problem(f"{file}:{number}", f"id {item.id!r} stands on line {seen[item.id]} too", hint))
-        if item.id != UNNAMED:
-            seen[item.id] = number
-        formats[form] += 1
-        rows.append(Row(item, number))
+    try:
+        for raw in rows_of(file, near, columns):
+            problems += [Problem(f"{file}:{raw.line}", fault.message) for fault in raw.faults]
+            if raw.value is None:
+                continue
+            try:
+                form, item = parse(raw.value)
+            except ValueError as fault:
+                problems.append(Problem(f"{file}:{raw.line}", str(fault)))
+                continue
+            if item.id in seen:
+                hint = "Ids must be unique; leave them out to have them made"
+                what = f"id {item.id!r} stands on line {seen[item.id]} too"
+                problems.append(Problem(f"{file}:{raw.line}", what, hint))
+            if item.id != UNNAMED:
+                seen[item.id] = raw.line
+            formats[form] += 1
+            rows.append(Row(item, raw.line))
+    except DataError as fault:
+        problems += [dataclasses.replace(problem, where=file) for problem in fault.problems]
     return rows
 
 

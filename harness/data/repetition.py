@@ -63,13 +63,13 @@ class Leakage:
             ):
                 continue
             told.add(match.text)
-            message = f"almost the question of {row.where} row {row.id}; remove it from the training rows"
+            message = f"almost the question of {row.where} row {row.id}; keep it out of this file"
             yield Hit(batch.lines[match.text], "leak_near", message, None, row.id, round(match.similarity, 3))
         for at, text in enumerate(batch.whole):
             found = None if at in told else self._overlap.find(text)
             if found is not None:
                 row = self.held[found[0]]
-                message = f"holds {found[1]:.0%} of the question of {row.where} row {row.id} word for word; remove it"
+                message = f"holds {found[1]:.0%} of {row.where} row {row.id} word for word; keep it out of this file"
                 yield Hit(batch.lines[at], "leak_ngram", message, None, row.id, round(found[1], 3))
 
 
@@ -107,7 +107,7 @@ class Repetition:
         asked, answered = _digest(folded(question)), _digest(_answer_key(example))
         leaked = self._leakage.exact(asked) if self._leakage else None
         if leaked is not None:
-            message = f"the same question stands in {leaked.where} row {leaked.id}; remove it from the training rows"
+            message = f"the same question stands in {leaked.where} row {leaked.id}; keep it out of this file"
             yield Hit(example.line, "leak_exact", message, None, leaked.id, 1.0)
         row = asked ^ (answered * 0x9E3779B97F4A7C15 & _MASK)
         earlier = self._by_row.setdefault(row, example.line)

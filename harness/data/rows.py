@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from harness.data.policy import AuditSpec
 from harness.partspec import PartSpec
 from harness.records import Item, SplitName, digest
 
@@ -30,6 +31,10 @@ class DataSpec(PartSpec):
     """Seed of that split."""
     limit: dict[SplitName, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     """Use only the first rows of a split, e.g. {train: 500}."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """What the files call the harness's fields, e.g. {prompt: question, completion: answer}."""
+    audit: AuditSpec = AuditSpec()
+    """What the audit does about each rule's findings."""
 
     @model_validator(mode="after")
     def _one_way(self) -> DataSpec:

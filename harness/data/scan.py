@@ -106,8 +106,27 @@ def scan(
     one.finish(known_labels)
     if rows == 0:
         one.hits.append(Hit(0, "no_rows", "the file has no row"))
-    findings = sorted(_findings(one.hits, file, spec), key=lambda f: (f.line, _ORDER[f.rule]))
-    return Scan(rows, shape, dict(one.formats), tuple(findings), one.answers.balance)
+    return Scan(rows, shape, dict(one.formats), _sorted(_findings(one.hits, file, spec)), one.answers.balance)
+
+
+def scan_examples(
+    examples: Iterable[Example],
+    shape: Shape,
+    file: str,
+    spec: AuditSpec,
+    held: Sequence[Held] = (),
+    known_labels: frozenset[str] = frozenset(),
+) -> tuple[Finding, ...]:
+    """Audit rows that are in the normal form already; what `scan` does after reading."""
+    one = _Pass(shape, spec, Leakage(held, spec.near) if held else None)
+    for example in examples:
+        one.look_at(example)
+    one.finish(known_labels)
+    return _sorted(_findings(one.hits, file, spec))
+
+
+def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda f: (f.line, _ORDER[f.rule])))
 
 
 _ORDER = {name: number for number, name in enumerate(RULES)}
@@ -138,11 +157,15 @@ class _Pass:
             self._tell(raw.line, (odd,))
             if odd.rule == "unknown_format":
                 return
+        self.look_at(example)
+
+    def look_at(self, example: Example) -> None:
+        """Everything that one row in the normal form shows."""
         self.formats[example.format] += 1
         for where, text in self._texts(example):
-            self._tell(raw.line, text_faults(where, text))
-            self._tell(raw.line, personal_faults(where, text))
-        self._tell(raw.line, answer_faults(example))
+            self._tell(example.line, text_faults(where, text))
+            self._tell(example.line, personal_faults(where, text))
+        self._tell(example.line, answer_faults(example))
         self.hits += self._repetition.add(example, example.question(self.shape.system))
         self.answers.add(example)
         self._whole.add(example)

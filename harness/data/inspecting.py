@@ -1,0 +1,87 @@
+"""The whole audit of an experiment's data: what its splits say of each other, and every rule over every split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from harness.data.auditing import audit
+from harness.data.example import Example, Turn
+from harness.data.files import suite_rows
+from harness.data.policy import RULES, AuditSpec
+from harness.data.repetition import Held
+from harness.data.rows import Data, Row, Split
+from harness.data.scan import SHARED, Shape, scan_examples
+from harness.records import DataRecord, Finding, Item
+from harness.suites import Suite
+
+TRAIN_ONLY = ("coverage", "length")
+"""Families of rules that say something of training rows only."""
+
+
+def full_audit(data: Data, spec: AuditSpec | None = None, suites: Sequence[Suite] = ()) -> DataRecord:
+    """Fingerprints and the findings of every rule, as the policy sees them. Does not raise.
+
+    Train must give away neither dev, test nor any suite; dev must not give away test.
+    """
+    spec = spec or AuditSpec()
+    record = audit(data)
+    own = [_by_policy(finding, spec) for finding in record.findings]
+    told = {(finding.file, finding.line, finding.rule) for finding in own}
+    more = [
+        finding
+        for split in data.opened
+        for finding in _inspect(split, data, spec, suites)
+        if (finding.file, finding.line, finding.rule) not in told
+    ]
+    findings = [finding for finding in (*own, *more) if finding.action != "ignore"]
+    findings.sort(key=lambda f: (f.severity != "error", f.severity == "info", f.file, f.line))
+    return record.model_copy(update={"findings": tuple(findings)})
+
+
+def _by_policy(finding: Finding, spec: AuditSpec) -> Finding:
+    """A finding about two splits, with what the policy says of its rule."""
+    action = spec.action(finding.rule)
+    changed = finding.rule in spec.rules
+    return finding.model_copy(
+        update={"action": action, "severity": spec.severity(finding.rule) if changed else finding.severity}
+    )
+
+
+def _inspect(split: Split, data: Data, spec: AuditSpec, suites: Sequence[Suite]) -> Iterator[Finding]:
+    held, known = _held(split, data, suites)
+    shape = Shape("messages", _shared_system(split))
+    examples = (_example(row) for row in split.rows)
+    for finding in scan_examples(examples, shape, split.file, spec, held, known):
+        family = RULES[finding.rule].family
+        twice = finding.rule in ("duplicate_exact", "contradiction")  # told by the audit of the splits, in its words
+        if not twice and (split.name == "train" or family not in TRAIN_ONLY):
+            yield finding
+
+
+def _held(split: Split, data: Data, suites: Sequence[Suite]) -> tuple[list[Held], frozenset[str]]:
+    """What this split must not give away, and the answers that the other splits know."""
+    order = [other.name for other in data.opened]  # what is used later must not be given away
+    later = data.opened[order.index(split.name) + 1 :]
+    held = [Held(item.id, kept.name, _asked(item), item.target) for kept in later for item in kept.items]
+    if split.name == "train":
+        held += [row for suite in suites for row in suite_rows(suite)]
+    others = (other for other in data.opened if other.name != split.name)
+    return held, frozenset(item.target.strip() for other in others for item in other.items)
+
+
+def _example(row: Row) -> Example:
+    item = row.item
+    turns = tuple(Turn(turn.role, turn.content) for turn in item.messages)
+    return Example(row.line, "messages", turns, item.target, id=item.id, cluster=item.cluster, slices=item.slices)
+
+
+def _asked(item: Item) -> str:
+    return "\n".join(turn.content for turn in item.messages)
+
+
+def _shared_system(split: Split) -> str:
+    """The system message of most rows, where not all carry it: one that all carry was lifted out of them."""
+    firsts = Counter(item.messages[0].content for item in split.items if item.messages[0].role == "system")
+    text, count = firsts.most_common(1)[0] if firsts else ("", 0)
+    return text if count >= SHARED * len(split.rows) else ""
