@@ -118,7 +118,7 @@ class _Line:
         """Audit the data; what would make the verdict a lie stops here."""
         record = self.folder.read(DataRecord)
         if record is None:
-            record = data.audit(self.experiment.data)
+            record = self.experiment.audited
             data.refuse_errors(record)
             self.folder.write(record)
         sizes = ", ".join(f"{split.rows} {name}" for name, split in record.splits.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness import data, machine
+from harness import machine
 from harness.engines import Choice, choose
 from harness.errors import EngineError
 from harness.evaluate import TASK_SUITE
@@ -85,7 +85,7 @@ def check(experiment: Experiment, store: Store) -> Preflight:
     return Preflight(
         experiment=experiment.id,
         model=spec.model,
-        data=data.audit(experiment.data),
+        data=experiment.audited,
         suites={TASK_SUITE: experiment.data.test.size, **{suite.name: suite.size for suite in experiment.suites}},
         engine=f"{choice.name}: {choice.reason}",
         device=gpus[0] if gpus else f"CPU, {machine.cpus()} cores",

@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -20,7 +19,7 @@ from harness.compare import MEASURES
 from harness.data import Data
 from harness.errors import HarnessError, Problem, SpecError
 from harness.evaluate import items_suite
-from harness.records import digest
+from harness.records import DataRecord, digest
 from harness.spec.checks import gate_problems, task_problems
 from harness.spec.model import ExperimentSpec
 from harness.spec.parsing import parse
@@ -39,6 +38,8 @@ class Experiment:
     must_not_break: Mapping[str, Suite]
     """File name, as its gate spells it, to its items; asked of the candidate as the task is."""
     id: str
+    audited: DataRecord
+    """The data's fingerprints and findings; none of them is an error."""
 
     @property
     def instruction(self) -> str:
@@ -89,10 +90,11 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
         asked = [item for split in rows.opened for item in split.items]
         problems += task_problems(spec.task, [*asked, *(i for s in kept.values() for t in s.tasks for i in t.items)],
                                   path.name)  # fmt: skip
-        problems += [_problem_of(f) for f in data.audit(rows).findings if f.severity == "error"]
+        audited = data.full_audit(rows, spec.data.audit, found)
+        problems += data.refusals(audited)
     if problems or rows is None:
         raise SpecError(problems)
-    return Experiment(spec, folder, rows, tuple(found), kept, _identity(spec, folder, rows, found, kept))
+    return Experiment(spec, folder, rows, tuple(found), kept, _identity(spec, folder, rows, found, kept), audited)
 
 
 def _suites(spec: ExperimentSpec, folder: Path, file: str, problems: list[Problem]) -> list[Suite]:
@@ -128,10 +130,6 @@ def _must_not_break(spec: ExperimentSpec, rows: Data, folder: Path, problems: li
         if names.count(suite.name) > 1
     ]
     return kept
-
-
-def _problem_of(finding: Any) -> Problem:
-    return Problem(f"{finding.file}:{finding.line}" if finding.line else finding.file, finding.message)
 
 
 def _identity(
