@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness.data.example import Example, folded
 from harness.data.near import BATCH, Neighbours, Targets, signatures
 from harness.data.overlap import Overlap
-from harness.data.wording import bare, numbers
+from harness.data.wording import another_problem, bare
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,8 @@ class Leakage:
         told = set()
         for match in self._targets.match(signed, batch.bare):  # type: ignore[arg-type]
             row = self.held[match.target]
-            if _another_problem(
-                batch.bare[match.text], self._targets.texts[match.target], batch.answers[match.text], row
-            ):
+            same_answer = batch.answers[match.text] == _digest(folded(row.answer))
+            if another_problem(batch.bare[match.text], self._targets.texts[match.target], same_answer):
                 continue
             told.add(match.text)
             message = f"almost the question of {row.where} row {row.id}; keep it out of this file"
@@ -71,11 +70,6 @@ class Leakage:
                 row = self.held[found[0]]
                 message = f"holds {found[1]:.0%} of {row.where} row {row.id} word for word; keep it out of this file"
                 yield Hit(batch.lines[at], "leak_ngram", message, None, row.id, round(found[1], 3))
-
-
-def _another_problem(asked: str, held: str, answer: int, row: Held) -> bool:
-    """Two problems of one template: other numbers, another answer."""
-    return numbers(asked) != numbers(held) and answer != _digest(folded(row.answer))
 
 
 @dataclass(slots=True)
@@ -170,9 +164,12 @@ class Repetition:
         told: set[tuple[int, str]] = set()
         for earlier, later, close in self._near.pairs():
             line, partner = self._lines[later], self._lines[earlier]
-            if self._answers[earlier] == self._answers[later]:
+            same_answer = self._answers[earlier] == self._answers[later]
+            if another_problem(self._near.text(earlier), self._near.text(later), same_answer):
+                continue
+            if same_answer:
                 rule, message = "duplicate_near", f"almost the question of line {partner}, with its answer"
-            elif closed_set and numbers(self._near.text(earlier)) == numbers(self._near.text(later)):
+            elif closed_set:
                 rule, message = "near_contradiction", f"almost the question of line {partner}, with another label"
             else:
                 continue

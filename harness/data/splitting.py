@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.data.near import BATCH, Neighbours, signatures
 from harness.data.rows import SPLITS, DataSpec, Row, Split, question
-from harness.data.wording import bare, numbers
+from harness.data.wording import another_problem, bare
 from harness.records import SplitName
 
 
@@ -79,12 +79,13 @@ def _families(rows: Sequence[Row], near: float) -> dict[str, list[Row]]:
 
 
 def _near_copies(rows: Sequence[Row], threshold: float) -> Iterator[tuple[Row, Row]]:
-    """Pairs of rows whose questions are near copies; other numbers are another problem of one template."""
+    """Pairs of rows whose questions are near copies, problems of one template apart."""
     texts = [bare(question(row.item)) for row in rows]
     neighbours = Neighbours(threshold)
     for at in range(0, len(texts), BATCH):
         neighbours.add(signatures(texts[at : at + BATCH]), texts[at : at + BATCH])
     for earlier, later, _ in neighbours.pairs():
-        if numbers(texts[earlier]) == numbers(texts[later]):
+        same_answer = rows[earlier].item.target == rows[later].item.target
+        if not another_problem(texts[earlier], texts[later], same_answer):
             yield rows[earlier], rows[later]
     neighbours.close()

@@ -103,9 +103,15 @@ def _sizes(spelled: list[str]) -> range:
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
-def numbers(text: str) -> tuple[str, ...]:
-    """The numbers in the text, sorted: two questions of one template often differ in nothing else."""
-    return tuple(sorted(NUMBER.findall(text)))
+NUMBERS_DECIDE = 100
+"""Characters below which other numbers alone make another question, even with the same answer."""
+
+
+def another_problem(one: str, other: str, same_answer: bool) -> bool:
+    """Whether two near copies are two problems of one template: other numbers, and another answer or few words."""
+    if sorted(NUMBER.findall(one)) == sorted(NUMBER.findall(other)):
+        return False
+    return not same_answer or min(len(one), len(other)) < NUMBERS_DECIDE
 
 
 def one_typo_apart(one: str, other: str) -> bool:
