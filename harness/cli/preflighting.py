@@ -9,6 +9,7 @@ from harness.cli.tables import LEFT, RIGHT, line
 from harness.gates import Forecast
 from harness.gates.forecasting import rounded
 from harness.preflight import Preflight
+from harness.records import Finding
 
 NONE = "–"
 
@@ -42,12 +43,15 @@ def _data(found: Preflight) -> None:
 
 
 def _findings(found: Preflight) -> None:
-    counts: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in found.data.findings:
-        counts.setdefault((finding.rule, finding.file), []).append(finding.line)
-    for (rule, file), lines in counts.items():
-        some = ", ".join(map(str, lines[:5])) + (", …" if len(lines) > 5 else "")
-        console.out.print(Text(f"warning: {rule}: {len(lines)} in {file}, lines {some}", style="yellow"))
+        groups.setdefault((finding.severity, finding.rule, finding.file), []).append(finding)
+    for (severity, rule, file), told in groups.items():
+        lines = [str(finding.line) for finding in told if finding.line]
+        some = ", ".join(lines[:5]) + (", …" if len(lines) > 5 else "")
+        what = f"{len(told)} in {file}, lines {some}" if lines else f"{file}: {told[0].message}"
+        style = "dim" if severity == "info" else "yellow"
+        console.out.print(Text(f"{severity}: {rule}: {line(what, 200)}", style=style))
 
 
 def _gates(found: Preflight) -> None:
