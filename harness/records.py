@@ -439,6 +439,12 @@ class Supervision(Record):
     """Tokens of the longest row."""
     example: str
     """First row decoded, the learned span between [[ and ]]."""
+    more_examples: tuple[str, ...] = ()
+    """The next rows, likewise."""
+    chat_template: str | None = None
+    """sha256 of the chat template that the rows were rendered with; it must be the one that engines serve with."""
+    padding_keeps_learned: bool | None = None
+    """Whether a short row padded beside the longest teaches the same tokens, end of turn included; must be true."""
 
 
 class TrainingPoint(Record):

@@ -76,7 +76,8 @@ def _train(
     earlier = checkpoints.last(folder)
     with _quiet(), _told_when_full():
         trainer, tokenizer = build(spec, rows, prompt, model, seed, on, folder)
-        supervision = read_supervision(trainer, tokenizer, rows, prompt, spec.max_length or model.context_length)
+        most = spec.max_length or model.context_length
+        supervision = read_supervision(trainer, tokenizer, rows, prompt, most, served=model.path)
         steps = steps_of(spec, len(rows))
         lengths = [len(tokens) for tokens in trainer.train_dataset["input_ids"]]
         trainer.train_dataset = trainer.train_dataset.select(plan(lengths, spec.batch_size, steps, seed))

@@ -7,14 +7,19 @@ answer and the end of the turn.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.chat import chat
 from harness.errors import Problem, TrainingError
-from harness.models import turns
+from harness.models import chat_template, turns
 from harness.records import Item, Prompt, Supervision
+
+EXAMPLES = 3
+"""Rows that are shown decoded."""
 
 SHOWN = 60
 """Characters of a difference that are shown."""
@@ -38,12 +43,20 @@ class _Seen:
 
 
 def read_supervision(
-    trainer: Any, tokenizer: Any, rows: Sequence[Item], prompt: Prompt, max_length: int
+    trainer: Any, tokenizer: Any, rows: Sequence[Item], prompt: Prompt, max_length: int, served: Path | None = None
 ) -> Supervision:
     """Read what the trainer will learn from off the collated tensors.
 
+    served: the model's folder, from which engines take the chat template.
     Raises TrainingError naming the first rows at fault and what differs.
     """
+    template = tokenizer.get_chat_template()
+    if served is not None and template != chat_template(served):
+        what, hint = (
+            "would be trained with another chat template than the one that is served",
+            "Load both from one folder",
+        )
+        raise TrainingError(Problem("train", what, next=hint))
     ends = turns.end_tokens(tokenizer, trainer.model.config.get_text_config())
     seen = [
         _look(item, prompt, trainer.data_collator([features]), tokenizer, ends)
@@ -63,6 +76,11 @@ def read_supervision(
     what = "would teach something else than their answer"
     hint = "The chat template must add nothing to a last answer but the end of its turn"
     _refuse(list(otherwise), what + _difference(otherwise, "the answer is"), hint)
+    _refuse(
+        _lost_to_padding(trainer),
+        "lose what they teach when they are padded",
+        "Give the tokenizer a pad token of its own",
+    )
     return Supervision(
         rows=len(rows),
         tokens=sum(row.tokens for row in seen),
@@ -73,7 +91,23 @@ def read_supervision(
         prompt_matches_serving=len(rows) - len(elsewhere),
         longest=max(row.tokens for row in seen),
         example=seen[0].text,
+        more_examples=tuple(row.text for row in seen[1:EXAMPLES]),
+        chat_template=hashlib.sha256(template.encode()).hexdigest(),
+        padding_keeps_learned=True,
     )
+
+
+def _lost_to_padding(trainer: Any) -> list[str]:
+    """The shortest row by its number, where it teaches other tokens beside the longest row than alone.
+
+    A pad token that is the end of the turn too may take the end with it when padding is masked.
+    """
+    features = sorted(range(len(trainer.train_dataset)), key=lambda at: len(trainer.train_dataset[at]["input_ids"]))
+    short, long = features[0], features[-1]
+    alone = trainer.data_collator([trainer.train_dataset[short]])
+    beside = trainer.data_collator([trainer.train_dataset[short], trainer.train_dataset[long]])
+    taught = [[int(label) for label in batch["labels"][0] if label != -100] for batch in (alone, beside)]
+    return [] if taught[0] == taught[1] else [f"row {short + 1}"]
 
 
 def _look(item: Item, prompt: Prompt, batch: Any, tokenizer: Any, ends: Collection[int]) -> _Seen:
