@@ -204,6 +204,14 @@ def test_the_majority_label_and_its_share_are_known(tmp_path: Path) -> None:
     assert "class_imbalance" in {f.rule for f in audit.findings}
 
 
+def test_a_label_that_its_text_speaks_against_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("cleanlab")
+    about = {"cats": "my cat purrs and sleeps on the sofa", "cars": "the engine of my car needs new oil"}
+    rows = [pair(f"{text} {i * 7919}", label) for i in range(30) for label, text in about.items()]
+    rows.append(pair(f"{about['cats']} all day", "cars"))
+    assert [(f.line, f.severity) for f in audited(tmp_path, rows).findings if f.rule == "label_error"] == [(61, "info")]
+
+
 def test_an_answer_that_is_no_json_among_json_is_told(tmp_path: Path) -> None:
     rows = [pair(f"{i * 7919} {'xyz'[i % 3] * 9}", json.dumps({"n": i})) for i in range(40)]
     rows += [pair("bad", '{"n": 1},'), pair("fenced", '```json\n{"n": 99}\n```')]

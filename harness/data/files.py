@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from harness import suites
+from harness.data import suspects
 from harness.data.labels import Balance
 from harness.data.length import Lengths, measure
 from harness.data.lines import RawRow
 from harness.data.policy import AuditSpec
 from harness.data.repetition import Held
-from harness.data.scan import Source, examples_of, held_rows, scan
+from harness.data.scan import Source, examples_of, found_by, held_rows, scan
 from harness.data.tables import rows_of
+from harness.data.wording import bare
 from harness.records import Finding, Item
 
 
@@ -103,9 +106,22 @@ def audit_file(
     source = open_rows(file, columns)
     rows, answers = held_out(held or {}, suites)
     found = scan(source, file, spec, rows, answers)
+    doubtful = _doubtful(source, file, spec, found.balance)
     lengths, cut = (None, ()) if model is None else measure(examples_of(source), file, model, max_length, spec)
-    findings = tuple(sorted((*found.findings, *cut), key=lambda f: f.line))
+    findings = tuple(sorted((*found.findings, *doubtful, *cut), key=lambda f: f.line))
     return FileAudit(file, found.rows, found.formats, findings, found.balance, lengths, _notes(found.balance, lengths))
+
+
+def _doubtful(source: Source, file: str, spec: AuditSpec, balance: Balance | None) -> tuple[Finding, ...]:
+    """Likely label errors, where the answers are labels and the libraries are there."""
+    if balance is None or not suspects.installed() or spec.action("label_error") == "ignore":
+        return ()
+    rows = (
+        suspects.Labelled(example.line, bare(question), example.answer.strip())
+        for example, question in examples_of(source)
+        if example.answer.strip() in balance.labels
+    )
+    return found_by(suspects.suspects(list(islice(rows, suspects.MOST_ROWS))), file, spec)
 
 
 def _notes(balance: Balance | None, lengths: Lengths | None) -> tuple[str, ...]:
@@ -114,6 +130,8 @@ def _notes(balance: Balance | None, lengths: Lengths | None) -> tuple[str, ...]:
         notes.append(
             f"{len(balance.labels)} labels; always giving the most frequent one is right in {balance.share:.1%} of rows"
         )
+        if not suspects.installed():
+            notes.append(f"likely label errors were not looked for: {suspects.INSTALL}")
     if lengths is not None:
         notes.append(lengths.told())
     return tuple(notes)

@@ -106,7 +106,7 @@ def scan(
     one.finish(known_labels)
     if rows == 0:
         one.hits.append(Hit(0, "no_rows", "the file has no row"))
-    return Scan(rows, shape, dict(one.formats), _sorted(_findings(one.hits, file, spec)), one.answers.balance)
+    return Scan(rows, shape, dict(one.formats), found_by(one.hits, file, spec), one.answers.balance)
 
 
 def scan_examples(
@@ -122,11 +122,12 @@ def scan_examples(
     for example in examples:
         one.look_at(example)
     one.finish(known_labels)
-    return _sorted(_findings(one.hits, file, spec))
+    return found_by(one.hits, file, spec)
 
 
-def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda f: (f.line, _ORDER[f.rule])))
+def found_by(hits: Iterable[Hit], file: str, spec: AuditSpec) -> tuple[Finding, ...]:
+    """Hits as the policy sees them, by line and then in the order of the rules."""
+    return tuple(sorted(_findings(hits, file, spec), key=lambda f: (f.line, _ORDER[f.rule])))
 
 
 _ORDER = {name: number for number, name in enumerate(RULES)}

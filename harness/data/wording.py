@@ -100,16 +100,14 @@ def _sizes(spelled: list[str]) -> range:
     return range(min(LONGEST, len(spelled) - 1), 0, -1)
 
 
-NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-
-
 NUMBERS_DECIDE = 100
 """Characters below which other numbers alone make another question, even with the same answer."""
 
 
 def another_problem(one: str, other: str, same_answer: bool) -> bool:
     """Whether two near copies are two problems of one template: other numbers, and another answer or few words."""
-    if sorted(NUMBER.findall(one)) == sorted(NUMBER.findall(other)):
+    digits = ["".join(c for c in text if c.isdigit()) for text in (one, other)]  # `1,000` and `1000` are one number
+    if digits[0] == digits[1]:
         return False
     return not same_answer or min(len(one), len(other)) < NUMBERS_DECIDE
 
