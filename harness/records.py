@@ -369,6 +369,8 @@ class DataRecord(Record):
     """train, dev, test."""
     findings: tuple[Finding, ...]
     """All findings, errors first."""
+    card: dict[str, str] = Field(default_factory=dict)
+    """Source, licence and notes, as the spec gives them."""
     majority_answer: str | None
     """Most frequent answer in train, where answers repeat."""
     majority_score: float | None

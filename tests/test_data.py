@@ -286,3 +286,12 @@ def test_splits_are_read_from_tables_and_other_formats_too(tmp_path: Path) -> No
     loaded = data.load(DataSpec(train="train.csv", dev="dev.jsonl", test="test.jsonl", columns=columns), tmp_path)
     assert loaded.format == "alpaca+prompt/completion+sharegpt"
     assert loaded.train.items[0].target == "a"
+
+
+def test_a_data_card_is_asked_for_and_kept(tmp_path: Path) -> None:
+    loaded = three(tmp_path, [row("x", "a")], [row("b", "b")], [row("c", "c")])
+    asked = data.full_audit(loaded, card=data.CardSpec(source="our tickets"))
+    assert ["licence" in f.message for f in asked.findings if f.rule == "no_card"] == [True]
+    told = data.full_audit(loaded, card=data.CardSpec(source="our tickets", licence="CC0-1.0"))
+    assert told.card == {"source": "our tickets", "licence": "CC0-1.0"}
+    assert "no_card" not in {f.rule for f in told.findings}

@@ -28,13 +28,14 @@ from harness.data.inspecting import full_audit
 from harness.data.policy import RULES as DATA_RULES
 from harness.data.policy import AuditSpec
 from harness.data.reading import load, load_items
-from harness.data.rows import SPLITS, Data, DataSpec, Row, SealedSplit, Split
+from harness.data.rows import SPLITS, CardSpec, Data, DataSpec, Row, SealedSplit, Split
 from harness.data.versions import Diff, RowChange, diff_files
 
 __all__ = [
     "DATA_RULES",
     "SPLITS",
     "AuditSpec",
+    "CardSpec",
     "CleanReport",
     "Data",
     "DataSpec",

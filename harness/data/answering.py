@@ -32,10 +32,15 @@ MIN_LONG = 8000
 """Characters from which the longer answer of a pair is an outlier and not merely the wordier one."""
 
 
+def refuses(answer: str) -> bool:
+    """Whether an answer refuses to answer."""
+    return bool(REFUSAL.search(answer[:200]))
+
+
 def answer_faults(example: Example) -> Iterator[Fault]:
     """What is odd about one answer, seen alone."""
     answer = example.answer
-    if example.rejected is None and REFUSAL.search(answer[:200]):
+    if example.rejected is None and refuses(answer):
         yield Fault("refusal", "the answer refuses; keep it only if the model shall learn to refuse this")
     asked = folded(example.prompt[-1].content) if example.prompt else ""
     if len(asked) >= MIN_COPY and folded(answer).startswith(asked):

@@ -16,7 +16,7 @@ from harness.data.length import Lengths, measure
 from harness.data.lines import RawRow
 from harness.data.policy import AuditSpec
 from harness.data.repetition import Held
-from harness.data.scan import Source, examples_of, found_by, held_rows, scan
+from harness.data.scan import Scan, Source, examples_of, found_by, held_rows, scan
 from harness.data.tables import rows_of
 from harness.data.wording import bare
 from harness.records import Finding, Item
@@ -109,7 +109,7 @@ def audit_file(
     doubtful = _doubtful(source, file, spec, found.balance)
     lengths, cut = (None, ()) if model is None else measure(examples_of(source), file, model, max_length, spec)
     findings = tuple(sorted((*found.findings, *doubtful, *cut), key=lambda f: f.line))
-    return FileAudit(file, found.rows, found.formats, findings, found.balance, lengths, _notes(found.balance, lengths))
+    return FileAudit(file, found.rows, found.formats, findings, found.balance, lengths, _notes(found, lengths))
 
 
 def _doubtful(source: Source, file: str, spec: AuditSpec, balance: Balance | None) -> tuple[Finding, ...]:
@@ -124,8 +124,12 @@ def _doubtful(source: Source, file: str, spec: AuditSpec, balance: Balance | Non
     return found_by(suspects.suspects(list(islice(rows, suspects.MOST_ROWS))), file, spec)
 
 
-def _notes(balance: Balance | None, lengths: Lengths | None) -> tuple[str, ...]:
-    notes = []
+def _notes(found: Scan, lengths: Lengths | None) -> tuple[str, ...]:
+    balance, notes = found.balance, []
+    if balance is None and found.rows:
+        notes.append(
+            f"{found.refusals} answers refuse" if found.refusals else "no answer refuses: refusing is not taught"
+        )
     if balance is not None:
         notes.append(
             f"{len(balance.labels)} labels; always giving the most frequent one is right in {balance.share:.1%} of rows"

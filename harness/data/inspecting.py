@@ -9,9 +9,9 @@ from harness.data.auditing import audit
 from harness.data.example import Example, Turn
 from harness.data.files import suite_rows
 from harness.data.policy import RULES, AuditSpec
-from harness.data.repetition import Held
-from harness.data.rows import Data, Row, Split
-from harness.data.scan import SHARED, Shape, scan_examples
+from harness.data.repetition import Held, Hit
+from harness.data.rows import CardSpec, Data, Row, Split
+from harness.data.scan import SHARED, Shape, found_by, scan_examples
 from harness.records import DataRecord, Finding, Item
 from harness.suites import Suite
 
@@ -19,7 +19,9 @@ TRAIN_ONLY = ("coverage", "length")
 """Families of rules that say something of training rows only."""
 
 
-def full_audit(data: Data, spec: AuditSpec | None = None, suites: Sequence[Suite] = ()) -> DataRecord:
+def full_audit(
+    data: Data, spec: AuditSpec | None = None, suites: Sequence[Suite] = (), card: CardSpec | None = None
+) -> DataRecord:
     """Fingerprints and the findings of every rule, as the policy sees them. Does not raise.
 
     Train must give away neither dev, test nor any suite; dev must not give away test.
@@ -35,8 +37,19 @@ def full_audit(data: Data, spec: AuditSpec | None = None, suites: Sequence[Suite
         if (finding.file, finding.line, finding.rule) not in told
     ]
     findings = [finding for finding in (*own, *more) if finding.action != "ignore"]
+    findings += _uncarded(data.train.file, spec, card)
     findings.sort(key=lambda f: (f.severity != "error", f.severity == "info", f.file, f.line))
-    return record.model_copy(update={"findings": tuple(findings)})
+    told_of = {name: text for name, text in card.model_dump().items() if text} if card else {}
+    return record.model_copy(update={"findings": tuple(findings), "card": told_of})
+
+
+def _uncarded(file: str, spec: AuditSpec, card: CardSpec | None) -> tuple[Finding, ...]:
+    """What an experiment does not say of the origin of its rows."""
+    if card is None or (card.source and card.licence):
+        return ()
+    lacking = " and ".join(name for name in ("source", "licence") if not getattr(card, name))
+    message = f"nothing is said of the rows' {lacking}; write data.card: {{source: ..., licence: ...}}"
+    return found_by([Hit(0, "no_card", message)], file, spec)
 
 
 def _by_policy(finding: Finding, spec: AuditSpec) -> Finding:

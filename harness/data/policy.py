@@ -144,7 +144,19 @@ RULES = _table(
             ("no_rows", "error", "error", "no row at all"),
             ("few_rows", "info", "warn", "fewer rows than such a task usually needs"),
             ("few_rows_per_label", "info", "warn", "labels with few rows"),
+            ("few_rows_per_slice", "info", "warn", "slices with few rows"),
             ("mixed_system", "info", "warn", "a system message that differs from the file's own, or none"),
+        ),
+    ),
+    (
+        "origin",
+        (
+            (
+                "no_card",
+                "info",
+                "warn",
+                "rows of an experiment of which nobody says whence they come or under which licence",
+            ),
         ),
     ),
 )

@@ -91,7 +91,8 @@ def _read(
             formats[form] += 1
             rows.append(Row(item, raw.line))
     except DataError as fault:
-        problems += [dataclasses.replace(problem, where=file) for problem in fault.problems]
+        looked = "" if (near / file).exists() else f"Paths are relative to the spec's folder, {near}"
+        problems += [dataclasses.replace(p, where=file, allowed=looked or p.allowed) for p in fault.problems]
     return rows
 
 

@@ -14,6 +14,17 @@ from harness.records import Item, SplitName, digest
 SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
 
 
+class CardSpec(PartSpec):
+    """Where the rows come from."""
+
+    source: str = ""
+    """Who made them and how, or where they were taken from."""
+    licence: str = ""
+    """Under which terms they may be used, e.g. CC-BY-4.0."""
+    notes: str = ""
+    """What else a reader should know: consent, personal data, known gaps."""
+
+
 class DataSpec(PartSpec):
     """Where the task's rows are: three files, or one file and how to split it."""
 
@@ -33,6 +44,8 @@ class DataSpec(PartSpec):
     """Use only the first rows of a split, e.g. {train: 500}."""
     columns: dict[str, str] = Field(default_factory=dict)
     """What the files call the harness's fields, e.g. {prompt: question, completion: answer}."""
+    card: CardSpec = CardSpec()
+    """Origin and licence of the rows; shown in the report."""
     audit: AuditSpec = AuditSpec()
     """What the audit does about each rule's findings."""
 

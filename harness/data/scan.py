@@ -56,6 +56,8 @@ class Scan:
     """By line, then by rule in the table's order; those about the whole file first."""
     balance: Balance | None
     """The labels, where answers form a closed set."""
+    refusals: int
+    """Answers that refuse."""
 
 
 def shape_of(rows: Iterable[RawRow]) -> Shape:
@@ -106,7 +108,7 @@ def scan(
     one.finish(known_labels)
     if rows == 0:
         one.hits.append(Hit(0, "no_rows", "the file has no row"))
-    return Scan(rows, shape, dict(one.formats), found_by(one.hits, file, spec), one.answers.balance)
+    return Scan(rows, shape, dict(one.formats), found_by(one.hits, file, spec), one.answers.balance, one.whole.refusals)
 
 
 def scan_examples(
@@ -141,7 +143,7 @@ class _Pass:
         self.formats: Counter[str] = Counter()
         self.hits: list[Hit] = []
         self.answers = Answers(spec.labels)
-        self._whole = Whole(shape.system)
+        self.whole = Whole(shape.system)
         self._repetition = Repetition(spec.near, leakage)
         self._system_seen = False
 
@@ -169,14 +171,14 @@ class _Pass:
         self._tell(example.line, answer_faults(example))
         self.hits += self._repetition.add(example, example.question(self.shape.system))
         self.answers.add(example)
-        self._whole.add(example)
+        self.whole.add(example)
 
     def finish(self, known_labels: frozenset[str]) -> None:
         """What only the end of the file shows."""
         balance = self.answers.balance
         self.hits += self._repetition.finish(closed_set=balance is not None)
         self.hits += self.answers.hits(known_labels)
-        self.hits += self._whole.hits(balance)
+        self.hits += self.whole.hits(balance)
 
     def _tell(self, line: int, faults: Iterable[Fault]) -> None:
         self.hits += [Hit(line, fault.rule, fault.message) for fault in faults]

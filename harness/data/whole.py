@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from harness.data.answering import refuses
 from harness.data.example import Example
 from harness.data.labels import DOMINANT, FEW_PER_LABEL, Balance
 from harness.data.repetition import Hit
@@ -30,6 +31,9 @@ DANGLING = frozenset(
 )
 """Words that no sentence ends with."""
 
+MOST_SLICES = 1000
+"""Distinct slices that are counted; with more of them they are ids rather than slices."""
+
 MOST_WORDS = 300_000
 """Distinct words that are remembered, to tell a word that breaks off from one that others use."""
 
@@ -47,6 +51,8 @@ class Whole:
         self._open: list[tuple[int, str]] = []
         self._words: Counter[str] = Counter()
         self._ids: dict[str, int] = {}
+        self._slices: Counter[tuple[str, str]] = Counter()
+        self.refusals = 0
         self._same_ids: list[tuple[int, int]] = []
 
     def add(self, example: Example) -> None:
@@ -55,6 +61,9 @@ class Whole:
         self._lengths.append(sum(len(text) for _, text in example.texts()))
         if self._system and example.system != self._system:
             (self._other_system if example.system else self._no_system).append(example.line)
+        self.refusals += refuses(example.answer)
+        if len(self._slices) < MOST_SLICES:
+            self._slices.update(example.slices.items())
         if example.id:
             earlier = self._ids.setdefault(example.id, example.line)
             if earlier != example.line:
@@ -109,6 +118,12 @@ class Whole:
         rows, needed = len(self._lines), FEW_ROWS["text" if balance is None else "label"]
         if rows < needed:
             yield Hit(0, "few_rows", f"{rows} rows; such a task usually needs {needed} or more")
+        scarce = [f"{name}={value}" for (name, value), count in self._slices.items() if count < FEW_PER_LABEL]
+        if scarce and len(scarce) < MOST_SLICES:
+            message = (
+                f"{len(scarce)} of {len(self._slices)} slices have under {FEW_PER_LABEL} rows: {', '.join(scarce[:5])}"
+            )
+            yield Hit(0, "few_rows_per_slice", message)
         if balance is None:
             return
         if balance.share >= DOMINANT:

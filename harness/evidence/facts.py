@@ -29,6 +29,7 @@ def _data_facts(data: DataRecord | None) -> list[Fact]:
         return []
     made = [("data", f"{name} split", f"{split.rows} rows, {split.file}") for name, split in data.splits.items()]
     made.append(("data", "format", data.format))
+    made += [("data", name, text) for name, text in data.card.items()]
     if data.majority_score is not None:
         made.append(("data", "majority answer", f"{data.majority_answer} is right on {number(data.majority_score)}"))
     return made
