@@ -1,6 +1,6 @@
 """Time and memory of duplicate and leakage search over made-up rows, beside semhash on the same rows.
 
-    python bench/audit_speed.py [--rows 10000,100000,1000000] [--held 20000] [--peer semhash] [--whole]
+    python bench/audit_speed.py [--rows 10000,100000,1000000] [--held 20000] [--peers semhash] [--whole]
 
 Rows are short questions from a Zipf-like vocabulary, with planted exact copies (2 %), near copies (2 %: a slip, a
 greeting, a word replaced), exact leaks (0.5 %) and near leaks (0.5 %). Every size runs in a process of its own, so that
@@ -184,6 +184,7 @@ def main() -> None:
     parser.add_argument("--held", type=int, default=20_000)
     parser.add_argument("--peer", choices=["semhash"], help=argparse.SUPPRESS)
     parser.add_argument("--peers", nargs="*", default=["semhash"])
+    parser.add_argument("--peer-most", type=int, default=100_000, help="Rows above which a peer is not asked.")
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -195,6 +196,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for peer in [None, *arguments.peers]:
         for rows in arguments.rows.split(","):
+            if peer and int(rows) > arguments.peer_most:
+                continue
             command = [sys.executable, __file__, "--one", "--rows", rows, "--held", str(arguments.held)]
             command += ["--peer", peer] if peer else ["--whole"] if arguments.whole else []
             done = subprocess.run(command, capture_output=True, text=True, check=False)

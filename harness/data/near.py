@@ -34,6 +34,12 @@ LONG, STRICTER = 300, 0.07
 SHORT = 10
 """Below this many characters only the same words are near: `yes` and `yes yes` say little about each other."""
 
+LOOKED_AT = 5
+"""Earlier texts that a text is compared with letter by letter, the likeliest ones."""
+
+CHUNK = 65536
+"""Pairs whose signatures are held in memory together."""
+
 BACK = 2
 """Members before it in a bucket that a text is compared with, beside the first."""
 
@@ -180,12 +186,23 @@ class Neighbours:
             return
         self._signed.flush()
         signed = np.memmap(self._signed, dtype=U32, mode="r", shape=(len(self), PERMUTATIONS))
-        found = [self._likely(signed, band) for band in range(BANDS)]
-        for code in np.unique(np.concatenate(found)).tolist():
+        codes = np.unique(np.concatenate([self._likely(signed, band) for band in range(BANDS)]))
+        for code in self._closest(signed, codes).tolist():
             later, earlier = divmod(code, len(self))
             close = closeness(self.text(earlier), self.text(later), self.threshold)
             if close is not None:
                 yield earlier, later, close
+
+    def _closest(self, signed: NDArray[np.uint32], codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of every later text its LOOKED_AT likeliest pairs: work stays linear where all rows are one template."""
+        later, earlier = np.divmod(codes, len(self))
+        likely = np.empty(len(codes))
+        for at in range(0, len(codes), CHUNK):
+            part = slice(at, at + CHUNK)
+            likely[part] = _estimated(signed[earlier[part]], signed[later[part]])
+        order = np.lexsort((-likely, later))
+        starts = np.searchsorted(later[order], later[order], side="left")
+        return np.sort(codes[order][np.arange(len(codes)) - starts < LOOKED_AT])
 
     def _likely(self, signed: NDArray[np.uint32], band: int) -> NDArray[np.int64]:
         """Pairs of one band whose whole signatures agree well enough, coded as later * n + earlier."""
@@ -202,9 +219,9 @@ class Neighbours:
         pairs = np.sort(np.concatenate(parts), axis=1)
         codes = np.unique(pairs[:, 1].astype(np.int64) * len(self) + pairs[:, 0])
         kept = []
-        for at in range(0, len(codes), 65536):  # signatures of a few pairs at a time: memory stays bounded
-            later, earlier = np.divmod(codes[at : at + 65536], len(self))
-            kept.append(codes[at : at + 65536][_estimated(signed[earlier], signed[later]) >= self.threshold - SLACK])
+        for at in range(0, len(codes), CHUNK):
+            later, earlier = np.divmod(codes[at : at + CHUNK], len(self))
+            kept.append(codes[at : at + CHUNK][_estimated(signed[earlier], signed[later]) >= self.threshold - SLACK])
         return np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
 
     def close(self) -> None:

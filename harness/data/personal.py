@@ -187,38 +187,39 @@ class _NationalId:
 
 def _id(name: str, form: str, module: str, cue: str, needed: bool = False, enough: bool = False) -> _NationalId:
     return _NationalId(
-        name, re.compile(form), module, re.compile(rf"\b(?:{cue})\b[^\d\n]{{0,20}}$", re.I), needed, enough
+        name,
+        re.compile(rf"(?<![\w.,-])(?:{form})(?![\w-]|[.,]\d)"),
+        module,
+        re.compile(rf"\b(?:{cue})\b[^\d\n]{{0,20}}$", re.I),
+        needed,
+        enough,
     )
 
 
 NATIONAL_IDS = (
     _id(
         "US SSN",
-        r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])",
+        r"\d{3}-\d{2}-\d{4}",
         "stdnum.us.ssn",
         "ssn|social security(?: number| no)?",
         enough=True,
     ),
-    _id("US ITIN", r"(?<![\w-])9\d{2}-\d{2}-\d{4}(?![\w-])", "stdnum.us.itin", "itin|taxpayer"),
-    _id("ES DNI", r"(?<!\w)\d{8}-?[A-Z](?!\w)", "stdnum.es.dni", "dni|nif"),
-    _id("ES NIE", r"(?<!\w)[XYZ]-?\d{7}-?[A-Z](?!\w)", "stdnum.es.nie", "nie"),
-    _id(
-        "IT codice fiscale", r"(?<!\w)[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z](?!\w)", "stdnum.it.codicefiscale", "codice"
-    ),
+    _id("US ITIN", r"9\d{2}-\d{2}-\d{4}", "stdnum.us.itin", "itin|taxpayer"),
+    _id("ES DNI", r"\d{8}-?[A-Z]", "stdnum.es.dni", "dni|nif"),
+    _id("ES NIE", r"[XYZ]-?\d{7}-?[A-Z]", "stdnum.es.nie", "nie"),
+    _id("IT codice fiscale", r"[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z]", "stdnum.it.codicefiscale", "codice"),
     _id(
         "FR NIR",
-        r"(?<!\w)[12] ?\d{2} ?\d{2} ?\d{2} ?\d{3} ?\d{3} ?\d{2}(?!\w)",
+        r"[12] ?\d{2} ?\d{2} ?\d{2} ?\d{3} ?\d{3} ?\d{2}",
         "stdnum.fr.nir",
         "nir|securite|sécurité",
     ),
-    _id("BR CPF", r"(?<!\w)\d{3}\.\d{3}\.\d{3}-\d{2}(?!\w)", "stdnum.br.cpf", "cpf"),
-    _id("UK NHS", r"(?<!\w)\d{3}[ -]\d{3}[ -]\d{4}(?!\w)", "stdnum.gb.nhs", "nhs(?: number)?", needed=True),
-    _id("NL BSN", r"(?<!\w)\d{9}(?!\w)", "stdnum.nl.bsn", "bsn|burgerservicenummer", needed=True),
-    _id("PL PESEL", r"(?<!\w)\d{11}(?!\w)", "stdnum.pl.pesel", "pesel", needed=True),
-    _id(
-        "DE IdNr", r"(?<!\w)\d{2} ?\d{3} ?\d{3} ?\d{3}(?!\w)", "stdnum.de.idnr", "steuer-?id\\w*|idnr|tin", needed=True
-    ),
-    _id("IN Aadhaar", r"(?<!\w)\d{4} ?\d{4} ?\d{4}(?!\w)", "stdnum.in_.aadhaar", "aadhaar|uidai?", needed=True),
+    _id("BR CPF", r"\d{3}\.\d{3}\.\d{3}-\d{2}", "stdnum.br.cpf", "cpf"),
+    _id("UK NHS", r"\d{3}[ -]\d{3}[ -]\d{4}", "stdnum.gb.nhs", "nhs(?: number)?", needed=True),
+    _id("NL BSN", r"\d{9}", "stdnum.nl.bsn", "bsn|burgerservicenummer", needed=True),
+    _id("PL PESEL", r"\d{11}", "stdnum.pl.pesel", "pesel", needed=True),
+    _id("DE IdNr", r"\d{2} ?\d{3} ?\d{3} ?\d{3}", "stdnum.de.idnr", "steuer-?id\\w*|idnr|tin", needed=True),
+    _id("IN Aadhaar", r"\d{4} ?\d{4} ?\d{4}", "stdnum.in_.aadhaar", "aadhaar|uidai?", needed=True),
 )
 
 
