@@ -109,6 +109,7 @@ def ours(folder: Path, whole: bool) -> dict[str, set[int]]:
         for example, question in examples_of(source):
             hits += repetition.add(example, question)
         hits += repetition.finish(closed_set=False)
+        repetition.close()
     names = {"duplicate_exact": "exact", "duplicate_near": "near", "leak_exact": "leak_exact", "leak_near": "leak_near"}
     lines: dict[str, set[int]] = {kind: set() for kind in PLANTED}
     for hit in hits:

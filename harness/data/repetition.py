@@ -176,6 +176,9 @@ class Repetition:
             if (line, rule) not in told:
                 told.add((line, rule))
                 yield Hit(line, rule, message, partner, None, round(close, 3))
+
+    def close(self) -> None:
+        """Give the temporary files back."""
         self._near.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -100,12 +101,12 @@ def scan(
     Raises DataError when the file cannot be read; what is wrong with its rows is found, not raised.
     """
     shape = shape_of(source())
-    one = _Pass(shape, spec, Leakage(held, spec.near) if held else None)
     rows = 0
-    for raw in source():
-        rows += 1
-        one.look(raw)
-    one.finish(known_labels)
+    with closing(_Pass(shape, spec, Leakage(held, spec.near) if held else None)) as one:
+        for raw in source():
+            rows += 1
+            one.look(raw)
+        one.finish(known_labels)
     if rows == 0:
         one.hits.append(Hit(0, "no_rows", "the file has no row"))
     return Scan(rows, shape, dict(one.formats), found_by(one.hits, file, spec), one.answers.balance, one.whole.refusals)
@@ -120,10 +121,10 @@ def scan_examples(
     known_labels: frozenset[str] = frozenset(),
 ) -> tuple[Finding, ...]:
     """Audit rows that are in the normal form already; what `scan` does after reading."""
-    one = _Pass(shape, spec, Leakage(held, spec.near) if held else None)
-    for example in examples:
-        one.look_at(example)
-    one.finish(known_labels)
+    with closing(_Pass(shape, spec, Leakage(held, spec.near) if held else None)) as one:
+        for example in examples:
+            one.look_at(example)
+        one.finish(known_labels)
     return found_by(one.hits, file, spec)
 
 
@@ -179,6 +180,10 @@ class _Pass:
         self.hits += self._repetition.finish(closed_set=balance is not None)
         self.hits += self.answers.hits(known_labels)
         self.hits += self.whole.hits(balance)
+
+    def close(self) -> None:
+        """Give temporary files back, whatever happened."""
+        self._repetition.close()
 
     def _tell(self, line: int, faults: Iterable[Fault]) -> None:
         self.hits += [Hit(line, fault.rule, fault.message) for fault in faults]
