@@ -7,6 +7,7 @@ without a duplicate another rule may see the file otherwise. So cleaning a clean
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from array import array
 from collections import Counter, defaultdict
@@ -89,17 +90,11 @@ def clean_file(
     with tempfile.TemporaryDirectory() as folder:
         rows = work.run(Path(folder))
         target.parent.mkdir(parents=True, exist_ok=True)
-        work.result.replace(target) if _same_device(work.result, target) else target.write_bytes(
-            work.result.read_bytes()
-        )
+        shutil.move(work.result, target)
     with log.open("w", encoding="utf-8") as file:
         reasons = work.write_log(file)
     dropped = sum(not change.kept for change in work.changes.values())
     return CleanReport(target, log, rows, rows - dropped, dropped, len(work.changes) - dropped, reasons)
-
-
-def _same_device(one: Path, other: Path) -> bool:
-    return one.stat().st_dev == other.parent.stat().st_dev
 
 
 @dataclass(slots=True)

@@ -96,17 +96,15 @@ def fix_space(text: str) -> str:
     return BROKEN_LINE.sub(" ", WORD_TAB.sub(" ", text))
 
 
-FIXES: dict[str, Callable[[str], str]] = {
-    "mojibake": fix_mojibake,
-    "control_character": lambda text: CONTROL.sub("", text),
-    "invisible_character": lambda text: (
-        text if EAST_ASIAN.search(text) and not INVISIBLE.search(text) else _plain_spaces(text)
-    ),
-    "whitespace": fix_space,
-}
-"""Repairs by rule; each is idempotent, so that a repaired text has no such fault left."""
-
-
 def _plain_spaces(text: str) -> str:
     text = INVISIBLE.sub("", text)
     return text if EAST_ASIAN.search(text) else ODD_SPACE.sub(" ", text)
+
+
+FIXES: dict[str, Callable[[str], str]] = {
+    "mojibake": fix_mojibake,
+    "control_character": lambda text: CONTROL.sub("", text),
+    "invisible_character": _plain_spaces,
+    "whitespace": fix_space,
+}
+"""Repairs by rule; each is idempotent, so that a repaired text has no such fault left."""
