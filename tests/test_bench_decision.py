@@ -9,7 +9,7 @@ import pytest
 from deciding.contract import findings
 from deciding.early import SEED, EarlyCell
 from deciding.families import LOOKS, SCHEDULES, FinalistsCell, LooksCell, SuitesCell, levels
-from deciding.grid import LEVEL, POLICY, ForecastCell, GridCell, attainable_error, grid_cells
+from deciding.grid import LEVEL, POLICY, ForecastCell, GridCell, attainable_error, exact_coverage, grid_cells
 from deciding.recipes import RecipeCell
 from deciding.results import Result, load, save, simulate
 from deciding.runs import scored
@@ -82,6 +82,12 @@ def test_a_grid_cell_of_other_scores_runs(world: World) -> None:
     assert simulate(GridCell(world), 5).share("covered").value >= 0.6
 
 
+@pytest.mark.parametrize("world", [World("0/1", 30, 0.3), World("0/1", 50, 0.1, 0.05), World("0/1", 20, 0.02, -0.02)])
+def test_simulated_coverage_agrees_with_the_sum_over_all_tables(world: World) -> None:
+    share = simulate(GridCell(world), 1000).share("covered")
+    assert share.low - 0.005 <= exact_coverage(world) <= share.high + 0.005
+
+
 def test_a_cell_gives_the_same_result_again() -> None:
     cell = GridCell(World("real", 20, 0.3))
     assert simulate(cell, 5) == simulate(cell, 5)
@@ -137,7 +143,8 @@ def test_a_large_comparison_is_measured_in_a_process_of_its_own() -> None:
 
 def test_a_cell_that_errs_too_often_is_a_miss() -> None:
     cells = [cell for cell in grid_cells() if isinstance(cell, GridCell) and cell.world.n == 50]
-    fine = {cell.name: Result(2000, {"covered": 1900, f"promoted {cell.world.truth:+g}": 50}) for cell in cells}
+    width = {"attainable_error": 0.05}
+    fine = {one.name: Result(2000, {"covered": 1900, f"promoted {one.world.truth:+g}": 50}, width) for one in cells}
     assert all(finding.holds for finding in findings(fine))
     bad = fine | {cells[0].name: Result(2000, {"covered": 1800, f"promoted {cells[0].world.truth:+g}": 150})}
     assert sum(not finding.holds for finding in findings(bad)) == 3

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from deciding.results import Result
 from deciding.runs import evidence
 from deciding.worlds import Floats, World
 from harness.gates import Entrant, GateSpec, PolicySpec, decide, judge, level_at
-from harness.stats import pass_probability
+from harness.stats import normal_quantile, pass_probability, tango_z
 
 POLICY: Final = PolicySpec()
 LEVEL: Final = level_at(POLICY, 0.0, 1)
@@ -103,6 +103,17 @@ def attainable_error(world: World, differences: Floats, level: float = 0.05) -> 
         tails = stats.binom.cdf(np.arange(k + 1), k, 0.5)
         return 2 * float(tails[tails <= level / 2].max(initial=0.0))
     return 2 * float(np.floor(level / 2 * 2.0**k) / 2.0**k) if k < 60 else level
+
+
+def exact_coverage(world: World, confidence: float = 0.95) -> float:
+    """Coverage of Tango's interval for independent 0/1 scores: the sum over all tables of gains and losses."""
+    n, up, down = world.n, (world.discordance + world.lean) / 2, (world.discordance - world.lean) / 2
+    gained, lost = np.ogrid[: n + 1, : n + 1]
+    rest = np.maximum(n - gained - lost, 0)
+    log = special.gammaln(n + 1) - special.gammaln(gained + 1) - special.gammaln(lost + 1) - special.gammaln(rest + 1)
+    log = log + special.xlogy(gained, up) + special.xlogy(lost, down) + special.xlogy(rest, 1 - world.discordance)
+    held = np.abs(tango_z(gained, lost, n, world.truth)) <= normal_quantile(confidence)
+    return float(np.exp(log[held & (gained + lost <= n)]).sum())
 
 
 def grid_cells() -> list[GridCell | ForecastCell]:

@@ -20,7 +20,7 @@ from deciding.contract import (
     stopped,
 )
 from deciding.families import FinalistsCell, LooksCell, SuitesCell
-from deciding.grid import SIZES, SMALL
+from deciding.grid import SIZES, SMALL, exact_coverage
 from deciding.recipes import recipe_cells
 from deciding.results import Result, Results, Share
 from deciding.worlds import World
@@ -82,7 +82,18 @@ The same trials, and further ones with few items; {spread(r for _, r in found)} 
 than it would have to be.
 """
     grid = _grid(found, (*SMALL, *SIZES), lambda world, result: _share(result.share("covered")) + _mark(world, result))
-    return text + "\n" + grid + "\n\n" + _attainable(found)
+    return "\n\n".join(filter(None, (text.strip(), grid, _too_low(found), _attainable(found))))
+
+
+def _too_low(found: Sequence[tuple[World, Result]]) -> str:
+    """Cells below, with the exact figure where it can be summed."""
+    told = []
+    for world, result in found:
+        if _mark(world, result) == " ▼":
+            exact = world.kind == "0/1" and world.cluster == 1
+            figure = f", {exact_coverage(world):.1%} exactly (summed over all tables)" if exact else ""
+            told.append(f"{world.name.replace(' | ', ', ')}: {result.share('covered').value:.1%} simulated{figure}")
+    return f"Too low: {'; '.join(told)}." if told else ""
 
 
 def _mark(world: World, result: Result) -> str:
@@ -147,8 +158,8 @@ def _forecast(results: Results) -> str:
 
 For every world above from {SIZES[0]} items on and each of the three margins, the chance to PASS as preflight tells it
 (given the true share of items that differ, their size and correlation) against the share of trials that passed. The
-candidate is equal, at the margin, or better; where 2 % differ it cannot be five points better. {within} of {len(found)} forecasts are within 5 points; the farthest off
-are these. The simulated trials have an uncertainty of their own.
+candidate is equal, at the margin, or better; where 2 % differ it cannot be five points better. {within} of {len(found)}
+forecasts are within 5 points; the farthest off are these. The simulated trials have an uncertainty of their own.
 """
     header = ["scores", "n", "differ", "truth", "margin", "forecast", "came true", "points"]
     return text.strip() + "\n\n" + _table(header, rows)
@@ -167,9 +178,7 @@ def _early(results: Results) -> str:
             *(_relative(v, "true", power) for power in (0.8, 0.9, 0.99)),
         ])  # fmt: skip
     header = ["differ", "margin", "hoped", "true", "suite", "promoted", "items used (quartiles)"]
-    header += [
-        f"fixed n, {of} {p} %" for of, p in (("hoped", 80), ("hoped", 90), ("true", 80), ("true", 90), ("true", 99))
-    ]
+    header += [f"fixed n, {name} %" for name in ("hoped 80", "hoped 90", "true 80", "true 90", "true 99")]
     return f"""
 ## Stopping early: items used, and false promotions
 
