@@ -106,12 +106,12 @@ def _mark(world: World, result: Result) -> str:
 def _attainable(found: Sequence[tuple[World, Result]]) -> str:
     equal = [(world, result) for world, result in found if world.truth == 0]
     text = """
-Why so many cells are above: data with few differences are coarse. Where nothing or next to nothing differs, no honest
-interval can miss as often as 5 %. The table shows, for candidates that are truly equal, the least coverage of any
-test that keeps its level whatever the number of items (or clusters) that differ: given k of them, each is as likely a
-gain as a loss, so no chance is finer than 2 to the power of -k, and below six nothing can be rejected at all. For 0/1
-scores without clusters that test is McNemar's exact one. Where this bound is itself above 97.5 %, so must be every
-such interval; where it is below, the rest is the price of the variance floor.
+Why so many cells are above: data with few differences are coarse. The table shows, for candidates that are truly equal,
+the least coverage of any test that keeps its level whatever the number of items (or clusters) that differ: given k of
+them, each is as likely a gain as a loss, so no chance is finer than 2 to the power of -k, and below six nothing can be
+rejected at all. For 0/1 scores without clusters that test is McNemar's exact one; Tango's interval lies below it,
+because it keeps its level on average over the numbers of items that may differ, not for each of them. Where the bound
+is below 97.5 % and a cell above it, the difference is the price of the variance floor.
 """
     return text.strip() + "\n\n" + _grid(
         equal, (*SMALL, *SIZES), lambda world, result: f"{1 - result.values['attainable_error']:.1%}"
@@ -196,8 +196,9 @@ a power, and the median items used as a share of it ({USED:.0%} is allowed under
 
 What it buys: you do not have to know the effect beforehand. When the candidate is as good as was hoped, stopping early
 saves little; when it is clearly better, most of the suite need not be asked. Against a fixed n chosen with the true
-effect already known at 80 or 90 % power nothing is saved: such an n misses one good candidate in five or ten, the
-evaluation that stops early (nearly) none. At a power that is alike, 99 %, it again takes fewer items."""
+effect already known at 80 or 90 % power little or nothing is saved: such an n misses one good candidate in five or
+ten, the evaluation that stops early hardly any. At a power that is alike, 99 %, it again takes fewer items. A candidate
+that is only as good as was hoped is promoted less often than by the fixed n of the same suite: that is the price."""
 
 
 def _relative(values: Mapping[str, float], of: str, power: float) -> str:
