@@ -95,9 +95,9 @@ def _coverages(results: Results) -> Iterator[Finding]:
         above = [(world, result) for world, result in large if result.share("covered").value > COVERS_MOST]
         equal = [1 - result.values["attainable_error"] for world, result in above if world.truth == 0]
         got = (
-            f"most {max(shares):.1%}, {len(above)} cells above; among them {len(equal)} of equal candidates, of which "
+            f"most {max(shares):.1%}, {len(above)} of {len(large)} cells above; of {len(equal)} among them with equal "
         )
-        got += f"{sum(bound > COVERS_MOST for bound in equal)} cannot be lower (see below)"
+        got += f"candidates, {sum(bound > COVERS_MOST for bound in equal)} are bound to be (see below)"
         yield Finding("The same: not needlessly wide", f"at most {COVERS_MOST:.1%}", got, not above, trials)
     if small:
         least = min(result.share("covered").value for _, result in small)
