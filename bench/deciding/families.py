@@ -38,8 +38,9 @@ def levels(policy: PolicySpec, looks: int) -> list[float]:
         ledger, questions = Looks(Path(folder)), [digest(i) for i in range(100)]
         return [
             ledger.take(
-                "task", questions, digest(f"candidate {k}"), candidate=f"candidate {k}", experiment=f"experiment {k}",
-                alpha=policy.alpha, budget=policy.looks, spending=policy.spending, level=partial(level_at, policy),
+                "task", questions, digest(f"candidate {k}"), digest("the same gates"), candidate=f"candidate {k}",
+                experiment=f"experiment {k}", alpha=policy.alpha, budget=policy.looks, spending=policy.spending,
+                level=partial(level_at, policy),
             ).level
             for k in range(looks)
         ]  # fmt: skip
