@@ -18,6 +18,7 @@ from harness.records import (
     EXIT_CODES,
     Candidate,
     ComparisonRecord,
+    Conditions,
     Decision,
     Family,
     Finalist,
@@ -26,6 +27,7 @@ from harness.records import (
     LookRecord,
     RunRecord,
     VerdictRecord,
+    canonical_json,
     digest,
 )
 from harness.serving import Serving
@@ -96,7 +98,7 @@ class Court:
     def enter(self, candidates: Sequence[Candidate]) -> Contender:
         """Take a look at the test split for a candidate (several for a recipe, the best on dev first).
 
-        The look is in the ledger before anything is asked. Who looked before keeps that look.
+        The look is in the ledger before anything is asked. Who took this very test before keeps that look.
         """
         policy, test = self._spec.policy, self._experiment.data.test
         digests = sorted(candidate.digest for candidate in candidates)
@@ -104,6 +106,7 @@ class Court:
             evaluate.TASK_SUITE,
             test.questions,
             digests[0] if len(digests) == 1 else digest(digests),
+            self._test_digest(),
             candidate=candidates[0].name,
             experiment=self._experiment.id,
             alpha=policy.alpha,
@@ -116,6 +119,25 @@ class Court:
             + ("" if look.level else ", which is spent: no gate can pass any more")
         )
         return Contender(candidates[0].name, tuple(candidates), look)
+
+    def _test_digest(self) -> str:
+        """How contenders are tested: whatever of it is changed, it is another draw from the same test split."""
+        spec, suites = self._spec, [*self._experiment.must_not_break.values(), *self._experiment.suites]
+        told = {"must_not_break", "hoped", "discordance"}  # the file by its content, below; the others decide nothing
+        rules = [rule.model_dump(mode="json", exclude=told) for rule in spec.rules]
+        references = [self._scored(name, evaluate.TASK_SUITE)[0] for name in REFERENCES]
+        conditions = self._folder.read(Conditions)
+        return digest(
+            {
+                "rules": rules,
+                "claim": spec.policy.claim,
+                "references": [[run.candidate_digest, run.fingerprint] for run in references],
+                "suites": [suite.fingerprint for suite in suites],
+                "slices": sorted(canonical_json(slices) for slices in self._experiment.data.test.slices),
+                "stop_early": [spec.stop_early, spec.data.seed] if spec.stop_early else None,
+                "conditions": None if conditions is None else conditions.model_dump(mode="json"),
+            }
+        )
 
     def examine(self, contenders: Sequence[Contender], base: Candidate, test: Suite) -> None:
         """Every contender on the task, on what must not break and on every suite; base on the suites too."""
@@ -146,7 +168,8 @@ class Court:
             slices = self._experiment.data.test.slices
         else:
             suite = next(suite for suite in self._experiment.suites if suite.name == gate.suite)
-            slices = tuple(item.slices for task in suite.tasks for item in task.items)
+            tasks = [task for task in suite.tasks if gate.task in ("*", task.name)]
+            slices = tuple(item.slices for task in tasks for item in task.items)
         return len({one[str(gate.worst_slice)] for one in slices if gate.worst_slice in one})
 
     # ------------------------------------------------------------------- judging
@@ -160,7 +183,7 @@ class Court:
         judged, family = gates.judge(self._spec.policy, rules, entrants)
         gated = [gate.comparison for row in judged for gate in row if gate.comparison]
         self._folder.write_comparisons([*gated, *self._plain(contenders)])
-        decided = [gates.decide(row) for row in judged]
+        decided = [gates.decide(row, spent=not one.look.level) for one, row in zip(contenders, judged, strict=True)]
         finalists = tuple(
             Finalist(name=one.name, decision=decision, reason=reason, look=one.look)
             for one, (decision, reason) in zip(contenders, decided, strict=True)
@@ -170,12 +193,18 @@ class Court:
         return self.record(chosen.decision, chosen.reason, chosen.name, told, finalists, family)
 
     def _plain(self, contenders: Sequence[Contender]) -> list[ComparisonRecord]:
-        """Each contender against both baselines on the task, for the reader; gates may ask for something else."""
+        """Each contender against both baselines on the task, for the reader; gates may ask for something else.
+
+        At the level of its look, and none when nothing is left of it: these too are read as evidence.
+        """
         task, claim = evaluate.TASK_SUITE, self._spec.policy.claim
         return [
-            join([self._scored(one.name, task) for one in contender.candidates], reference, claim=claim).record()
+            join([self._scored(one.name, task) for one in contender.candidates], reference, claim=claim).record(
+                1 - 2 * contender.look.level
+            )
             for contender in contenders
             for reference in (self._scored(name, task) for name in REFERENCES)
+            if contender.look.level
         ]
 
     def _evidence(self, contender: Contender, gate: GateSpec) -> gates.Evidence:

@@ -619,7 +619,7 @@ class GateRecord(Record):
 
 
 class LookRecord(Record):
-    """One candidate judged on one test split: a line of the store's ledger, `looks.jsonl`."""
+    """One test of one candidate on one test split: a line of the store's ledger, `looks.jsonl`."""
 
     schema_version: SchemaVersion = SCHEMA_VERSION
     """Version of this record's form."""
@@ -631,6 +631,8 @@ class LookRecord(Record):
     """Least digests of the questions: tells a split that shares most of its rows with another."""
     candidate_digest: str
     """Content identity of who was judged."""
+    test_digest: str
+    """Content identity of how: rules, references, every item asked, engine. Another test is another look."""
     experiment: str
     """Id of the experiment that looked first."""
     candidate: str
@@ -643,7 +645,7 @@ class LookRecord(Record):
     """How the policy spends alpha over looks."""
     alpha: float
     """What the policy allows over all looks."""
-    level: float
+    level: Annotated[float, Field(ge=0, le=0.5)]
     """What this look may spend: the chance of a wrong pass; 0 when nothing is left."""
     created: str
     """UTC time, ISO 8601."""

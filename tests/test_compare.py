@@ -6,7 +6,7 @@ import time
 import pytest
 from scored_runs import CONDITIONS, GREEDY, compared, run, sample, scores
 
-from harness.compare import compare, compare_seeds, flips
+from harness.compare import compare, flips, join
 from harness.errors import NotComparableError, UsageError
 from harness.records import Decoding, Item, Message, RunRecord, SampleRecord
 from harness.suites import Suite, Task
@@ -216,7 +216,7 @@ def test_a_sample_given_twice_is_refused():
 
 def test_seeds_are_averaged_item_by_item():
     first, second, old = scores([1, 1]), scores([0, 1]), scores([0, 0])
-    got = compare_seeds([(run(first, "s0"), first), (run(second, "s1"), second)], run(old, "base"), old)
+    got = join([(run(first, "s0"), first), (run(second, "s1"), second)], (run(old, "base"), old)).record()
     assert (got.candidate, got.difference.value) == ("s0--task--test+s1--task--test", 0.75)
 
 
@@ -224,13 +224,13 @@ def test_a_seed_made_under_other_conditions_is_named():
     rows = scores([1, 1])
     odd = run(rows, "s1", conditions=CONDITIONS.model_copy(update={"dtype": "float32"}))
     with pytest.raises(NotComparableError, match="s1--task--test against base--task--test: conditions"):
-        compare_seeds([(run(rows, "s0"), rows), (odd, rows)], run(rows, "base"), rows)
+        join([(run(rows, "s0"), rows), (odd, rows)], (run(rows, "base"), rows))
 
 
 def test_no_seeds_are_a_usage_error():
     rows = scores([1])
     with pytest.raises(UsageError, match="no candidate runs"):
-        compare_seeds([], run(rows), rows)
+        join([], (run(rows), rows))
 
 
 def test_flips_show_both_answers_and_the_lost_first():

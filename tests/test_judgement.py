@@ -92,6 +92,17 @@ def test_another_candidate_is_another_look_and_the_same_one_is_not(folder: Path,
     assert look(judged(experiment(folder, "another"), reports, [tuned(1, 0.9)])) == (2, 0.0125)
 
 
+def test_another_test_of_the_same_candidate_is_another_look(folder: Path, tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    judged(experiment(folder), reports, [tuned(0, 0.9)])
+    assert look(judged(experiment(folder, gates=[{"min_delta": 0.01}]), reports, [tuned(0, 0.9)]))[0] == 2
+    before, after = (f'"test 7", "completion": "{answer}"' for answer in ("right", "other"))
+    (folder / "test.jsonl").write_text((folder / "test.jsonl").read_text().replace(before, after))
+    files = {name: f"{name}.jsonl" for name in ("train", "dev", "test")}
+    edited = experiment(folder, data={**files, "audit": {"rules": {"label_not_in_set": "warn"}}})
+    assert look(judged(edited, reports, [tuned(0, 0.9)]))[0] == 3
+
+
 def test_a_reordered_test_file_is_the_same_split(folder: Path, tmp_path: Path) -> None:
     reports = tmp_path / "reports"
     judged(experiment(folder), reports, [tuned(0, 0.9)])
@@ -107,6 +118,16 @@ def test_a_spent_test_split_promotes_nobody(folder: Path, tmp_path: Path) -> Non
     spent = judged(experiment(folder, "e2", policy=policy), reports, [tuned(2, 0.99)])
     assert (spent.decision, look(spent)) == ("inconclusive", (3, 0.0))
     assert "test split is spent" in spent.gates[0].reason
+
+
+def test_a_spent_test_split_promotes_nobody_by_gates_that_spend_nothing(folder: Path, tmp_path: Path) -> None:
+    gates = [{"min_delta": 0.0}, {"must_not_break": "critical.jsonl"}]
+    reports, policy = tmp_path / "reports", {"looks": 1}
+    judged(experiment(folder, policy=policy, gates=gates), reports, [tuned(0, 1.0)])
+    of = experiment(
+        folder, "second", policy=policy, gates=[{**gates[0], "tier": "advisory"}, gates[1], {"at_least": 0.1}]
+    )
+    assert judged(of, reports, [tuned(1, 1.0)]).decision == "inconclusive"
 
 
 def test_a_look_is_in_the_ledger_before_the_first_question(folder: Path, tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from harness.store import Looks
 SPLIT = [digest(["question", i]) for i in range(300)]
 
 
-def take(ledger: Looks, who: str, questions: list[str] = SPLIT, policy: PolicySpec | None = None) -> LookRecord:
+def take(
+    ledger: Looks, who: str, questions: list[str] = SPLIT, policy: PolicySpec | None = None, test: str = "test"
+) -> LookRecord:
     policy = policy or PolicySpec()
     return ledger.take(
-        "task", questions, who, candidate=who, experiment="e", alpha=policy.alpha, budget=policy.looks,
+        "task", questions, who, test, candidate=who, experiment="e", alpha=policy.alpha, budget=policy.looks,
         spending=policy.spending, level=partial(level_at, policy),
     )  # fmt: skip
 
@@ -36,11 +38,57 @@ def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     assert take(ledger, "b", SPLIT[::-1]).number == 2
 
 
-@pytest.mark.parametrize("same", [SPLIT[5:], [*SPLIT, *(digest(i) for i in range(60))], SPLIT[:200]])
+@pytest.mark.parametrize(
+    "same",
+    [
+        SPLIT[5:],
+        [*SPLIT, *(digest(i) for i in range(60))],
+        SPLIT[:200],
+        SPLIT[:24],
+        SPLIT + [digest(i) for i in range(2000)],
+    ],
+)
 def test_some_rows_more_or_less_do_not_make_another_split(tmp_path: Path, same: list[str]) -> None:
     ledger = Looks(tmp_path)
     take(ledger, "a")
     assert take(ledger, "b", same).number == 2
+
+
+def test_rows_exchanged_step_by_step_stay_one_split(tmp_path: Path) -> None:
+    ledger = Looks(tmp_path)
+    fresh = [digest(["fresh", i]) for i in range(900)]
+    steps = [(SPLIT + fresh)[100 * step : 100 * step + 300] for step in range(10)]
+    assert [take(ledger, str(i), step).number for i, step in enumerate(steps)] == list(range(1, 11))
+
+
+def test_another_test_of_the_same_candidate_is_another_look(tmp_path: Path) -> None:
+    ledger = Looks(tmp_path)
+    assert [take(ledger, "a", test=test).number for test in ("x", "y", "x", "z")] == [1, 2, 1, 3]
+
+
+def test_a_look_taken_under_a_loose_policy_is_no_looser_under_a_strict_one(tmp_path: Path) -> None:
+    ledger = Looks(tmp_path)
+    assert take(ledger, "a", policy=PolicySpec(alpha=0.3)).level == pytest.approx(0.15)
+    again = take(ledger, "a", policy=PolicySpec(alpha=0.01))
+    assert (again.number, again.alpha, again.level) == (1, 0.01, pytest.approx(0.005))
+    assert take(ledger, "b", policy=PolicySpec(alpha=0.01)).level == 0.0
+    assert take(ledger, "a", policy=PolicySpec(alpha=0.3)).level == pytest.approx(0.15)
+
+
+def test_a_level_too_small_for_any_sample_is_none(tmp_path: Path) -> None:
+    ledger = Looks(tmp_path)
+    levels = [take(ledger, str(i), policy=PolicySpec(looks=100)).level for i in range(60)]
+    assert levels[0] == pytest.approx(0.025)
+    assert all(level == 0 or level >= 1e-9 for level in levels)
+    assert levels[-1] == 0
+
+
+def test_an_edited_ledger_that_gives_alpha_back_is_refused(tmp_path: Path) -> None:
+    ledger = Looks(tmp_path)
+    take(ledger, "a")
+    ledger.path.write_text(ledger.path.read_text().replace('"level":0.025', '"level":-1.0'))
+    with pytest.raises(StoreError, match="not a LookRecord"):
+        take(ledger, "b")
 
 
 def test_other_questions_are_another_split(tmp_path: Path) -> None:
@@ -50,11 +98,11 @@ def test_other_questions_are_another_split(tmp_path: Path) -> None:
 
 
 def test_large_splits_are_told_apart_by_their_sketch(tmp_path: Path) -> None:
-    large = [digest(["large", i]) for i in range(5000)]
+    large = [digest(["large", i]) for i in range(9000)]
     ledger = Looks(tmp_path)
     take(ledger, "a", large)
     assert take(ledger, "b", large[500:]).number == 2
-    assert take(ledger, "c", large[:1000] + [digest(["new", i]) for i in range(4000)]).number == 1
+    assert take(ledger, "c", large[:1000] + [digest(["new", i]) for i in range(8000)]).number == 1
 
 
 def test_halving_spends_half_of_what_is_left_and_nothing_beyond_the_budget(tmp_path: Path) -> None:

@@ -100,8 +100,17 @@ def test_a_policy_file_that_is_not_there_is_one_clear_error(folder: Path) -> Non
         ({"at_most": 2.0, "metric": "latency_p59_s"}, "Did you mean 'latency_p95_s'?"),
         ({"at_most": 2.0, "metric": "cost_per_1000_requests"}, "budget.input_price"),
         ({"min_delta": 0.1, "metric": "macro_f1", "suite": "regression-core"}, "computed over texts"),
-        ({"min_delta": 5}, "5 is no share"),
-        ({"at_least": 0}, "reached by every score"),
+        ({"min_delta": 5}, "5 is always or never reached"),
+        ({"min_delta": -1}, "-1 is always or never reached"),
+        ({"at_most": 1.0}, "1 is always or never reached"),
+        ({"at_least": 0}, "0 is always or never reached"),
+        ({"metric": "macro_f1", "min_delta": -5}, "-5 is always or never reached"),
+        ({"metric": "latency_p95_s", "min_delta": 1.5, "relative": True}, "nothing falls by more"),
+        ({"metric": "latency_p95_s", "at_most": 0}, "0 cannot be reached"),
+        ({"min_delta": 0.1, "worst_slice": ""}, "got an empty text"),
+        ({"min_delta": 0.1, "hoped": 5}, "gates[0].hoped"),
+        ({"min_delta": 0.1, "blocking": True}, "tier: advisory"),
+        ({"min_delta": 0.1, "confidence": 0.9}, "policy.alpha"),
         ({"at_least": 0.5, "min_delta": 0.1}, "a gate has one rule"),
         ({"must_not_break": "nothing.jsonl"}, "nothing.jsonl: no such file"),
     ],
@@ -166,6 +175,20 @@ def test_a_metric_that_a_wrong_answer_fails_is_taken(folder: Path) -> None:
         ({"policy": {"looks": 0}}, "policy.looks"),
         ({"policy": {"gates": [{"min_dleta": 0.1}]}}, "Did you mean 'min_delta'?"),
         ({"gates": []}, "no blocking gate"),
+        ({"gates": [{"suite": "regression-core", "min_delta": 0}]}, "no blocking gate on the task"),
+        ({"gates": [{"must_not_break": "critical.jsonl"}]}, "no blocking gate on the task"),
+        ({"policy": {"claim": "recipe"}, "train": {"seeds": [0, 1]}, "gates": [{"at_least": 0.5}]}, "over seeds"),
+        (
+            {"policy": {"claim": "recipe"}, "train": {"seeds": [0, 1]}, "gates": [OWN, {**OWN, "metric": "macro_f1"}]},
+            "'macro_f1' is no mean",
+        ),
+        (
+            {
+                "task": {"metric": "exact_match", "temperature": 1, "repeats": 2},
+                "gates": [OWN, {"metric": "latency_p95_s", "at_most": 1}],
+            },
+            "percentile of averaged repeats",
+        ),
     ],
 )
 def test_parts_that_do_not_agree_are_told(folder: Path, changes: dict[str, Any], told: str) -> None:
@@ -173,4 +196,4 @@ def test_parts_that_do_not_agree_are_told(folder: Path, changes: dict[str, Any],
 
 
 def test_a_policy_alone_can_hold_every_gate(folder: Path) -> None:
-    assert len(load(folder, over=team(folder)).spec.rules) == 1
+    assert len(load(folder, over=team(folder, gates=[OWN])).spec.rules) == 1

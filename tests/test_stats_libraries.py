@@ -15,7 +15,6 @@ from harness.stats import (
     statistic_interval,
     tango_interval,
     tango_z,
-    variance_parts,
 )
 from harness.stats.bootstrap import bca_interval
 
@@ -111,15 +110,3 @@ def test_a_ratio_of_sums_has_the_linearised_error_of_statsmodels():
     got = statistic_interval(np.column_stack([total, size]), lambda s: s[..., 0] / s[..., 1])
     assert got.value == pytest.approx(fit.params[0])
     assert got.high - got.low == pytest.approx(2 * LEVEL * fit.bse[0], rel=0.06)
-
-
-def test_the_parts_of_the_variance_are_those_of_the_analysis_of_variance():
-    rng = np.random.default_rng(6)
-    seeds, items = 5, 80
-    x = rng.normal(0, 1, (seeds, 1)) + rng.normal(0, 1, items) + rng.normal(0, 1, (seeds, items))
-    rest = x - x.mean(1, keepdims=True) - x.mean(0) + x.mean()
-    between = items * x.mean(1).var(ddof=1)
-    within = (rest**2).sum() / ((seeds - 1) * (items - 1))
-    got = variance_parts(x, np.zeros(items))
-    assert got.seeds == pytest.approx((between - within) / (seeds * items))
-    assert got.items == pytest.approx(x.mean(0).var(ddof=1) / items, rel=0.1)

@@ -78,3 +78,16 @@ def test_at_an_extreme_level_seeing_nothing_proves_no_more_than_the_exact_bound(
     for confidence in (0.95, 0.99, 0.9975):
         got = paired_interval(b, b, factor=0.999, confidence=confidence)
         assert got.low < -0.7 * (1 - (0.5 - confidence / 2) ** (1 / 100))
+
+
+@pytest.mark.parametrize(("n", "sd", "expected"), [(50, 0.005, 1.0), (200, 0.02, 1.5), (1000, 0.005, 2.0)])
+def test_jitter_on_every_item_does_not_hide_rare_total_losses(n, sd, expected):
+    """Scores move a little everywhere and are lost wholly now and then; the margin is the true difference."""
+    rng, wrong, trials = np.random.default_rng(0), 0, 300
+    for _ in range(trials):
+        b = rng.uniform(0.3, 0.9, n)
+        a = np.clip(b + rng.normal(0, sd, n), 0, 1)
+        lost = rng.random(n) < expected / n
+        a[lost] = 0.0
+        wrong += paired_interval(a, b).low > -0.6 * expected / n
+    assert wrong <= 0.05 * trials

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from harness.stats import paired_interval, recipe_interval, variance_parts
+from harness.stats import paired_interval, recipe_interval
 
 
 def crossed(rng: np.random.Generator, seeds: int, items: int, seed_sd: float) -> tuple[np.ndarray, np.ndarray]:
@@ -61,8 +61,6 @@ def test_shares_stay_on_their_scale_with_a_factor_too():
 def test_one_seed_is_refused_with_the_reason():
     with pytest.raises(ValueError, match="does not tell how far the next would differ"):
         recipe_interval([[1.0, 0.0]], [1.0, 0.0])
-    with pytest.raises(ValueError, match="training seed"):
-        variance_parts([[1.0, 0.0]], [1.0, 0.0])
 
 
 @pytest.mark.parametrize(("candidates", "reference"), [([1.0, 0.0], [1.0, 0.0]), ([[1.0], [0.0]], [1.0, 0.0])])
@@ -74,20 +72,6 @@ def test_scores_that_are_not_crossed_are_refused(candidates, reference):
 def test_no_items_give_no_number():
     got = recipe_interval(np.empty((2, 0)), [])
     assert (got.value, got.low, got.high, got.n) == (None, None, None, 0)
-
-
-def test_the_larger_part_of_the_variance_says_what_to_get_more_of():
-    by_seeds = variance_parts(*crossed(np.random.default_rng(3), 5, 400, 0.5))
-    by_items = variance_parts(*crossed(np.random.default_rng(3), 5, 400, 0.0))
-    assert by_seeds.seeds > 100 * by_seeds.items
-    assert by_items.items > by_items.seeds
-
-
-def test_correlated_items_enlarge_the_part_of_the_items():
-    rng = np.random.default_rng(4)
-    candidates, b = np.repeat(rng.random((3, 40)), 5, axis=1), np.repeat(rng.random(40), 5)
-    labels = np.repeat(np.arange(40), 5).tolist()
-    assert variance_parts(candidates, b, labels).items > 3 * variance_parts(candidates, b).items
 
 
 def test_rounding_is_not_taken_for_many_tiny_differences():

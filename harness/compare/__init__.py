@@ -8,7 +8,7 @@ measures     latency, tokens, cost                         estimators  mean, qua
 """
 
 from harness.compare.flips import Change, Flip, change, flips
-from harness.compare.joining import alone, compare, compare_seeds, join
+from harness.compare.joining import alone, compare, join
 from harness.compare.measures import MEASURES, Measure, Prices
 from harness.compare.pairs import Pairs, Single, Unscored
 from harness.compare.preferences import Judgement, preferences, win_rate
@@ -33,7 +33,6 @@ __all__ = [
     "alone",
     "change",
     "compare",
-    "compare_seeds",
     "flips",
     "higher_is_better",
     "join",

@@ -10,10 +10,10 @@ import numpy as np
 from harness.compare.asked import asked
 from harness.compare.estimators import Mean, Quantile
 from harness.compare.likeness import completeness_problems, likeness_problems
-from harness.compare.measures import Prices
+from harness.compare.measures import LATENCIES, Prices
 from harness.compare.pairs import Ground, Pairs, Single
 from harness.compare.samples import Samples, Scored, Sheet, sheet
-from harness.compare.selecting import ALL, PRIMARY, metrics_by_task, select, slice_name
+from harness.compare.selecting import ALL, PRIMARY, batches, metrics_by_task, select, slice_name
 from harness.compare.yardsticks import Floats, item_values, repeat_noise, yardstick
 from harness.errors import NotComparableError, Problem, UsageError
 from harness.records import Claim, ComparisonRecord, EarlyStop, RunRecord
@@ -108,19 +108,6 @@ def compare(
     return pairs.record(confidence)
 
 
-def compare_seeds(
-    candidates: Sequence[Scored],
-    reference: RunRecord,
-    reference_samples: Samples,
-    *,
-    task: str = ALL,
-    metric: str = PRIMARY,
-    confidence: float = 0.95,
-) -> ComparisonRecord:
-    """The average of several training seeds against one reference (claim `artifact`); otherwise as `compare`."""
-    return join(candidates, (reference, reference_samples), task=task, metric=metric).record(confidence)
-
-
 def _measure(
     sheets: Sequence[Sheet], task: str, metric: str, slice: str | None, prices: Prices | None
 ) -> tuple[Ground, list[Floats], Floats | None]:
@@ -135,8 +122,11 @@ def _measure(
     if stop is not None:
         selection = select(whole, metrics, slice, only=first.by_key.keys())
         order = asked(stop, first, selection, full.largest_unit)
+    if metric in LATENCIES:
+        selection = replace(selection, units=batches([first, whole], selection))
     measure, read = yardstick(metrics, prices, lambda: [whole.by_key[at].target for at in selection.keys])
     ground = Ground(whole.run.suite, task, slice, metric, measure, selection.units, selection.repeats, order)
+    _refuse_averaged(ground)
     noise = None
     if selection.repeats > 1 and isinstance(measure.estimator, Mean):
         noise = np.sum([repeat_noise(read, sheet, selection) for sheet in sheets], axis=0)
@@ -162,6 +152,13 @@ def _refuse_claim(pairs: Pairs) -> None:
         found.append(Problem(metric, "a quantile of several seeds' average is no seed's quantile", next=hint))
     if found:
         raise UsageError(found)
+
+
+def _refuse_averaged(ground: Ground) -> None:
+    """A percentile of averaged repeats is none of the answers."""
+    if isinstance(ground.yardstick.estimator, Quantile) and ground.repeats > 1:
+        hint = "Take latency_mean_s, or ask each item once"
+        raise UsageError(Problem(ground.metric, f"{ground.repeats} repeats an item are averaged first", next=hint))
 
 
 def _refuse_stopped(candidates: Sequence[RunRecord], reference: RunRecord) -> None:

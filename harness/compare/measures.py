@@ -68,6 +68,10 @@ MEASURES: Final[dict[str, Measure]] = {
 }
 
 
+LATENCIES: Final = frozenset(name for name, measure in MEASURES.items() if measure.read is _latency)
+"""Those that answers of one batch share."""
+
+
 def reader(name: str, prices: Prices | None) -> Callable[[SampleRecord], float | None]:
     """How a measure is read off a sample. Raises UsageError when it needs prices and none are given."""
     measure = MEASURES[name]

@@ -82,6 +82,11 @@ class Measured(ABC):
         return len(self.kept) - self.n
 
     @property
+    def clusters(self) -> int | None:
+        """Independent units among the scored items; None when every item stands alone."""
+        return None if self.ground.units is None else len(np.unique(self.ground.units[self.kept]))
+
+    @property
     def repeats(self) -> int:
         """Most answers per item that were averaged first."""
         return self.ground.repeats
@@ -210,11 +215,6 @@ class Pairs(Measured):
             scores = ground.yardstick.of_scores
             return stats.recipe_interval(ours[:, kept], b, clusters, confidence, factor=self.factor, shares=scores)
         return ground.yardstick.estimator.paired(_taken(averaged(ours), kept), b, clusters, confidence, self.factor)
-
-    def variance_parts(self) -> stats.VarianceParts:
-        """What seeds and what items add to the variance of the difference (claim `recipe`)."""
-        clusters = self.ground.clusters(self.kept)
-        return stats.variance_parts(self.ours[:, self.kept], self.theirs[self.kept], clusters, factor=self.factor)
 
     def repeats_share(self, confidence: float) -> float:
         """Share of the difference's variance that endless repeats would take away; 0 where nothing was repeated."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from harness.compare.measures import MEASURES
 from harness.compare.samples import ItemKey, SampleKey, Samples, Sheet
@@ -69,6 +71,25 @@ def units_of(labels: Sequence[str | None]) -> NDArray[np.intp] | None:
     index: dict[str | int, int] = {}
     named = [i if label is None else label for i, label in enumerate(labels)]
     return np.array([index.setdefault(name, len(index)) for name in named], dtype=np.intp)
+
+
+def batches(sheets: Sequence[Sheet], selection: Selection) -> NDArray[np.intp]:
+    """Units for latencies: items that were answered in one batch, on either side, are not independent of each other.
+
+    An engine that answers a batch at once gives each of its answers the batch's seconds, to the last bit; answers
+    timed one by one do not agree so. Clusters stay together as well.
+    """
+    count = len(selection.items)
+    units = range(count) if selection.units is None else selection.units.tolist()
+    firsts: dict[tuple[int, float], int] = {}
+    rows, columns = [], []
+    for item, (start, unit) in enumerate(zip(selection.starts.tolist(), units, strict=True)):
+        seconds = [sheet.by_key[selection.keys[start]].latency_s for sheet in sheets]
+        for label in [(-1, unit), *((side, value) for side, value in enumerate(seconds) if value is not None)]:
+            rows.append(item)
+            columns.append(firsts.setdefault(label, item))
+    graph = coo_matrix((np.ones(len(rows)), (np.array(rows), np.array(columns))), shape=(count, count))
+    return connected_components(graph, directed=False)[1].astype(np.intp)
 
 
 # ------------------------------------------------------------------------- slices

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -127,8 +129,14 @@ class SealedSplit:
 
     @property
     def questions(self) -> tuple[str, ...]:
-        """A digest of each row's folded question: by them the ledger of looks knows a split again."""
-        return tuple(digest(question(item)) for item in self.sealed.items)
+        """A digest of each row's folded question: by them the ledger of looks knows a split again.
+
+        Letter case, punctuation and spacing do not count. Nor does system text, unless it is what tells the rows
+        apart: an instruction that is edited or lifted out of the rows does not make other questions of them.
+        """
+        bare = [_folded(item, system=False) for item in self.sealed.items]
+        told_apart = len(set(bare)) > len(bare) / 2
+        return tuple(digest(text) for text in (bare if told_apart else (_folded(i, True) for i in self.sealed.items)))
 
     @property
     def clusters(self) -> tuple[str | None, ...]:
@@ -170,3 +178,8 @@ def question(item: Item, system: bool = True) -> str:
     """
     turns = (turn.content for turn in item.messages if system or turn.role != "system")
     return " ".join(" ".join(turns).casefold().split())
+
+
+def _folded(item: Item, system: bool) -> str:
+    """What is asked, in letters and digits alone."""
+    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", question(item, system))))

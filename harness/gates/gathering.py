@@ -40,7 +40,8 @@ def gather(
 
     if gate.worst_slice is None:
         return joined(gate.slice)
-    values = slice_values(reference[1], gate.worst_slice)
+    inside = [sample for sample in reference[1] if gate.task in ("*", sample.task)]
+    values = slice_values(inside, gate.worst_slice)
     return {f"{gate.worst_slice}={value}": joined(f"{gate.worst_slice}={value}") for value in values}
 
 

@@ -162,9 +162,10 @@ def _kept(gate: GateSpec, entrant: Entrant, answered: Answered) -> GateRecord:
 # ------------------------------------------------------------------------------ deciding
 
 
-def decide(gates: Sequence[GateRecord]) -> tuple[Decision, str]:
+def decide(gates: Sequence[GateRecord], *, spent: bool = False) -> tuple[Decision, str]:
     """The decision over one candidate's gates, with its reason.
 
+    spent: whether its look at the test split had nothing to spend; then nothing is promoted, whatever passed.
     reject when any blocking gate fails, promote when every blocking gate passes, else
     inconclusive; also without a single blocking gate: nothing was asked, so nothing passed.
     """
@@ -178,6 +179,8 @@ def decide(gates: Sequence[GateRecord]) -> tuple[Decision, str]:
         return "reject", f"{_of(named['fail'], blocking)} failed: {'; '.join(named['fail'])}."
     if named["inconclusive"]:
         return "inconclusive", f"{_of(named['inconclusive'], blocking)} undecided: {'; '.join(named['inconclusive'])}."
+    if spent:
+        return "inconclusive", "This test split is spent: no look may promote any more; judge on a fresh one."
     return "promote", f"{_of(named['pass'], blocking)} passed."
 
 

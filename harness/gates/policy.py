@@ -20,11 +20,14 @@ from harness.gates.rules import GateSpec
 from harness.partspec import PartSpec
 from harness.records import Claim, Spending
 
+LEAST = 1e-9
+"""A level below this is none: no finite sample passes at it."""
+
 
 class PolicySpec(PartSpec):
     """What a promotion takes. In the experiment file under `policy`, or a YAML of its own shared by a team."""
 
-    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    alpha: Annotated[float, Field(gt=0, le=0.3)] = 0.05
     """Chance of a wrong promotion over all looks at one test split; also of any wrong FAIL over the family."""
     power: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """Chance to pass that `harness check` asks of every blocking gate."""
@@ -52,4 +55,5 @@ def level_at(policy: PolicySpec, spent: float, number: int) -> float:
     if number > policy.looks:
         return 0.0
     left = max(policy.alpha - spent, 0.0)
-    return left / 2 if policy.spending == "halving" else left / (policy.looks - number + 1)
+    level = left / 2 if policy.spending == "halving" else left / (policy.looks - number + 1)
+    return level if level >= LEAST else 0.0

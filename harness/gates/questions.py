@@ -50,6 +50,11 @@ class Question:
         return self.gate.rule == "at_most"
 
     @property
+    def blind(self) -> bool:
+        """Whether items went unscored that could have been anything: seconds and corpus metrics have no worst case."""
+        return self.evidence is not None and self.evidence.unscored > 0 and not self.evidence.bounded
+
+    @property
     def n(self) -> int:
         """Items that entered."""
         return self.evidence.n if self.evidence is not None else 0
@@ -61,7 +66,7 @@ class Question:
 
     def passes(self) -> bool:
         """Whether it holds at the level of its look, and would whatever unscored items had been."""
-        return self.seems_to_pass() and self.end(self.pass_level, passing=True, worst=True) > 0
+        return self.seems_to_pass() and not self.blind and self.end(self.pass_level, passing=True, worst=True) > 0
 
     def seems_to_pass(self) -> bool:
         """The same over scored items alone."""
@@ -69,7 +74,7 @@ class Question:
 
     def fails(self, level: float) -> bool:
         """Whether it is refuted at this level, and would be whatever unscored items had been."""
-        return self.seems_to_fail(level) and self.end(level, passing=False, worst=True) < 0
+        return self.seems_to_fail(level) and not self.blind and self.end(level, passing=False, worst=True) < 0
 
     def seems_to_fail(self, level: float) -> bool:
         """The same over scored items alone."""

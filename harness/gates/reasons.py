@@ -54,7 +54,7 @@ def _seen(question: Question, fail_level: float) -> str:
     plain, (low, high) = evidence.interval(0.95), question.ends(fail_level)
     value = plain.value or 0.0
     if _turned(question):
-        value, low, high = -value, None if high is None else -high, None if low is None else -low
+        value, low, high = 0.0 - value, None if high is None else 0.0 - high, None if low is None else 0.0 - low
     ends = f"{'–' if low is None else show(low, False)} to {'–' if high is None else show(high, False)}"
     pass_level = question.pass_level
     if math.isclose(pass_level, fail_level):
@@ -85,6 +85,9 @@ def _spoiled(question: Question, level: float, *, passing: bool, show: Callable[
     """Why unscored items undo what the scored ones show."""
     evidence = question.evidence
     assert evidence is not None  # noqa: S101  see _seen
+    if question.blind:
+        share = f"{evidence.unscored} of {evidence.n + evidence.unscored} items"
+        return f", but {share} have no score and could have been anything; {REPAIR}."
     away = question.end(level, passing=passing, worst=True) * (-1 if question.below else 1)
     return (
         f", but {evidence.unscored} of {evidence.n + evidence.unscored} items have no score, and were they all "
@@ -122,7 +125,9 @@ def settles(question: Question) -> str:
     needed = max(math.ceil(evidence.n * ratio), evidence.n + 1)
     if needed > MOST:
         return AT_THE_MARGIN
-    items = f"about {rounded(needed)} items would settle it at the difference and variance seen"
+    clusters = evidence.clusters
+    kind = f"{rounded(needed)} items" if clusters is None else f"{rounded(math.ceil(clusters * ratio))} clusters"
+    items = f"about {kind} would settle it at the difference and variance seen"
     return _seeds(evidence, 1 - 2 * level, half, gap) or items + _repeats(question, ratio, 1 - 2 * level)
 
 

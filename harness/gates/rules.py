@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -41,7 +42,7 @@ class GateSpec(PartSpec):
     """Blocking gates decide; advisory ones only inform."""
     max_unscored: Annotated[float, Field(ge=0, le=1)] | None = None
     """Largest share of items without a score at which the gate still decides; default: the policy's."""
-    hoped: float | None = None
+    hoped: Annotated[float, Field(ge=-1, le=1)] | None = None
     """True difference that is hoped for: what `harness check` forecasts the chance to pass at."""
     discordance: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of items on which just one side is right, for that forecast; default: measured, else assumed."""
@@ -52,6 +53,18 @@ class GateSpec(PartSpec):
         if text is not None and not all(part.strip() for part in text.partition("=")):
             raise ValueError(f"got {text!r}; name=value, e.g. language=de")
         return text
+
+    @field_validator("worst_slice", "must_not_break")
+    @classmethod
+    def _not_empty(cls, text: str | None) -> str | None:
+        if text is not None and not text.strip():
+            raise ValueError("got an empty text; leave it out")
+        return text
+
+    @field_validator("must_not_break")
+    @classmethod
+    def _plain_path(cls, file: str | None) -> str | None:
+        return None if file is None else PurePosixPath(file).as_posix()
 
     @model_validator(mode="after")
     def _one_rule(self) -> GateSpec:

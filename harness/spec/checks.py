@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness import metrics
@@ -13,9 +13,11 @@ from harness.evaluate import TASK_SUITE, TaskSpec
 from harness.gates import GateSpec
 from harness.metrics import CORPUS_METRICS, METRICS
 from harness.records import Item
-from harness.spec.model import REFERENCES, BudgetSpec, ExperimentSpec
+from harness.spec.model import REFERENCES, ExperimentSpec
 from harness.suites import Suite
 
+NO_MEAN = "{!r} is no mean, and a recipe is judged on means"
+ARTIFACT = "Use a metric that is a mean over items, or claim artifact"
 NONSENSE = "\u2043\u2043"
 """An answer that is right for no question: a metric that gives it full marks cannot fail."""
 
@@ -28,16 +30,19 @@ class _Known:
     """Task to its metrics."""
     texts: bool
     """Whether all answers are texts, over which a corpus metric can be computed."""
-    slices: dict[str, set[str]]
-    """Property to its values."""
+    slices: dict[str, dict[str, set[str]]]
+    """Task to property to its values."""
 
 
 def gate_problems(spec: ExperimentSpec, rows: Data | None, found: Sequence[Suite], file: str) -> list[Problem]:
-    """Every gate that names what is not there. Gates of a policy file are told as `policy.gates[i]`."""
+    """Every gate that names what is not there, cannot fail or cannot be judged; and gates that decide nothing together.
+
+    Gates of a policy are told as `policy.gates[i]`.
+    """
     known = {suite.name: _of_suite(suite) for suite in found}
-    slices = _slices(rows.test.slices) if rows is not None else None
-    known[TASK_SUITE] = _Known({TASK_SUITE: (spec.task.metric, *spec.task.metrics)}, True, slices or {})
-    problems: list[Problem] = []
+    own = _slices(rows.test.slices if rows is not None else ())
+    known[TASK_SUITE] = _Known({TASK_SUITE: (spec.task.metric, *spec.task.metrics)}, True, {TASK_SUITE: own})
+    problems = list(_together(spec, file))
     named = [(f"policy.gates[{i}]", gate) for i, gate in enumerate(spec.policy.gates)]
     for at, gate in [*named, *((f"gates[{i}]", gate) for i, gate in enumerate(spec.gates))]:
         if gate.must_not_break is not None:
@@ -49,19 +54,36 @@ def gate_problems(spec: ExperimentSpec, rows: Data | None, found: Sequence[Suite
                 hint = did_you_mean(gate.suite, list(known))
                 problems.append(Problem(f"{where}.suite", f"unknown suite {gate.suite!r}", hint))
             continue
-        problems += _metric_problems(gate, known[gate.suite], spec.budget, where)
-        if gate.suite != TASK_SUITE or slices is not None:
+        if gate.task not in ("*", *known[gate.suite].metrics):
+            hint = did_you_mean(gate.task, ["*", *known[gate.suite].metrics])
+            problems.append(Problem(f"{where}.task", f"unknown task {gate.task!r}", hint))
+            continue
+        problems += _metric_problems(gate, known[gate.suite], spec, where)
+        if gate.suite != TASK_SUITE or rows is not None:
             problems += _slice_problems(gate, known[gate.suite], where)
     return problems
 
 
+def _together(spec: ExperimentSpec, file: str) -> Iterator[Problem]:
+    """What all gates together must hold: looks at the task's test split spend alpha, so one of them looks there."""
+    blocking = [gate for gate in spec.rules if gate.blocking and gate.suite == TASK_SUITE]
+    wanted = ("min_delta",) if spec.policy.claim == "recipe" else ("min_delta", "at_least")
+    if not any(gate.rule in wanted for gate in blocking):
+        what = f"no blocking gate on the task with {' or '.join(wanted)}"
+        why = (
+            "A claim about the recipe needs a difference over seeds" if len(wanted) == 1 else "Looks are counted there"
+        )
+        hint = "Add one, e.g. {suite: task, against: best_prompt, min_delta: 0.0}"
+        yield Problem(f"{file}: gates", what, why, hint)
+
+
 def _of_suite(suite: Suite) -> _Known:
-    items = [item for task in suite.tasks for item in task.items]
     texts = all(task.output_type == "generate" for task in suite.tasks)
-    return _Known({t.name: t.metrics for t in suite.tasks}, texts, _slices([item.slices for item in items]))
+    slices = {task.name: _slices([item.slices for item in task.items]) for task in suite.tasks}
+    return _Known({t.name: t.metrics for t in suite.tasks}, texts, slices)
 
 
-def _slices(of_items: Sequence[dict[str, str]]) -> dict[str, set[str]]:
+def _slices(of_items: Sequence[Mapping[str, str]]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for slices in of_items:
         for name, value in slices.items():
@@ -77,19 +99,16 @@ def _reference_problems(gate: GateSpec, where: str) -> Iterator[Problem]:
         yield Problem(f"{where}.against", "best_prompt is a prompt for the task only", hint)
 
 
-def _metric_problems(gate: GateSpec, known: _Known, budget: BudgetSpec, where: str) -> Iterator[Problem]:
-    if gate.task not in ("*", *known.metrics):
-        hint = did_you_mean(gate.task, ["*", *known.metrics])
-        yield Problem(f"{where}.task", f"unknown task {gate.task!r}", hint)
-        return
+def _metric_problems(gate: GateSpec, known: _Known, spec: ExperimentSpec, where: str) -> Iterator[Problem]:
     if gate.metric in MEASURES:
-        if MEASURES[gate.metric].priced and None in (budget.input_price, budget.output_price):
-            hint = "Give budget.input_price and budget.output_price, per million tokens"
-            yield Problem(f"{where}.metric", f"{gate.metric} needs the prices of tokens", next=hint)
+        yield from _measure_problems(gate, spec, where)
         return
     if gate.metric in CORPUS_METRICS:
         if not known.texts:
             yield Problem(f"{where}.metric", f"{gate.metric!r} is computed over texts, and {gate.suite} has choices")
+        if spec.policy.claim == "recipe" and gate.rule == "min_delta":
+            yield Problem(f"{where}.metric", NO_MEAN.format(gate.metric), next=ARTIFACT)
+        yield from _limit_problems(gate, CORPUS_METRICS[gate.metric].limits, where)
         return
     gated = {task: names for task, names in known.metrics.items() if gate.task in ("*", task)}
     lacking = sorted(task for task, names in gated.items() if gate.metric not in (None, "primary", *names))
@@ -99,13 +118,38 @@ def _metric_problems(gate: GateSpec, known: _Known, budget: BudgetSpec, where: s
         what = f"{gate.metric!r} is not measured on {', '.join(lacking)}"
         yield Problem(f"{where}.metric", what, hint, "Name one task, or add it to task.metrics")
         return
-    for name in ("min_delta", "at_least", "at_most"):
-        value = getattr(gate, name)
-        if value is not None and not gate.relative and not -1 <= value <= 1:
-            what = f"{value:g} is no share: this metric's scores lie in [0, 1]"
-            yield Problem(f"{where}.{name}", what, "0.05 is five points")
+    yield from _limit_problems(gate, (0.0, 1.0), where)
+
+
+def _measure_problems(gate: GateSpec, spec: ExperimentSpec, where: str) -> Iterator[Problem]:
+    measure, budget = MEASURES[str(gate.metric)], spec.budget
+    if measure.priced and None in (budget.input_price, budget.output_price):
+        hint = "Give budget.input_price and budget.output_price, per million tokens"
+        yield Problem(f"{where}.metric", f"{gate.metric} needs the prices of tokens", next=hint)
+    if measure.quantile is not None and spec.policy.claim == "recipe" and gate.rule == "min_delta":
+        yield Problem(f"{where}.metric", NO_MEAN.format(gate.metric), next=ARTIFACT)
+    if measure.quantile is not None and spec.task.repeats > 1 and gate.suite == TASK_SUITE:
+        hint = "Take latency_mean_s, or leave task.repeats out"
+        yield Problem(f"{where}.metric", "a percentile of averaged repeats is none of the answers", next=hint)
+    if gate.relative and gate.min_delta is not None and gate.min_delta >= 1:
+        yield Problem(f"{where}.min_delta", f"{gate.min_delta:g}: nothing falls by more than all of it", "Less than 1")
+    if gate.at_most is not None and gate.at_most <= 0:
+        yield Problem(f"{where}.at_most", f"{gate.at_most:g} cannot be reached", "Above 0")
     if gate.at_least is not None and gate.at_least <= 0:
-        yield Problem(f"{where}.at_least", f"{gate.at_least:g} is reached by every score", next="Ask for more than 0")
+        yield Problem(f"{where}.at_least", f"{gate.at_least:g} is always reached", "Above 0")
+
+
+def _limit_problems(gate: GateSpec, limits: tuple[float, float], where: str) -> Iterator[Problem]:
+    """Margins that any candidate keeps, or none can."""
+    low, high = limits
+    if gate.min_delta is not None and not gate.relative and not low - high < gate.min_delta < high - low:
+        what = f"{gate.min_delta:g} is always or never reached: scores lie in [{low:g}, {high:g}]"
+        yield Problem(f"{where}.min_delta", what, next="On scores from 0 to 1, 0.05 is five points")
+    for name in ("at_least", "at_most"):
+        value = getattr(gate, name)
+        if value is not None and not low < value < high:
+            what = f"{value:g} is always or never reached: scores lie in [{low:g}, {high:g}]"
+            yield Problem(f"{where}.{name}", what, f"Between {low:g} and {high:g}")
 
 
 def _slice_problems(gate: GateSpec, known: _Known, where: str) -> Iterator[Problem]:
@@ -113,11 +157,17 @@ def _slice_problems(gate: GateSpec, known: _Known, where: str) -> Iterator[Probl
     if not name:
         return
     at = f"{where}.{'slice' if gate.slice else 'worst_slice'}"
-    if name not in known.slices:
-        hint = did_you_mean(name, list(known.slices)) if known.slices else "Its items have no slices"
-        yield Problem(at, f"no item of {gate.suite} has the property {name!r}", hint)
-    elif value and value not in known.slices[name]:
-        yield Problem(at, f"no item of {gate.suite} has {gate.slice}", did_you_mean(value, list(known.slices[name])))
+    there = f"{gate.suite}" if gate.task == "*" else f"{gate.suite}/{gate.task}"
+    slices: dict[str, set[str]] = {}
+    for task, found in known.slices.items():
+        if gate.task in ("*", task):
+            for each, values in found.items():
+                slices.setdefault(each, set()).update(values)
+    if name not in slices:
+        hint = did_you_mean(name, list(slices)) if slices else "Its items have no slices"
+        yield Problem(at, f"no item of {there} has the property {name!r}", hint)
+    elif value and value not in slices[name]:
+        yield Problem(at, f"no item of {there} has {gate.slice}", did_you_mean(value, list(slices[name])))
 
 
 def task_problems(spec: TaskSpec, items: Sequence[Item], file: str) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,11 +10,17 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import Problem, SpecError, UsageError, did_you_mean
-from harness.gates import PolicySpec
+from harness.gates import GateSpec, PolicySpec
 from harness.spec.model import ExperimentSpec
 from harness.yamls import read_strict_yaml
 
 M = TypeVar("M", bound=BaseModel)
+
+RENAMED = {
+    "blocking": "Write tier: advisory for a gate that only informs; the others are blocking",
+    "confidence": "The error of all gates together is policy.alpha",
+}
+"""Keys of earlier versions, and what to write instead."""
 
 
 def parse(path: Path, policy: Path | None = None) -> ExperimentSpec:
@@ -26,16 +33,27 @@ def parse(path: Path, policy: Path | None = None) -> ExperimentSpec:
     loaded = _mapping(path, "a mapping with name, model, data, ...", hint)
     named = loaded.get("policy")
     if policy is not None:
-        loaded["policy"] = read_policy(policy)
+        loaded["policy"] = read_policy(policy, path.parent)
     elif isinstance(named, str):
-        loaded["policy"] = read_policy(path.parent / named)
+        loaded["policy"] = read_policy(path.parent / named, path.parent)
     return _validated(ExperimentSpec, loaded, path.name)
 
 
-def read_policy(path: Path) -> PolicySpec:
-    """Read a policy file. Raises SpecError with every problem in it."""
+def read_policy(path: Path, near: Path) -> PolicySpec:
+    """Read a policy file. Files that its gates name lie beside it; they are given relative to `near`.
+
+    Raises SpecError with every problem in it.
+    """
     hint = "Name a policy YAML, relative to the experiment file"
-    return _validated(PolicySpec, _mapping(path, "a mapping with alpha, looks, gates, ...", hint), path.name)
+    policy = _validated(PolicySpec, _mapping(path, "a mapping with alpha, looks, gates, ...", hint), path.name)
+
+    def moved(gate: GateSpec) -> GateSpec:
+        if gate.must_not_break is None:
+            return gate
+        there = os.path.relpath(path.parent / gate.must_not_break, near)
+        return gate.model_copy(update={"must_not_break": Path(there).as_posix()})
+
+    return policy.model_copy(update={"gates": tuple(map(moved, policy.gates))})
 
 
 def _mapping(path: Path, wanted: str, hint: str) -> dict[str, Any]:
@@ -63,6 +81,8 @@ def _told(kind: type[BaseModel], error: Any, file: str) -> Problem:
     """One pydantic error in the project's own form."""
     loc = error["loc"]
     at = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+    if error["type"] == "extra_forbidden" and loc[-1] in RENAMED:
+        return Problem(f"{file}: {at}", f"{loc[-1]!r} is no longer a key", next=RENAMED[loc[-1]])
     if error["type"] == "extra_forbidden":
         return Problem(
             f"{file}: {at}", f"unknown key {loc[-1]!r}", did_you_mean(str(loc[-1]), _keys_at(kind, loc[:-1]))

@@ -25,7 +25,7 @@ from harness.stats.intervals import mean_interval, paired_interval
 from harness.stats.power import POWER, detectable_difference, items_needed, pass_probability
 from harness.stats.quantiles import paired_quantile_interval, quantile_interval
 from harness.stats.ratio import paired_statistic_interval, statistic_interval
-from harness.stats.recipe import VarianceParts, recipe_interval, variance_parts
+from harness.stats.recipe import recipe_interval
 from harness.stats.score import mcnemar_exact_p, normal_quantile, tango_interval, tango_z
 from harness.stats.sequences import PairedSequence
 
@@ -33,7 +33,6 @@ __all__ = [
     "POWER",
     "Design",
     "PairedSequence",
-    "VarianceParts",
     "detectable_difference",
     "items_needed",
     "mcnemar_exact_p",
@@ -49,5 +48,4 @@ __all__ = [
     "statistic_interval",
     "tango_interval",
     "tango_z",
-    "variance_parts",
 ]

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
 from harness.records import Interval
-from harness.stats.intervals import check_factor, cluster_codes, finite_scores, paired_evidence, paired_interval
-from harness.stats.robust import Floats, Units, cr2_variance, make_interval, mean_variance
-
-
-@dataclass(frozen=True, slots=True)
-class VarianceParts:
-    """Variance of the mean over seeds and items, by what causes it; the unit of the scores, squared."""
-
-    seeds: float
-    """Left over if there were endless items: falls with more seeds."""
-    items: float
-    """Left over if there were endless seeds, and what seeds do to single items: falls with more items."""
+from harness.stats.intervals import finite_scores, paired_evidence, paired_interval
+from harness.stats.robust import Floats, make_interval
 
 
 def recipe_interval(
@@ -57,26 +46,6 @@ def recipe_interval(
     if limits is not None:
         low, high = max(low, limits[0]), min(high, limits[1])
     return make_interval(items.value, low, high, confidence, items.n, method)
-
-
-def variance_parts(
-    candidates: ArrayLike, reference: ArrayLike, clusters: Sequence[Hashable] | None = None, *, factor: float = 1.0
-) -> VarianceParts:
-    """What makes the mean uncertain, seeds or items: says which of the two an undecided gate needs more of.
-
-    Arguments as for `recipe_interval`. Method of moments for crossed random effects (Searle, Casella and
-    McCulloch, 1992, Variance Components, chapter 4): from the variance between the seeds' means, what
-    items alone would cause is taken off, down to zero. The part of the items has the variance floor at 95 %.
-    Raises ValueError as `recipe_interval` does, and with fewer than two items or clusters.
-    """
-    rows, b = _crossed(candidates, reference)
-    check_factor(factor)
-    evidence = paired_evidence(rows.mean(axis=0), b, cluster_codes(clusters, len(b), 0.95), factor)
-    if len(b) == 0 or evidence.labels.max() < 1:
-        raise ValueError("one item or cluster has no variance: the parts need at least two")
-    noise = sum(cr2_variance(Units.of(row - rows.mean(axis=0), evidence.labels)) for row in rows)
-    seeds = _between(rows) - noise / (len(rows) * (len(rows) - 1))
-    return VarianceParts(max(seeds, 0.0), mean_variance(evidence, 0.95))
 
 
 def _crossed(candidates: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:

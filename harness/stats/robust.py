@@ -123,6 +123,10 @@ def _floor_variance(evidence: Evidence, confidence: float) -> float:
     prior) more at the full `width` of the scale; so s = width when k = 0. The block is
     the design effect, 1 to the typical cluster size, measured with as much of a wholly correlated
     cluster more: with no deviation at all, nothing is known and the pseudo-items are whole clusters.
+
+    Small deviations on every item say little of rare large ones. So the floor is at least the prior alone, at what
+    lies between the largest deviation seen and the full width: about one and a half such losses, none of them seen,
+    stay inside the interval.
     """
     x, (pseudo, prior) = evidence.deviations, floor_weights(confidence)
     units = Units.of(x, evidence.labels)
@@ -131,7 +135,8 @@ def _floor_variance(evidence: Evidence, confidence: float) -> float:
     between = float((units.residuals**2).sum()) + prior * square * typical**2
     within = float(((x - units.mean) ** 2).sum()) + prior * square * typical
     block = min(max(between / within, 1.0), typical)
-    return pseudo * square * block**2 / units.n**2
+    unseen = evidence.width - min(float(np.abs(x).max()), evidence.width)
+    return max(pseudo * square, prior * unseen**2) * block**2 / units.n**2
 
 
 def _satterthwaite(units: Units) -> float:

@@ -95,7 +95,8 @@ def _floor(design: Design, items: Floats, mean: Floats, between: Floats, level: 
     square = (total + prior) / (np.count_nonzero(items, axis=1) + prior)
     within = total - design.n * mean**2 + prior * square * typical
     block = np.clip((between + prior * square * typical**2) / within, 1.0, typical)
-    return np.asarray(pseudo * square * block**2 / design.n**2)
+    unseen = 1 - np.abs(items).max(axis=1)
+    return np.asarray(np.maximum(pseudo * square, prior * unseen**2) * block**2 / design.n**2)
 
 
 def _freedom(sizes: Floats) -> float:

@@ -1,10 +1,12 @@
 """The ledger of looks: who was judged on which test split, over all experiments of a store.
 
-A test split wears out: judge enough candidates on it and one that is no better will pass by luck. So each
-distinct candidate that is judged on a split is a line of `looks.jsonl`, written before it answers anything,
-with the part of alpha that it may spend. A split is known by the questions in it. Neither the experiment's
-name, nor the order of its rows, nor an id, nor a corrected gold answer makes it another split; nor does a
-row more or less: splits that share at least half of their questions are one (`SAME`).
+A test split wears out: judge enough candidates on it and one that is no better will pass by luck. So each test of
+a candidate on a split is a line of `looks.jsonl`, written before anything is asked, with the part of alpha that it
+may spend. The same test again (a run that was killed, or only renamed) keeps its look; another candidate is another
+look, and so is the same one by other rules, against other references, under another engine or on edited rows: each
+is a new draw. A split is known by the questions in it. Neither the experiment's name, nor the order of its rows, nor
+ids, gold answers, punctuation or letter case make it another split; nor do rows more or less: splits of which one
+shares at least half of its questions with the other are one (`SAME`), over any number of steps.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from harness.errors import Problem, StoreError
 from harness.records import LookRecord, Spending, digest
 from harness.store.files import Journal, read_lines
 
-SKETCH = 256
-"""Least digests kept of a split: its overlap with another is exact up to this size, then within some three points."""
+SKETCH = 1024
+"""Least digests kept of a split: its overlap with another is exact up to this size, then within a few points."""
 SAME = 0.5
-"""Share of questions in common (of those in either) from which two splits are one."""
+"""Share of the smaller split's questions, found in the larger one, from which the two are one."""
 
 
 class Looks:
@@ -35,15 +37,22 @@ class Looks:
         return read_lines(self.path, LookRecord)
 
     def at(self, questions: Sequence[str]) -> list[LookRecord]:
-        """Looks at this split, or at one that is the same but for some rows. questions: a digest each."""
-        drawn = sketch(questions)
-        return [look for look in self.all() if overlap(drawn, look.sketch) >= SAME]
+        """Looks at this split, or at one that is the same over any number of steps. questions: a digest each."""
+        left, same, edge = self.all(), list[LookRecord](), [sketch(questions)]
+        while edge:
+            drawn = edge.pop()
+            near = [look for look in left if overlap(drawn, look.sketch) >= SAME]
+            left = [look for look in left if look not in near]
+            same += near
+            edge += {look.sketch for look in near}
+        return sorted(same, key=lambda look: look.number)
 
     def take(
         self,
         suite: str,
         questions: Sequence[str],
         candidate_digest: str,
+        test_digest: str,
         *,
         candidate: str,
         experiment: str,
@@ -52,30 +61,34 @@ class Looks:
         spending: Spending,
         level: Callable[[float, int], float],
     ) -> LookRecord:
-        """The look of this candidate at this split: the one it had before, else a new line.
+        """The look of this candidate by this test at this split: the one it had before, else a new line.
 
-        level: what a look may spend, from what earlier ones spent and its own number.
+        level: what a look may spend, from what earlier ones spent and its own number. A look that was taken
+        under a looser policy is given back with no more than the present one allows.
         Raises StoreError when the ledger cannot be read or written: a look that is not counted is not taken.
         """
         with self._lock():
-            earlier = self.at(questions)
-            again = next((look for look in earlier if look.candidate_digest == candidate_digest), None)
+            looks = self.at(questions)
+            same = (candidate_digest, test_digest)
+            again = next((look for look in looks if (look.candidate_digest, look.test_digest) == same), None)
+            before = looks if again is None else [look for look in looks if look.number < again.number]
+            number = len(looks) + 1 if again is None else again.number
+            allowed = level(sum(look.level for look in before), number)
+            terms = {"alpha": alpha, "budget": budget, "spending": spending}
             if again is not None:
-                return again
-            number = len(earlier) + 1
+                return again.model_copy(update={**terms, "level": min(again.level, allowed)})
             look = LookRecord(
                 suite=suite,
                 fingerprint=fingerprint(questions),
                 sketch=sketch(questions),
                 candidate_digest=candidate_digest,
+                test_digest=test_digest,
                 experiment=experiment,
                 candidate=candidate,
                 number=number,
-                budget=budget,
-                spending=spending,
-                alpha=alpha,
-                level=level(sum(look.level for look in earlier), number),
+                level=allowed,
                 created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                **terms,
             )
             with Journal(self.path) as journal:
                 journal.append([look])
@@ -115,7 +128,11 @@ def sketch(questions: Sequence[str]) -> tuple[str, ...]:
 
 
 def overlap(a: Sequence[str], b: Sequence[str]) -> float:
-    """Estimated share of questions that two splits have in common, of all in either (Jaccard)."""
-    least = sorted({*a, *b})[:SKETCH]
-    both = {*a} & {*b}
-    return sum(question in both for question in least) / len(least) if least else 0.0
+    """Estimated share of the smaller split's questions that the other one holds.
+
+    Below the lower of the two sketches' ends both are known whole, and digests are spread evenly.
+    """
+    end = min((max(part) for part in (a, b) if len(part) == SKETCH), default="g")  # above every hex digit
+    known = [{digest for digest in part if digest <= end} for part in (a, b)]
+    least = min(map(len, known))
+    return len(known[0] & known[1]) / least if least else 0.0
