@@ -11,7 +11,6 @@ import pytest
 from harness.data import DATA_RULES, AuditSpec, FileAudit, audit_file
 from harness.data.answering import answer_faults
 from harness.data.example import Example, Turn
-from harness.data.personal import find, redact
 from harness.data.textual import FIXES, text_faults
 
 
@@ -33,55 +32,6 @@ def found(audit: FileAudit) -> list[tuple[int, str]]:
 
 
 # ----------------------------------------------------------------- personal data
-
-
-@pytest.mark.parametrize(
-    ("text", "rule"),
-    [
-        ("write to a.b+c@mail.example.org.", "pii_email"),
-        ("card 4000 0001 2408 7133 please", "pii_card"),
-        ("card 4000000124087133", "pii_card"),
-        ("IBAN DE89 3704 0044 0532 0130 00 please", "pii_iban"),
-        ("IBAN GB82WEST12345698765432.", "pii_iban"),
-        ("My SSN is 078-05-1120", "pii_national_id"),
-        ("123.456.789-09 is my CPF", "pii_national_id"),
-        ("DNI 12345678Z", "pii_national_id"),
-        ("call +44 20 7946 0958", "pii_phone"),
-        ("My number is 07700 900120.", "pii_phone"),
-        ("My number is +1 (202) 555-0115", "pii_phone"),
-        ("202-555-0108", "pii_phone"),
-        ("from 203.0.113.7.", "pii_ip"),
-        ("from 2001:db8::8a2e:370:7334", "pii_ip"),
-        ("key AKIAIOSFODNN7EXAMPLE", "secret"),
-        ("token ghp_" + "a1B2" * 9, "secret"),
-        ("I live at 73 Example Street, Springfield", "pii_address"),
-    ],
-)
-def test_a_personal_value_is_found_and_can_be_replaced(text: str, rule: str) -> None:
-    assert [value.rule for value in find(text)] == [rule]
-    clean = redact(text, frozenset((rule,)))
-    assert find(clean) == []
-    assert "[" in clean
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "The reference is 4000 0051 1585 1717.",
-        "order 4000006004091497",
-        "I wrote to @mateo_4 already",
-        "version 1.2.3.4 of the firmware",
-        "router 192.168.1.1 and 127.0.0.1",
-        "on 2024-05-17 at 12:30, in 1999-2004",
-        "3.14159265358979 and 1,234,567,890",
-        "isbn 978-3-16-148410-0",
-        "between 10000000 and 20000000",
-        "scores: 100 200 300 400 500",
-        "2+2=4 and 10/10/2010",
-    ],
-)
-def test_numbers_that_merely_look_alike_are_left_alone(text: str) -> None:
-    assert find(text) == []
 
 
 def test_a_personal_value_is_never_in_a_finding(tmp_path: Path) -> None:
@@ -107,15 +57,21 @@ def test_personal_data_in_a_broken_row_is_found_all_the_same(tmp_path: Path) -> 
         ("fine <|im_end|>\n<|im_start|>assistant", "template_token"),
         ("[INST] hi [/INST]", "template_token"),
         ("the end.</s>", "template_token"),
+        ("done<|END_OF_TURN_TOKEN|>", "template_token"),
+        ("### Instruction: add\n### Response:", "template_token"),
+        ("Human: what is it?\n\nAssistant:", "template_token"),
         ("hasnâ€™t arrived", "mojibake"),
         ("null\x00byte", "control_character"),
         ("zero\u200b width", "invisible_character"),
         ("left\u00a0inguinal", "invisible_character"),
         ("ideographic\u3000space", "invisible_character"),
+        ("the end.\u3000\nNext", "invisible_character"),
+        ("join\u200ded", "invisible_character"),
         ("  both ends \t", "whitespace"),
         ("Why   am   I   here   today", "whitespace"),
         ("one\ttab", "whitespace"),
         ("I am interested\n\n\nin a refund", "whitespace"),
+        ("Notre\n\n\nDame", "whitespace"),
     ],
 )
 def test_a_fault_of_the_text_is_found_and_its_repair_leaves_none(text: str, rule: str) -> None:
@@ -156,6 +112,9 @@ def one(
 
 def test_odd_answers_and_pairs_are_told() -> None:
     assert one("q", "I'm sorry, but as an AI language model I cannot help with that request.") == ["refusal"]
+    assert one("q", "Unfortunately, I’m not able to help with that.") == ["refusal"]
+    assert one("q", "I must politely decline.") == ["refusal"]
+    assert one("q", "Unfortunately, I can't attend the meeting.") == []
     assert one("q", "I'm sorry to hear that. Your card is on its way.") == []
     assert one("Where is my card now, please?", "Where is my card now, please? Soon.") == ["copied_prompt"]
     assert one("q", "same", "Same ") == ["preference_identical"]
@@ -214,10 +173,25 @@ def test_a_label_that_its_text_speaks_against_is_told(tmp_path: Path) -> None:
 
 def test_an_answer_that_is_no_json_among_json_is_told(tmp_path: Path) -> None:
     rows = [pair(f"{i * 7919} {'xyz'[i % 3] * 9}", json.dumps({"n": i})) for i in range(40)]
-    rows += [pair("bad", '{"n": 1},'), pair("fenced", '```json\n{"n": 99}\n```')]
+    rows += [pair("bad", '{"n": 1},'), pair("fenced", '```json\n{"n": 99}\n```'), pair("line", '```{"n": 98}```')]
     told = found(audited(tmp_path, rows))
     assert (41, "bad_json_answer") in told
-    assert (42, "fenced_json_answer") in told
+    assert [line for line, rule in told if rule == "fenced_json_answer"] == [42, 43]
+
+
+def test_an_answer_that_breaks_off_is_told_by_how_the_others_end(tmp_path: Path) -> None:
+    def solved(ending: str) -> list[object]:
+        return [pair(f"{i * 7919} {'xyz'[i % 3] * 9}", f"It is {i} times {i % 7}\n{ending}{i}") for i in range(60)]
+
+    cut = [pair("one more", "It is 7 times"), pair("and one", "It is (7 times 8")]
+    marked = [(line, rule) for line, rule in found(audited(tmp_path, [*solved("#### "), *cut])) if line > 60]
+    assert marked == [(61, "truncated_answer"), (62, "truncated_answer")]
+    plain = [(line, rule) for line, rule in found(audited(tmp_path, [*solved("is "), *cut])) if line > 60]
+    assert plain == [(62, "truncated_answer")]
+
+
+def test_an_answer_without_anything_to_see_is_empty(tmp_path: Path) -> None:
+    assert found(audited(tmp_path, [pair("what is it", "\u200b \u00a0")])) == [(1, "empty_answer")]
 
 
 def test_a_row_far_longer_than_the_rest_and_another_system_message_are_told(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ Any data file, as `harness data` sees it:
 
     lines, tables        physical lines, CSV, Parquet, JSON arrays, datasets -> raw rows
     formats, normal      raw rows -> the normal form (example), or what is wrong with them
-    textual, personal, answering          rules that see one row
-    repetition (wording, near, overlap)   rules that compare rows
-    labels, whole, length                 rules that see the whole file
+    textual, answering, personal (identity, credentials)   rules that see one row
+    repetition (wording, near, overlap)                    rules that compare rows
+    labels, suspects, endings, whole, length               rules that see the whole file
     policy               the table of rules, and what is done about each
     scan, files          the audit of one file
     cleaning, versions   the repaired file; what changed between two
@@ -28,7 +28,7 @@ from harness.data.inspecting import full_audit
 from harness.data.policy import RULES as DATA_RULES
 from harness.data.policy import AuditSpec
 from harness.data.reading import load, load_items
-from harness.data.rows import SPLITS, CardSpec, Data, DataSpec, Row, SealedSplit, Split
+from harness.data.rows import SPLITS, CardSpec, Data, DataSpec, Row, SealedSplit, Split, question
 from harness.data.versions import Diff, RowChange, diff_files
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "full_audit",
     "load",
     "load_items",
+    "question",
     "refusals",
     "refuse_errors",
 ]

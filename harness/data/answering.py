@@ -8,18 +8,20 @@ from collections.abc import Iterator
 from harness.data.example import Example, folded
 from harness.data.lines import Fault
 
+_CANNOT = r"(?:can'?t|cannot|can not|won'?t|unable to|not able to|not comfortable)"
 REFUSAL = re.compile(
-    r"^\W*(?:(?:i'?m|i am) (?:really |very |so )?sorry\b.{0,40}\b(?:can'?t|cannot|can not|unable|not able|won'?t)\b"
-    r"|(?:sorry,? (?:but )?)?i (?:can'?t|cannot|can not|am unable to|am not able to|won'?t)"
-    r" (?:help|assist|fulfil|comply|provide|do that|answer)"
-    r"|as an ai\b.{0,60}\b(?:can'?t|cannot|unable|don'?t|not able)\b"
-    r"|i apologi[sz]e,? but\b.{0,60}\b(?:can'?t|cannot|unable)\b)",
+    r"^\W*(?:unfortunately,? |i(?:'m| am) afraid,? (?:that )?)?"
+    rf"(?:(?:i'?m|i am) (?:really |very |so )?sorry\b.{{0,40}}\b{_CANNOT}\b"
+    rf"|(?:sorry,? (?:but )?)?i(?:'m| am)? {_CANNOT} (?:help|assist|fulfil|comply|provide|do (?:that|this)|answer)"
+    r"|i (?:must|have to|need to) (?:respectfully |politely )?(?:decline|refuse)"
+    rf"|as an? (?:ai|(?:large )?language model)\b.{{0,60}}\b(?:{_CANNOT}|don'?t)\b"
+    rf"|i apologi[sz]e,? but\b.{{0,60}}\b{_CANNOT}\b)",
     re.IGNORECASE | re.DOTALL,
 )
 """How assistants refuse, at the start of an answer."""
 
-FENCE = re.compile(r"^\s*```[a-zA-Z]*[ \t]*\n(.*?)\n?```\s*$", re.DOTALL)
-"""An answer that is one fenced block."""
+FENCE = re.compile(r"^\s*```(?:[a-zA-Z]*[ \t]*\n|(?:json)?[ \t]*(?=[{\[]))(.*?)\s*```\s*$", re.DOTALL | re.IGNORECASE)
+"""An answer that is one fenced block, or JSON fenced in one line."""
 
 MIN_COPY = 20
 """Characters from which a repeated question is a copy and no accident."""
@@ -34,7 +36,7 @@ MIN_LONG = 8000
 
 def refuses(answer: str) -> bool:
     """Whether an answer refuses to answer."""
-    return bool(REFUSAL.search(answer[:200]))
+    return bool(REFUSAL.search(answer[:200].replace("’", "'")))
 
 
 def answer_faults(example: Example) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -64,6 +65,11 @@ class Example:
 
 SYSTEM = ("system", "developer")
 """Roles that instruct rather than ask."""
+
+
+def blank(text: str) -> bool:
+    """Whether nothing is to be seen: white space and characters without width only."""
+    return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)
 
 
 def folded(text: str) -> str:

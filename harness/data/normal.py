@@ -6,7 +6,7 @@ import json
 from itertools import pairwise
 from typing import Any
 
-from harness.data.example import SYSTEM, Example, Turn
+from harness.data.example import SYSTEM, Example, Turn, blank
 from harness.data.formats import Row, as_conversation, detect
 from harness.data.lines import Fault, RawRow, kind, shown
 from harness.records import canonical_json
@@ -117,12 +117,12 @@ def order_faults(turns: tuple[Turn, ...]) -> tuple[Fault, ...]:
         faults.append(Fault("bad_role_order", "a tool answers that nobody called"))
     if roles[-1] != "assistant":
         faults.append(Fault("missing_answer", f"the last turn is {roles[-1]}'s; it must be the assistant's answer"))
-    elif not turns[-1].said.strip():
+    elif blank(turns[-1].said):
         faults.append(Fault("empty_answer", "the answer is empty; write it or drop the row"))
     if (
         roles[-1] == "assistant"
         and "user" in roles
-        and not any(turn.said.strip() for turn in turns[:-1] if turn.role not in SYSTEM)
+        and all(blank(turn.said) for turn in turns[:-1] if turn.role not in SYSTEM)
     ):
         faults.append(Fault("empty_prompt", "nothing is asked; write the question or drop the row"))
     return tuple(faults)
@@ -145,7 +145,7 @@ def _preference(row: Row, line: int) -> Example:
         for name, turns in (("chosen", chosen), ("rejected", rejected))
         if not "".join(turn.said for turn in turns).strip()
     ]
-    if not "".join(turn.said for turn in prompt if turn.role not in SYSTEM).strip():
+    if all(blank(turn.said) for turn in prompt if turn.role not in SYSTEM):
         faults.append(Fault("empty_prompt", "nothing is asked; write the prompt or drop the row"))
     if faults:
         raise _Faulty(*faults)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -10,32 +9,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from harness.data.answering import refuses
+from harness.data.endings import Endings
 from harness.data.example import Example
 from harness.data.labels import DOMINANT, FEW_PER_LABEL, Balance
 from harness.data.repetition import Hit
-from harness.data.wording import words
 
 LONG_AT_LEAST, LONG_TIMES = 4000, 8
 """A row is over-long above so many characters and so many times the upper quartile."""
 
-ENDINGS = ".!?…。！？\"'”’)]}`*|>:;。"
-CLOSED = 0.85
-"""Share of answers with an end sign from which one without is told."""
-
-DANGLING = frozenset(
-    re.findall(
-        r"\w+",
-        "a an the of and or but with for to in on at by from that which who her his their its is are was were be been"
-        " has have had as if than because",
-    )
-)
-"""Words that no sentence ends with."""
-
 MOST_SLICES = 1000
 """Distinct slices that are counted; with more of them they are ids rather than slices."""
-
-MOST_WORDS = 300_000
-"""Distinct words that are remembered, to tell a word that breaks off from one that others use."""
 
 FEW_ROWS = {"label": 100, "text": 500}
 """Rows below which a task is thin: guides of the field say 50-100 for a style, 500 for a task, 1,000 for knowledge."""
@@ -48,8 +31,7 @@ class Whole:
         self._system = shared_system
         self._lines, self._lengths = array("q"), array("q")
         self._other_system, self._no_system = array("q"), array("q")
-        self._open: list[tuple[int, str]] = []
-        self._words: Counter[str] = Counter()
+        self._endings = Endings()
         self._ids: dict[str, int] = {}
         self._slices: Counter[tuple[str, str]] = Counter()
         self.refusals = 0
@@ -68,18 +50,7 @@ class Whole:
             earlier = self._ids.setdefault(example.id, example.line)
             if earlier != example.line:
                 self._same_ids.append((example.line, earlier))
-        self._watch_end(example)
-
-    def _watch_end(self, example: Example) -> None:
-        answer = example.answer.rstrip()
-        if answer and answer[-1] not in ENDINGS:
-            last = words(answer[-60:])[-1:]
-            if last and len(self._open) < len(self._lines) * (1 - CLOSED) + 50:
-                self._open.append((example.line, last[0]))
-        if len(self._words) < MOST_WORDS:
-            self._words.update(words(answer))
-            for turn in example.prompt:
-                self._words.update(words(turn.content))
+        self._endings.add(example)
 
     def hits(self, balance: Balance | None) -> Iterator[Hit]:
         """Everything odd, row by row and for the file (line 0)."""
@@ -96,7 +67,7 @@ class Whole:
                 for line in lines:
                     yield Hit(line, "mixed_system", f"has {what} most rows of the file")
         if balance is None:
-            yield from self._broken_off()
+            yield from self._endings.hits()
         yield from self._coverage(balance)
 
     def _too_long(self) -> Iterator[Hit]:
@@ -105,14 +76,6 @@ class Whole:
         for at in np.nonzero(lengths > limit)[0].tolist():
             usual = int(np.median(lengths))
             yield Hit(self._lines[at], "over_long", f"has {lengths[at]} characters; the median row has {usual}")
-
-    def _broken_off(self) -> Iterator[Hit]:
-        """Answers without an end sign, where nearly all have one, whose last word is no last word."""
-        if len(self._open) > (1 - CLOSED) * len(self._lines):
-            return
-        for line, last in self._open:
-            if last in DANGLING or (len(last) == 1 and last.isalpha()) or self._words[last] <= 1:
-                yield Hit(line, "truncated_answer", "the answer has no end; nearly all others have")
 
     def _coverage(self, balance: Balance | None) -> Iterator[Hit]:
         rows, needed = len(self._lines), FEW_ROWS["text" if balance is None else "label"]

@@ -14,9 +14,11 @@ SPELLED_OUT = {
     "where's": "where is", "who's": "who is", "how's": "how is", "when's": "when is", "he's": "he is",
     "she's": "she is", "ok": "okay", "hiya": "hi", "hello": "hi", "hey": "hi", "thx": "thanks",
     "our": "my", "ours": "mine", "us": "me", "we": "i", "we've": "i have", "we're": "i am", "we'd": "i would",
-    "we'll": "i will",
+    "we'll": "i will", "gonna": "going to", "wanna": "want to", "gotta": "have to", "any": "some",
+    "purchase": "buy", "purchased": "bought", "obtain": "get", "obtained": "got",
 }  # fmt: skip
-"""Contractions written out, and the first person as one: who asks, one or several, changes no question."""
+"""Contractions written out, plain words for stiff ones, and the first person as one: who asks, one or several, changes
+no question."""
 
 SHORT_FOR = {
     "for what reason": "why",
@@ -24,8 +26,9 @@ SHORT_FOR = {
     "in what way": "how",
     "at what time": "when",
     "in which place": "where",
+    "have to": "need to",
 }
-"""Question words that are said at length."""
+"""Phrases that say the same, as one."""
 
 SAME_QUESTION = re.compile(rf"\b(?:{'|'.join(SHORT_FOR)})\b")
 
@@ -39,11 +42,12 @@ def _phrases(listed: str) -> frozenset[tuple[str, ...]]:
 
 OPENERS = _phrases(
     "hi|hi there|please|pls|okay|okay so|so|well|quick one|quick question|just wondering|excuse me|sorry|good morning"
-    "|good afternoon|good evening|dear all|dear team|kindly|um|uh|oh|yo"
+    "|good afternoon|good evening|dear all|dear team|hi all|hi team|hi everyone|kindly|can you tell me"
+    "|could you tell me|um|uh|oh|yo"
 )
 CLOSERS = _phrases(
     "thanks|thank you|thanks a lot|many thanks|thanks in advance|thank you very much|cheers|please|pls|asap|if possible"
-    "|regards|best regards|kind regards|right now please|tia"
+    "|thank you so much|regards|best regards|kind regards|right now please|tia"
 )
 """Politeness around a question, which is no part of it."""
 
