@@ -219,6 +219,7 @@ def look(name: str, number: int, budget: int = 5) -> r.LookRecord:
         fingerprint="ef" * 32,
         sketch=("0" * 16,),
         candidate_digest=f"{number:02d}" * 32,
+        test_digest="ab" * 32,
         experiment="first--00000000",
         candidate=name,
         number=number,

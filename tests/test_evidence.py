@@ -108,6 +108,7 @@ def test_a_look_at_a_spent_split_says_what_to_do() -> None:
         fingerprint="",
         sketch=(),
         candidate_digest="",
+        test_digest="",
         experiment="",
         candidate="",
         number=6,

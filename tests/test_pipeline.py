@@ -28,8 +28,8 @@ GATES = [
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, small_model: LocalModel) -> tuple[Path, ExperimentStore]:
     folder = tmp_path_factory.mktemp("experiment")
-    dev = (small_experiment.ROOT / "suites" / "tickets" / "dev.jsonl").read_text(encoding="utf-8")
-    (folder / "critical.jsonl").write_text("".join(dev.splitlines(keepends=True)[:2]), encoding="utf-8")
+    unused = (small_experiment.ROOT / "suites" / "tickets" / "dev.jsonl").read_text(encoding="utf-8").splitlines()[-2:]
+    (folder / "critical.jsonl").write_text("\n".join(unused), encoding="utf-8")
     spec = small_experiment.write(folder, gates=GATES)
     done = small_experiment.run(spec, folder / "reports", HARNESS_VLLM_PYTHON="")
     assert done.returncode in (0, 10, 11), done.stderr
@@ -169,7 +169,7 @@ def test_a_recipe_is_judged_over_its_seeds_and_may_stop_nothing_early(tmp_path: 
 @pytest.mark.slow
 def test_finalists_are_looks_and_clear_gates_stop_early(tmp_path: Path, small_model: LocalModel) -> None:
     train = {"max_steps": 6, "learning_rate": 1e-3, "seeds": [3, 7]}
-    gates = [{"suite": "tiny", "against": "base", "min_delta": -0.9}]
+    gates = [{"suite": name, "against": "base", "min_delta": -0.9} for name in ("task", "tiny")]
     spec = small_experiment.write(tmp_path, train=train, finalists=2, stop_early=True, gates=gates)
     done = small_experiment.run(spec, tmp_path / "reports", HARNESS_VLLM_PYTHON="")
     assert done.returncode == 0, done.stderr

@@ -147,6 +147,13 @@ def test_another_must_not_break_row_makes_another_experiment(folder: Path) -> No
     assert load(folder, OWN, {"must_not_break": "critical.jsonl"}).id != before
 
 
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_what_must_not_break_may_not_be_learned_from(folder: Path, split: str) -> None:
+    (folder / "critical.jsonl").write_text(json.dumps({"prompt": f"{split} 3", "completion": "0"}) + "\n")
+    told = fault(folder, OWN, {"must_not_break": "critical.jsonl"})
+    assert f"critical.jsonl: 1 of its 1 questions stand in {split}, the first on line 4" in told
+
+
 def test_an_empty_must_not_break_file_is_refused(folder: Path) -> None:
     (folder / "critical.jsonl").write_text("\n")
     assert "critical.jsonl: no rows" in fault(folder, {"must_not_break": "critical.jsonl"})

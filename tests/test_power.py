@@ -17,6 +17,8 @@ from harness.stats import (
     normal_quantile,
     paired_interval,
     pass_probability,
+    recipe_interval,
+    recipe_pass_probability,
     tango_z,
 )
 from harness.stats.power import EXACT_UP_TO
@@ -231,3 +233,22 @@ def test_an_impossible_design_is_refused(arguments):
 def test_a_chance_out_of_range_is_refused(truth, level):
     with pytest.raises(ValueError, match=r"level|cannot differ"):
         pass_probability(Design(100, 0.1), 0.0, truth, level)
+
+
+@pytest.mark.parametrize(("seeds", "truth"), [(2, 0.15), (3, 0.1), (5, 0.1), (5, 0.05)])
+def test_the_chance_of_a_recipe_is_the_realised_one(seeds, truth):
+    rng, n, sd, trials, passed = np.random.default_rng(seeds), 400, 0.03, 300, 0
+    for _ in range(trials):
+        effects = truth + rng.normal(0, sd, seeds)
+        b = (rng.random(n) < 0.5).astype(float)
+        moved = rng.random((seeds, n))
+        up, down = (0.3 + effects) / 2, (0.3 - effects) / 2
+        rows = np.where(moved < up[:, None] * (b == 0) * 2, 1.0, np.where(moved < down[:, None] * (b == 1) * 2, 0.0, b))
+        passed += recipe_interval(rows, b).low > 0
+    told = recipe_pass_probability(Design(n, 0.3), 0.0, truth, 0.025, seeds=seeds, seed_sd=sd)
+    assert told == pytest.approx(passed / trials, abs=0.12)
+
+
+def test_a_recipe_of_one_seed_has_no_chance_to_forecast():
+    with pytest.raises(ValueError, match="at least two"):
+        recipe_pass_probability(Design(100, 0.1), 0.0, 0.1, 0.025, seeds=1, seed_sd=0.02)

@@ -146,8 +146,10 @@ def test_gates_that_cannot_be_forecast_say_what_they_need(tmp_path):
     gates = (
         {"at_least": 0.9},
         {"metric": "latency_p95_s", "at_most": 2.0, "tier": "advisory"},
-        {"must_not_break": "dev.jsonl"},
+        {"must_not_break": "critical.jsonl"},
     )
+    rows = ({"prompt": f"never break {i}", "completion": str(i % 2)} for i in range(20))
+    (tmp_path / "critical.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     limit, latency, kept = preflight.check(load(tmp_path, *gates), Store(tmp_path / "r")).gates
     assert limit.detectable == pytest.approx(0.955, abs=0.01)
     assert latency.decidable is kept.decidable is None
@@ -194,8 +196,8 @@ def test_earlier_looks_at_the_test_split_tighten_the_forecast(tmp_path):
     policy = experiment.spec.policy
     for number in range(2):
         store.looks.take(
-            "task", experiment.data.test.questions, f"digest {number}", candidate="tuned", experiment="odd--other",
-            alpha=policy.alpha, budget=policy.looks, spending=policy.spending,
+            "task", experiment.data.test.questions, f"digest {number}", "test", candidate="tuned",
+            experiment="odd--other", alpha=policy.alpha, budget=policy.looks, spending=policy.spending,
             level=lambda spent, number: level_at(policy, spent, number),
         )  # fmt: skip
     worn = preflight.check(experiment, store)
@@ -241,3 +243,25 @@ def test_check_as_json_is_complete(tmp_path):
     assert told["gates"][0]["decidable"] is False
     assert told["looks"] == {"made": 0, "budget": 5, "level": 0.025}
     assert len(told["warnings"]) == 1
+
+
+def test_a_recipe_is_forecast_over_its_seeds_and_asks_for_more(tmp_path):
+    made = [
+        preflight.check(
+            load(tmp_path, GAIN, policy={"claim": claim}, train={"seeds": [0, 1]}), Store(tmp_path / "r")
+        )
+        for claim in ("artifact", "recipe")
+    ]  # fmt: skip
+    artifact, recipe = (found.gates[0] for found in made)
+    assert (artifact.seeds, recipe.seeds, recipe.seed_sd) == (1, 2, 0.02)
+    assert recipe.pass_if_hoped < artifact.pass_if_hoped
+    assert recipe.decidable is False
+    assert any("seeds instead of 2" in told for told in made[1].warnings) is (recipe.seeds_needed is not None)
+
+
+def test_work_counts_every_candidate_that_is_judged(tmp_path):
+    one, two = (
+        preflight.check(load(tmp_path, GAIN, finalists=count, train={"seeds": [0, 1]}), Store(tmp_path / "r")).work
+        for count in (1, 2)
+    )
+    assert two.task_calls * 3 == one.task_calls * 4

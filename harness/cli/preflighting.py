@@ -73,6 +73,9 @@ def _gates(found: Preflight) -> None:
     if any(made.early for made in found.gates):
         told = "stop_early: decided at any time, by betting; it takes more items when all are needed"
         console.out.print(Text(told, style="dim"))
+    for seeds, spread in {(made.seeds, made.seed_sd) for made in found.gates if made.seed_sd is not None}:
+        told = f"claim recipe: over {seeds} seeds, assumed to differ by {100 * spread:g} points"
+        console.out.print(Text(told, style="dim"))
     looks = found.looks
     spent = f"looks at this test split: {looks.made} of {looks.budget}; a pass may err with {100 * looks.level:.3g}%"
     console.out.print(Text(spent, style="dim"))

@@ -9,8 +9,17 @@ from scipy import special
 
 from harness.gates.rules import GateSpec
 from harness.records import Record, Rule
-from harness.stats import POWER, Design, detectable_difference, items_needed, pass_probability
+from harness.stats import (
+    POWER,
+    Design,
+    detectable_difference,
+    items_needed,
+    pass_probability,
+    recipe_pass_probability,
+)
 
+MOST_SEEDS: Final = 20
+"""More trainings than anyone will pay for."""
 LEVEL: Final = 0.025
 """One-sided error of a pass at the first look under the default policy."""
 
@@ -64,6 +73,12 @@ class Forecast(Record):
     """The true difference that `decidable` and `items_needed` assume: the hoped-for one, else 0."""
     items_needed: int | None
     """Items for the power at it; None when a million do not give it."""
+    seeds: int = 1
+    """Training seeds that it is judged over; more than 1 for a claim about the recipe."""
+    seed_sd: float | None = None
+    """How far trainings are assumed to differ, as a standard deviation; None for an artifact."""
+    seeds_needed: int | None = None
+    """Seeds for the power at `needed_at` with the items at hand; None where `MOST_SEEDS` do not give it."""
     decidable: bool | None
     """Whether the chance to pass at `needed_at` is at least the power; None where nothing can be forecast."""
     summary: str
@@ -108,6 +123,33 @@ def forecast(
         summary="",
     )
     return made.model_copy(update={"summary": _summary(made)})
+
+
+def over_seeds(made: Forecast, design: Design, seeds: int, seed_sd: float) -> Forecast:
+    """The forecast of a gate with a margin for a claim about the recipe, over so many training seeds.
+
+    seed_sd: how far the true differences of trainings lie apart, as a standard deviation in the metric's unit.
+    """
+    if made.min_delta is None or made.needed_at is None or made.level <= 0:
+        return made
+    margin, at = made.min_delta, made.needed_at
+
+    def chance(truth: float, count: int) -> float:
+        return recipe_pass_probability(design, margin, truth, made.level, seeds=count, seed_sd=seed_sd)
+
+    needed = next((count for count in range(2, MOST_SEEDS + 1) if chance(at, count) >= made.power), None)
+    here = chance(at, seeds)
+    told = f"{made.summary} Over {seeds} seeds that differ by {100 * seed_sd:g} points: {_percent(here)}"
+    told += (
+        f"; about {needed} seeds give {made.power:.0%}." if needed else f"; {MOST_SEEDS} do not give {made.power:.0%}."
+    )
+    return made.model_copy(
+        update={
+            "seeds": seeds, "seed_sd": seed_sd, "seeds_needed": needed, "decidable": here >= made.power,
+            "pass_if_equal": chance(0.0, seeds), "pass_if_hoped": None if made.hoped_gain is None else here,
+            "detectable": None, "items_needed": None, "summary": told,
+        }
+    )  # fmt: skip
 
 
 def forecast_score(

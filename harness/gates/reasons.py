@@ -9,7 +9,7 @@ from dataclasses import replace
 from scipy import special
 
 from harness.compare import Pairs, Single
-from harness.gates.forecasting import rounded
+from harness.gates.forecasting import MOST_SEEDS, rounded
 from harness.gates.questions import REPAIR, Answered, Question
 from harness.records import SliceOutcome
 from harness.stats import normal_quantile
@@ -17,8 +17,6 @@ from harness.stats import normal_quantile
 POWER_QUANTILE = float(special.ndtri(0.8))
 """What settles a gate settles it with a chance of 80 %."""
 AT_THE_MARGIN = "no number of items would settle it: the estimate is at the margin"
-MOST_SEEDS = 20
-"""More trainings than anyone will pay for."""
 MOST_REPEATS = 100
 """More answers per item than anyone will sample."""
 MOST = 1_000_000

@@ -25,9 +25,9 @@ class Work(Record):
     dev_calls: int
     """Answers on the dev split, to pick among several seeds."""
     task_calls: int
-    """Answers on the test split, over raw prompt, best prompt and tuned candidate."""
+    """Answers on the test split, over raw prompt, best prompt and every tuned candidate that is judged."""
     suite_calls: int
-    """Answers on further suites, over base and tuned candidate."""
+    """Answers on further suites and on items that must not break, over base and the same candidates."""
     training_steps: int
     """Optimizer steps over all seeds."""
 
@@ -115,6 +115,8 @@ def _advice(made: Forecast) -> str:
     chance = made.pass_if_equal if made.hoped_gain is None else made.pass_if_hoped
     where = f" on {made.slice}" if made.slice else ""
     remedies = ["make the gate advisory"]
+    if made.seeds_needed is not None and made.seeds_needed > made.seeds:
+        remedies.insert(0, f"train about {made.seeds_needed} seeds instead of {made.seeds}")
     if made.detectable is not None:
         remedies.insert(0, f"set the margin to about {100 * (at - (made.detectable - margin)):+.1f} points")
     if made.items_needed is not None:
@@ -126,10 +128,12 @@ def _advice(made: Forecast) -> str:
 def _work(experiment: Experiment) -> Work:
     spec, train = experiment.spec, experiment.spec.train
     steps = max(1, math.ceil(train.epochs * math.ceil(len(experiment.data.train.rows) / train.batch_size)))
+    judged = len(train.seeds) if spec.policy.claim == "recipe" else spec.finalists
+    repeats, kept = spec.task.repeats, sum(suite.size for suite in experiment.must_not_break.values())
     return Work(
-        dev_calls=len(train.seeds) * len(experiment.data.dev.rows) if len(train.seeds) > 1 else 0,
+        dev_calls=len(train.seeds) * len(experiment.data.dev.rows) * repeats if len(train.seeds) > 1 else 0,
         prompt_race_calls=spec.prompt.budget if spec.prompt.search != "none" else 0,
-        task_calls=3 * experiment.data.test.size,
-        suite_calls=2 * sum(suite.size for suite in experiment.suites),
+        task_calls=(2 + judged) * experiment.data.test.size * repeats,
+        suite_calls=(1 + judged) * sum(suite.size for suite in experiment.suites) + judged * kept * repeats,
         training_steps=len(train.seeds) * (min(steps, train.max_steps) if train.max_steps else steps),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from harness.compare import MEASURES
 from harness.evaluate import TASK_SUITE
 from harness.gates import Forecast, GateSpec, forecast, forecast_score, no_forecast
+from harness.gates.forecasting import over_seeds
 from harness.gates.watching import can_be_watched
 from harness.metrics import CORPUS_METRICS
 from harness.preflight.earlier import Earlier
@@ -21,6 +22,8 @@ ICC = 0.2
 """Correlation of differences inside a cluster, assumed likewise."""
 REFERENCE = 0.5
 """The reference's score, assumed likewise; only relative margins ask for it."""
+SEED_SD = 0.02
+"""How far trainings with other seeds are assumed to differ, for a claim about the recipe: two points."""
 HOPE = 0.10
 """How far above a required gain the true one is hoped to be, where the gate does not say."""
 
@@ -46,6 +49,9 @@ def foresee(experiment: Experiment, gate: GateSpec, earlier: Earlier, level: flo
     why_not = _no_forecast_of(gate)
     if why_not:
         return no_forecast(gate, design, why_not, level=level, power=power)
+    if gate.rule == "at_least" and design.clustered:
+        why = f"{design.n} items in {design.units} clusters: how much clusters agree shows when it is measured."
+        return no_forecast(gate, design, why, level=level, power=power)
     if gate.rule == "at_least":
         return forecast_score(gate, design.n, level=level, power=power, slice=slice)
     known = earlier.like(gate, slice)
@@ -56,10 +62,12 @@ def foresee(experiment: Experiment, gate: GateSpec, earlier: Earlier, level: flo
         design = replace(design, discordance=seen.discordance, size=seen.size, icc=icc)
     if gate.discordance is not None:
         design, source = replace(design, discordance=gate.discordance), "stated in the gate"
-    return forecast(
+    made = forecast(
         gate, design, level=level, power=power, hoped=_hoped(gate, reference), source=source, reference=reference,
         slice=slice, early=_early(experiment, gate),
     )  # fmt: skip
+    seeds = len(experiment.spec.train.seeds)
+    return made if experiment.spec.policy.claim == "artifact" else over_seeds(made, design, seeds, SEED_SD)
 
 
 def _members(experiment: Experiment, gate: GateSpec) -> list[Member]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness import metrics
 from harness.compare import MEASURES
-from harness.data import Data
+from harness.data import Data, question
 from harness.errors import Problem, did_you_mean
 from harness.evaluate import TASK_SUITE, TaskSpec
 from harness.gates import GateSpec
@@ -168,6 +168,20 @@ def _slice_problems(gate: GateSpec, known: _Known, where: str) -> Iterator[Probl
         yield Problem(at, f"no item of {there} has the property {name!r}", hint)
     elif value and value not in slices[name]:
         yield Problem(at, f"no item of {there} has {gate.slice}", did_you_mean(value, list(slices[name])))
+
+
+def must_not_break_problems(kept: Mapping[str, Suite], rows: Data) -> list[Problem]:
+    """Items that must not break and were learned from: they show memory."""
+    problems = []
+    for split in (rows.train, rows.dev):
+        known = {question(row.item, system=False): row.line for row in split.rows}
+        for file, suite in kept.items():
+            items = [item for task in suite.tasks for item in task.items]
+            found = [known[asked] for item in items if (asked := question(item, system=False)) in known]
+            if found:
+                what = f"{len(found)} of its {len(items)} questions stand in {split.name}, the first on line {found[0]}"
+                problems.append(Problem(file, what, next=f"Remove them from {split.name}, or from this file"))
+    return problems
 
 
 def task_problems(spec: TaskSpec, items: Sequence[Item], file: str) -> list[Problem]:

@@ -20,7 +20,7 @@ from harness.data import Data
 from harness.errors import HarnessError, Problem, SpecError
 from harness.evaluate import items_suite
 from harness.records import DataRecord, digest
-from harness.spec.checks import gate_problems, task_problems
+from harness.spec.checks import gate_problems, must_not_break_problems, task_problems
 from harness.spec.model import ExperimentSpec
 from harness.spec.parsing import parse
 from harness.suites import Suite
@@ -87,6 +87,7 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
     kept = _must_not_break(spec, rows, folder, problems) if rows is not None else {}
     problems += gate_problems(spec, rows, found, path.name)
     if rows is not None:
+        problems += must_not_break_problems(kept, rows)
         asked = [item for split in rows.opened for item in split.items]
         problems += task_problems(spec.task, [*asked, *(i for s in kept.values() for t in s.tasks for i in t.items)],
                                   path.name)  # fmt: skip

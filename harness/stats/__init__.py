@@ -27,6 +27,7 @@ from harness.stats.quantiles import paired_quantile_interval, quantile_interval
 from harness.stats.ratio import paired_statistic_interval, statistic_interval
 from harness.stats.recipe import recipe_interval
 from harness.stats.score import mcnemar_exact_p, normal_quantile, tango_interval, tango_z
+from harness.stats.seeded import recipe_pass_probability
 from harness.stats.sequences import PairedSequence
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "pass_probability",
     "quantile_interval",
     "recipe_interval",
+    "recipe_pass_probability",
     "statistic_interval",
     "tango_interval",
     "tango_z",
