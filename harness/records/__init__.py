@@ -1,0 +1,129 @@
+"""The vocabulary: every record that crosses a file boundary. Read this first.
+
+All records are frozen and refuse unknown fields. `None` means "not measured" and
+is never the same as 0. Records say what happened; behaviour lives elsewhere.
+
+    Experiment folder    what it holds                          record
+    spec.yaml            the resolved spec                      (spec.ExperimentSpec)
+    provenance.json      versions, commit, hardware, model      Provenance
+    conditions.json      the engine that answers everything     Conditions
+    data.json            fingerprints and audit                 DataRecord
+    prompt.json          the prompt race and its winner         PromptRecord
+    training.json        one training per seed                  TrainingRecord
+    runs/<id>/run.json   one candidate on one suite             RunRecord
+    runs/<id>/samples    one line per sample                    SampleRecord
+    comparisons.jsonl    two runs joined                        ComparisonRecord
+    verdict.json         the decision and its gates             VerdictRecord
+
+Beside the experiment folders, `looks.jsonl` counts who was judged on which test split (LookRecord).
+"""
+
+from harness.records.answered import (
+    Conditions,
+    EarlyStop,
+    Interval,
+    MetricSummary,
+    RunRecord,
+    SampleRecord,
+)
+from harness.records.asked import (
+    AdapterRef,
+    Candidate,
+    Decoding,
+    Item,
+    ModelRef,
+    Prompt,
+)
+from harness.records.base import (
+    EXIT_CODES,
+    SCHEMA_VERSION,
+    Action,
+    Claim,
+    Decision,
+    Message,
+    Outcome,
+    OutputType,
+    Record,
+    Role,
+    Rule,
+    SchemaVersion,
+    Severity,
+    Spending,
+    SplitName,
+    canonical_json,
+    digest,
+)
+from harness.records.judged import (
+    ComparisonRecord,
+    Family,
+    Finalist,
+    GateRecord,
+    JudgedRun,
+    LookRecord,
+    Provenance,
+    SliceOutcome,
+    VerdictRecord,
+)
+from harness.records.prepared import (
+    ArmRecord,
+    DataRecord,
+    Finding,
+    PromptRecord,
+    SplitRecord,
+)
+from harness.records.trained import (
+    SeedTraining,
+    Supervision,
+    TrainingPoint,
+    TrainingRecord,
+)
+
+__all__ = [
+    "EXIT_CODES",
+    "SCHEMA_VERSION",
+    "Action",
+    "AdapterRef",
+    "ArmRecord",
+    "Candidate",
+    "Claim",
+    "ComparisonRecord",
+    "Conditions",
+    "DataRecord",
+    "Decision",
+    "Decoding",
+    "EarlyStop",
+    "Family",
+    "Finalist",
+    "Finding",
+    "GateRecord",
+    "Interval",
+    "Item",
+    "JudgedRun",
+    "LookRecord",
+    "Message",
+    "MetricSummary",
+    "ModelRef",
+    "Outcome",
+    "OutputType",
+    "Prompt",
+    "PromptRecord",
+    "Provenance",
+    "Record",
+    "Role",
+    "Rule",
+    "RunRecord",
+    "SampleRecord",
+    "SchemaVersion",
+    "SeedTraining",
+    "Severity",
+    "SliceOutcome",
+    "Spending",
+    "SplitName",
+    "SplitRecord",
+    "Supervision",
+    "TrainingPoint",
+    "TrainingRecord",
+    "VerdictRecord",
+    "canonical_json",
+    "digest",
+]

@@ -1,0 +1,105 @@
+"""What is asked, and who answers: items, prompts, candidates."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from harness.records.base import Message, Record, digest
+
+
+class Item(Record):
+    """One question of a task, before any candidate's prompt is put around it."""
+
+    id: str
+    """Unique inside its task."""
+    messages: tuple[Message, ...] = ()
+    """Chat items: the turns before the answer. A candidate's prompt is put before them."""
+    text: str | None = None
+    """Plain items: the rendered text, sent without a chat template, as lm-eval does."""
+    choices: tuple[str, ...] | None = None
+    """Choice items: the continuations whose log-likelihoods are compared."""
+    target: str
+    """The gold answer; for a choice item the text of the right choice."""
+    cluster: str | None = None
+    """Items that share a cluster are not independent (one passage, one conversation)."""
+    slices: dict[str, str] = Field(default_factory=dict)
+    """Named properties by which results can be cut, e.g. {"language": "de"}."""
+
+    @property
+    def digest(self) -> str:
+        """Content identity: what must be equal for two runs to have been asked the same."""
+        return digest(self.model_dump(mode="json", exclude={"id", "slices"}))
+
+
+class Decoding(Record):
+    """Every decoding parameter, stated; none is taken from a model's generation config."""
+
+    max_tokens: Annotated[int, Field(ge=1)] = 64
+    """Upper limit of new tokens."""
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """0 is greedy."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Nucleus sampling; without effect when greedy."""
+    stop: tuple[str, ...] = ()
+    """Strings that end an answer and are cut from it; the end-of-turn token always ends it."""
+    seed: int = 0
+    """Sampling seed; without effect when greedy."""
+
+
+class Prompt(Record):
+    """What is put before every question: an instruction and worked examples."""
+
+    name: str
+    """Short name of the variant, e.g. `raw`, `labels+4`."""
+    instruction: str
+    """System message; empty for none."""
+    demonstrations: tuple[tuple[Message, ...], ...] = ()
+    """Worked examples as turns, from the train split only."""
+    demonstration_ids: tuple[str, ...] = ()
+    """Train ids of the demonstrations, in order."""
+
+
+class ModelRef(Record):
+    """The base model, by content."""
+
+    name: str
+    """As spelled in the spec: hub id, local path or `package:NAME`."""
+    digest: str
+    """sha256 over its weights, config, tokenizer and chat template."""
+    revision: str | None = None
+    """Hub commit or package version."""
+    chat_template_digest: str | None = None
+    """sha256 of the chat template text."""
+
+
+class AdapterRef(Record):
+    """A trained adapter, by content. Weights lie under HARNESS_HOME, never in the store."""
+
+    digest: str
+    """sha256 over adapter weights and config; also its folder name."""
+    method: str
+    """Training method, e.g. `lora`."""
+    seed: int
+    """Training seed."""
+
+
+class Candidate(Record):
+    """What answers: model x adapter or none x prompt x decoding."""
+
+    name: str
+    """`base`, `best_prompt`, `tuned-seed0`, ..."""
+    model: ModelRef
+    """The base model."""
+    adapter: AdapterRef | None = None
+    """The adapter on top of it, if any."""
+    prompt: Prompt
+    """What is put before each question of the task; regression suites are asked as they stand."""
+    decoding: Decoding
+    """Decoding on the task; a suite's task YAML states its own."""
+
+    @property
+    def digest(self) -> str:
+        """Identity by content: the name does not count."""
+        return digest(self.model_dump(mode="json", exclude={"name"}))

@@ -1,0 +1,96 @@
+"""What training learned from, and what came out of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.records.asked import AdapterRef, Prompt
+from harness.records.base import SCHEMA_VERSION, Record, SchemaVersion
+
+
+class Supervision(Record):
+    """What the trainer really learns from, read off the tensors it is handed."""
+
+    rows: int
+    """Rows in the training set."""
+    tokens: int
+    """Tokens over all rows, without padding."""
+    supervised_tokens: int
+    """Tokens with loss."""
+    rows_without_loss: int
+    """Rows with no token to learn from; must be 0."""
+    rows_truncated: int
+    """Rows longer than max_length; must be 0."""
+    rows_with_end_of_turn: int
+    """Rows whose end-of-turn token carries loss; must equal rows."""
+    prompt_matches_serving: int | None = None
+    """Rows whose tokens without loss are exactly the prompt that engines send; must equal rows."""
+    longest: int
+    """Tokens of the longest row."""
+    example: str
+    """First row decoded, the learned span between [[ and ]]."""
+    more_examples: tuple[str, ...] = ()
+    """The next rows, likewise."""
+    chat_template: str | None = None
+    """sha256 of the chat template that the rows were rendered with; it must be the one that engines serve with."""
+    padding_keeps_learned: bool | None = None
+    """Whether a short row padded beside the longest teaches the same tokens, end of turn included; must be true."""
+
+
+class TrainingPoint(Record):
+    """One point of a learning curve."""
+
+    step: int
+    """Optimizer step."""
+    loss: float
+    """Training loss (nats per supervised token)."""
+    learning_rate: float | None = None
+    """At that step."""
+
+
+class SeedTraining(Record):
+    """One finished training."""
+
+    seed: int
+    """Training seed."""
+    adapter: AdapterRef
+    """What came out."""
+    steps: int
+    """Optimizer steps."""
+    curve: tuple[TrainingPoint, ...]
+    """Learning curve."""
+    seconds: float
+    """Wall time over all sittings."""
+    peak_memory_bytes: int | None
+    """Peak resident memory of the training process (CPU) or of its device memory (GPU), over all sittings."""
+    resumed: int
+    """How many times it went on from a checkpoint."""
+    trainable_parameters: int
+    """Parameters that were trained."""
+    device: str | None = None
+    """`cpu` or `cuda`: where it was trained, also when it was taken over from an earlier training."""
+    dtype: str | None = None
+    """Number type of the base model's weights; for a quantised base, of the arithmetic on them."""
+    packages: dict[str, str] | None = None
+    """Versions of the libraries that trained it."""
+
+
+class TrainingRecord(Record):
+    """All trainings of an experiment, one per seed."""
+
+    schema_version: SchemaVersion = SCHEMA_VERSION
+    """Version of this record's form."""
+    method: str
+    """Training method."""
+    prompt: Prompt
+    """The prompt that the rows were trained under; the tuned candidate is judged with it."""
+    arguments: dict[str, Any]
+    """Every training argument that was set."""
+    device: str
+    """`cpu`, `cuda`."""
+    supervision: Supervision
+    """Evidence from the tensors."""
+    seeds: tuple[SeedTraining, ...]
+    """One per seed."""
+    cost: float | None = None
+    """Training hours times `budget.gpu_hour_price`, in its currency; None when no price was given."""
