@@ -68,6 +68,10 @@ def test_a_policy_stands_in_the_spec_or_in_a_file_of_its_own(folder: Path) -> No
     assert named.spec.policy.looks == 3
 
 
+def test_an_empty_policy_is_the_default_one(folder: Path) -> None:
+    assert load(folder, OWN, policy=None).id == load(folder, OWN).id
+
+
 def test_a_policy_laid_over_takes_the_place_of_the_specs_own(folder: Path) -> None:
     made = load(folder, OWN, over=team(folder, alpha=0.1), policy={"looks": 9, "alpha": 0.2})
     assert (made.spec.policy.looks, made.spec.policy.alpha) == (3, 0.1)

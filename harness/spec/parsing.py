@@ -34,6 +34,8 @@ def parse(path: Path, policy: Path | None = None) -> ExperimentSpec:
     named = loaded.get("policy")
     if policy is not None:
         loaded["policy"] = read_policy(policy, path.parent)
+    elif named is None:
+        loaded.pop("policy", None)  # `policy:` with nothing under it
     elif isinstance(named, str):
         loaded["policy"] = read_policy(path.parent / named, path.parent)
     return _validated(ExperimentSpec, loaded, path.name)
