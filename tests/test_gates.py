@@ -417,3 +417,34 @@ def test_a_loss_of_speed_is_told_as_more_seconds():
     assert got.outcome == "fail"
     assert "Difference +0.5 (" in got.reason
     assert "all of it lies above the margin of +0.2" in got.reason
+
+
+def batched(seconds: list[float], size: int) -> list:
+    """Answers of batches: each answer of one has the batch's seconds."""
+    return [sample(f"{at * size + i:04d}", 1, latency_s=s) for at, s in enumerate(seconds) for i in range(size)]
+
+
+def test_answers_of_one_batch_are_one_piece_of_evidence():
+    luck = random.Random(0)
+    seconds = [[luck.gauss(mean, 0.2) for _ in range(12)] for mean in (1.0, 1.1)]
+    together = judged(gate(0.0, metric="latency_mean_s"), (batched(seconds[0], 16), batched(seconds[1], 16)))
+    alone = judged(gate(0.0, metric="latency_mean_s"), (batched(seconds[0], 1), batched(seconds[1], 1)))
+    assert together.comparison.difference.method.startswith("cluster-t")
+    assert together.high - together.low > 0.8 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize("metric", ["latency_p95_s", "latency_mean_s", "tokens_out"])
+def test_seconds_that_were_not_taken_could_have_been_any(metric):
+    side = [sample(f"{i:04d}", 1, latency_s=1 + i / 5000, tokens_out=5 + i % 3) for i in range(400)]
+    limit = gate(None, at_most=50.0, metric=metric)
+    assert judged(limit, (side, side)).outcome == "pass"
+    torn = [*side, *(sample(f"x{i}", None, error="timeout") for i in range(4))]
+    got = judged(limit, (torn, torn))
+    assert got.outcome == "inconclusive"
+    assert "4 of 404 items have no score and could have been anything" in got.reason
+
+
+def test_a_percentile_of_averaged_repeats_is_refused():
+    side = [sample(f"{i:04d}", 1, repeat=r, latency_s=1.0 + r) for i in range(50) for r in (0, 1)]
+    with pytest.raises(UsageError, match="repeats an item are averaged"):
+        judged(gate(None, at_most=5.0, metric="latency_p95_s"), (side, side))
