@@ -143,3 +143,41 @@ def test_rows_that_max_length_would_cut_are_told_under_the_models_own_tokenizer(
     assert [f["line"] for f in told["findings"] if f["rule"] == "cut_by_max_length"] == [2]
     assert told["tokens"]["cut"] == 1
     assert told["tokens"]["longest"] > 200
+
+
+def test_a_slip_in_the_options_ends_with_2_and_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write(tmp_path / "a.jsonl", [pair(LONG.format("cats"))])
+    for options, told in (
+        (("--column", "prompt=nope"), "no row has the column 'nope'"),
+        (("--column", "promt=prompt"), "unknown field 'promt'. Did you mean 'prompt'"),
+        (("--test", data), "is the very file"),
+        (("--max-length", 5), "needs --model"),
+        (("--rule", "leak_exact=fix"), "nothing can fix it"),
+    ):
+        code, out, err = harness(capsys, "audit", data, *options)
+        assert (code, out) == (2, "")
+        assert told in " ".join(err.split())
+
+
+def test_nothing_is_written_where_cleaning_cannot_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write(tmp_path / "a.jsonl", [pair(LONG.format("cats"))])
+    for target in (data, tmp_path / "out.csv", data / "below.jsonl"):
+        assert harness(capsys, "clean", data, target)[0] == 2
+    assert harness(capsys, "clean", data, tmp_path / "out.jsonl", "--test", tmp_path / "none.jsonl")[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_a_line_that_cannot_be_read_is_dropped_with_its_reason_whatever_the_policy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write(tmp_path / "a.jsonl", [pair(LONG.format("cats")), "no json"])
+    harness(capsys, "clean", data, tmp_path / "b.jsonl", "--rule", "invalid_json=ignore")
+    entry = json.loads((tmp_path / "b.jsonl.changes.jsonl").read_text())
+    assert (entry["line"], entry["done"], entry["reasons"][0]["rule"]) == (2, "dropped", "invalid_json")
+
+
+def test_rows_that_cannot_be_compared_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = write(tmp_path / "a.jsonl", [pair(LONG.format("cats")), "no json"])
+    b = write(tmp_path / "b.jsonl", [pair(LONG.format("cats"))])
+    assert json.loads(harness(capsys, "diff", a, b, "--json")[1])["unread"] == [1, 0]
+    assert "1 rows of" in harness(capsys, "diff", a, b)[1]

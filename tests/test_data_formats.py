@@ -183,3 +183,15 @@ def test_what_cannot_be_read_at_all_is_one_clear_error(
         (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=message):
         list(rows_of(str(tmp_path / name)))
+
+
+def test_an_array_that_is_cut_off_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"prompt": "what is it", "completion": "a cat"},')
+    rows = list(rows_of(str(tmp_path / "a.json")))
+    assert [[fault.rule for fault in row.faults] for row in rows] == [[], ["invalid_json"]]
+
+
+def test_a_mapping_wins_over_the_usual_column_names(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label,answer\nhello,what,this\n")
+    (row,) = rows_of(str(tmp_path / "a.csv"), columns={"prompt": "label", "completion": "answer"})
+    assert row.value == {"text": "hello", "prompt": "what", "completion": "this"}

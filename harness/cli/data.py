@@ -50,6 +50,8 @@ def audit(
     json: Json = False,
 ) -> None:
     """Audit one data file. Exit codes: 0 no error, 10 findings of severity error, 2 unreadable."""
+    if max_length is not None and model is None:
+        raise UsageError(Problem("--max-length", "needs --model, whose tokens it counts"))
     found = audit_file(
         file,
         spec=_spec(rule),
@@ -107,6 +109,9 @@ def diff(
     console.out.print(
         f"{made.same} rows the same, {len(made.changed)} changed, {len(made.came)} came, {len(made.went)} went"
     )
+    for file, count in zip((a, b), made.unread, strict=True):
+        if count:
+            console.out.print(f"{count} rows of {file} cannot be read and are not compared", markup=False)
     console.out.print(f"fingerprints {made.fingerprints[0][:12]} and {made.fingerprints[1][:12]}", markup=False)
     rows = [_change("changed", row) for row in made.changed]
     rows += [_change("came", row) for row in made.came] + [_change("went", row) for row in made.went]

@@ -7,7 +7,6 @@ without a duplicate another rule may see the file otherwise. So cleaning a clean
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from array import array
 from collections import Counter, defaultdict
@@ -22,11 +21,15 @@ from harness.data.formats import Row, as_conversation, detect
 from harness.data.lines import RawRow
 from harness.data.personal import ALL_RULES, masked, redact
 from harness.data.policy import AuditSpec
-from harness.data.scan import Shape, Source, scan, shape_of
+from harness.data.repetition import Hit
+from harness.data.scan import Shape, Source, found_by, scan, shape_of
 from harness.data.tables import rows_of
 from harness.data.textual import FIXES
 from harness.errors import DataError, Problem
 from harness.records import Finding
+
+TABLES = (".csv", ".tsv", ".parquet", ".json")
+"""Names under which the written lines would be read as something else."""
 
 ROUNDS = 20
 """Most repetitions of the audit; each but the last drops or changes at least one row."""
@@ -80,21 +83,39 @@ def clean_file(
     """Write the repaired rows of `source` to `target` and what became of the others to `target.changes.jsonl`.
 
     Rows of rules with the action `error` or `drop` are left out, those with `fix` repaired, all others written as they
-    are. Raises DataError when a file cannot be read or `target` exists.
+    are. Both files appear whole at the end or not at all. Raises DataError when a file cannot be read, or `target`
+    exists, is no JSON lines or cannot be written.
     """
     log = target.with_name(target.name + ".changes.jsonl")
+    _refuse_target(target, log)
+    work = _Work(open_rows(source, columns), spec or AuditSpec(), *held_out(source, held or {}, suites))
+    with _folder_beside(target) as folder:
+        rows = work.run(Path(folder))
+        log_made = Path(folder) / "changes.jsonl"
+        with log_made.open("w", encoding="utf-8") as file:
+            reasons = work.write_log(file)
+        log_made.replace(log)
+        work.result.replace(target)
+    dropped = sum(not change.kept for change in work.changes.values())
+    return CleanReport(target, log, rows, rows - dropped, dropped, len(work.changes) - dropped, reasons)
+
+
+def _refuse_target(target: Path, log: Path) -> None:
+    if target.suffix.lower() in TABLES:
+        raise DataError(Problem(str(target), "what is written is JSON lines", next="Name a .jsonl file"))
     for path in (target, log):
         if path.exists():
             raise DataError(Problem(str(path), "exists", next="Name another file, or remove it"))
-    work = _Work(open_rows(source, columns), spec or AuditSpec(), *held_out(held or {}, suites))
-    with tempfile.TemporaryDirectory() as folder:
-        rows = work.run(Path(folder))
+
+
+def _folder_beside(target: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder on the target's own disk, from which a finished file can be moved in one step."""
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(work.result, target)
-    with log.open("w", encoding="utf-8") as file:
-        reasons = work.write_log(file)
-    dropped = sum(not change.kept for change in work.changes.values())
-    return CleanReport(target, log, rows, rows - dropped, dropped, len(work.changes) - dropped, reasons)
+        return tempfile.TemporaryDirectory(prefix=".clean-", dir=target.parent)
+    except OSError as fault:
+        hint = "Look at the path, the permissions and the free space"
+        raise DataError(Problem(str(target), f"cannot write: {fault.strerror}", next=hint)) from fault
 
 
 @dataclass(slots=True)
@@ -152,14 +173,18 @@ class _Work:
     def _kept(self, raw: RawRow, findings: list[Finding], line: int) -> Row | None:
         """The row as it stays, or None; what was done is noted."""
         if raw.value is None or any(finding.action in ("error", "drop") for finding in findings):
-            self._note(raw, findings, line).kept = False
+            self._note(raw, findings or self._unread(raw), line).kept = False
             return None
         made = repaired(raw.value, {finding.rule for finding in findings}, self._shape)
         if made != raw.value:
             self._note(raw, [f for f in findings if f.action == "fix"], line)
         return made
 
-    def _note(self, raw: RawRow, findings: list[Finding], line: int) -> _Change:
+    def _unread(self, raw: RawRow) -> Sequence[Finding]:
+        """Why there is no row to write, where the policy says nothing of it."""
+        return found_by((Hit(raw.line, fault.rule, fault.message) for fault in raw.faults), "rows", AuditSpec())
+
+    def _note(self, raw: RawRow, findings: Sequence[Finding], line: int) -> _Change:
         before = masked(raw.text if raw.value is None else json.dumps(raw.value, ensure_ascii=False))
         change = self.changes.setdefault(line, _Change([], before))
         change.findings += findings

@@ -19,6 +19,7 @@ from harness.data.repetition import Held
 from harness.data.scan import Scan, Source, examples_of, found_by, held_rows, scan
 from harness.data.tables import rows_of
 from harness.data.wording import bare
+from harness.errors import DataError, Problem
 from harness.records import Finding, Item
 
 
@@ -59,15 +60,23 @@ def open_rows(file: str, columns: Mapping[str, str] | None = None, near: Path = 
 
 
 def _rows(file: str, near: Path, columns: Mapping[str, str] | None) -> Iterator[RawRow]:
-    return rows_of(file, near, columns)
+    return rows_of(file, near, columns, strict=True)
 
 
-def held_out(files: Mapping[str, Sequence[str]], suite_names: Sequence[str] = ()) -> tuple[list[Held], frozenset[str]]:
-    """Every evaluation row of these files (by split) and suites, and the answers of the files."""
+def held_out(
+    file: str, files: Mapping[str, Sequence[str]], suite_names: Sequence[str] = ()
+) -> tuple[list[Held], frozenset[str]]:
+    """Every evaluation row of these files (by split) and suites, and the answers of the files.
+
+    Raises DataError when one of them is `file` itself, the one that must not hold them, or cannot be read.
+    """
     rows: list[Held] = []
     answers: set[str] = set()
     for where, names in files.items():
         for name in names:
+            if Path(name).resolve() == Path(file).resolve():
+                hint = f"Name the file with the {where} rows"
+                raise DataError(Problem(f"--{where} {name}", "is the very file that is looked at", next=hint))
             more, given = held_rows(open_rows(name), where)
             rows += more
             answers |= given
@@ -104,7 +113,7 @@ def audit_file(
     """
     spec = spec or AuditSpec()
     source = open_rows(file, columns)
-    rows, answers = held_out(held or {}, suites)
+    rows, answers = held_out(file, held or {}, suites)
     found = scan(source, file, spec, rows, answers)
     doubtful = _doubtful(source, file, spec, found.balance)
     lengths, cut = (None, ()) if model is None else measure(examples_of(source), file, model, max_length, spec)

@@ -21,6 +21,26 @@ SHAREGPT_ROLES = {
 }
 """Who speaks in ShareGPT, as chat roles."""
 
+FIELDS = (
+    "messages",
+    "prompt",
+    "completion",
+    "chosen",
+    "rejected",
+    "score_chosen",
+    "score_rejected",
+    "label",
+    "instruction",
+    "input",
+    "output",
+    "conversations",
+    "system",
+    "id",
+    "cluster",
+    "slices",
+)
+"""The fields that a mapping of columns can name."""
+
 COLUMN_PAIRS = (
     ("question", "answer"),
     ("query", "answer"),

@@ -8,40 +8,56 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.data.formats import guess_columns, map_columns
+from harness.data.formats import FIELDS, guess_columns, map_columns
 from harness.data.lines import Fault, RawRow, is_text, json_lines, json_text_row, physical_lines
-from harness.errors import DataError, Problem
+from harness.errors import DataError, Problem, did_you_mean
 
 MAX_CELL = 16 * 1024 * 1024
 """Characters in one CSV cell; Python's own limit of 128 KiB is too small for documents."""
 
 
-def rows_of(source: str, near: Path = Path(), columns: Mapping[str, str] | None = None) -> Iterator[RawRow]:
+def rows_of(
+    source: str, near: Path = Path(), columns: Mapping[str, str] | None = None, strict: bool = False
+) -> Iterator[RawRow]:
     """Every row of a data file or a Hugging Face dataset (`hf:NAME` or `hf:NAME:SPLIT`), streamed.
 
-    `columns` maps the harness's fields to the file's, e.g. {prompt: question, completion: answer}.
-    Raises DataError when there is nothing to read.
+    `columns` maps the harness's fields to the file's, e.g. {prompt: question, completion: answer}; without it a
+    table's usual column names are understood. `strict` says that some row must have each of its columns.
+    Raises DataError when there is nothing to read, or the mapping is wrong.
     """
-    hub = source.startswith("hf:")
-    rows = _hugging_face(source.removeprefix("hf:")) if hub else _file_rows(near / source)
-    if columns is None:
-        return rows
-    return (_renamed(row, columns) for row in rows)
+    for field in columns or ():
+        if field not in FIELDS:
+            raise DataError(Problem(source, f"columns: unknown field {field!r}", did_you_mean(field, FIELDS)))
+    hub, guess = source.startswith("hf:"), columns is None
+    rows = _hugging_face(source.removeprefix("hf:"), guess) if hub else _file_rows(near / source, guess)
+    return rows if columns is None else _renamed(rows, source, columns, strict)
 
 
-def _file_rows(path: Path) -> Iterator[RawRow]:
+def _file_rows(path: Path, guess: bool) -> Iterator[RawRow]:
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
-        return _separated(path, "\t" if suffix == ".tsv" else ",")
+        return _separated(path, "\t" if suffix == ".tsv" else ",", guess)
     if suffix == ".parquet":
-        return _parquet(path)
+        return _parquet(path, guess)
     if suffix == ".json" and _begins_with(path, b"["):
         return _json_array(path)
     return json_lines(path)
 
 
-def _renamed(row: RawRow, columns: Mapping[str, str]) -> RawRow:
-    return RawRow(row.line, None if row.value is None else map_columns(row.value, columns), row.faults)
+def _renamed(rows: Iterator[RawRow], source: str, columns: Mapping[str, str], strict: bool) -> Iterator[RawRow]:
+    unused = set(columns.values()) if strict else set()
+    names: set[str] = set()
+    for row in rows:
+        if row.value is None:
+            yield row
+            continue
+        if unused:
+            unused -= row.value.keys()
+            names |= row.value.keys()
+        yield RawRow(row.line, map_columns(row.value, columns), row.faults)
+    if unused and names:
+        lacking, known = " or ".join(map(repr, sorted(unused))), ", ".join(sorted(names)[:20])
+        raise DataError(Problem(source, f"no row has the column {lacking}", f"The rows have {known}"))
 
 
 def _begins_with(path: Path, sign: bytes) -> bool:
@@ -63,7 +79,10 @@ def _json_array(path: Path) -> Iterator[RawRow]:
             at += 1
         line += text.count("\n", counted, at)
         counted = at
-        if at >= len(text) or text[at] == "]":
+        if at >= len(text):
+            yield RawRow(line, None, (Fault("invalid_json", "the array ends without its ]; rows may be missing"),))
+            return
+        if text[at] == "]":
             return
         try:
             _, end = decoder.raw_decode(text, at)
@@ -74,7 +93,7 @@ def _json_array(path: Path) -> Iterator[RawRow]:
         at = end
 
 
-def _separated(path: Path, delimiter: str) -> Iterator[RawRow]:
+def _separated(path: Path, delimiter: str, guess: bool) -> Iterator[RawRow]:
     """CSV or TSV with a header line; a quoted cell may span lines."""
     csv.field_size_limit(MAX_CELL)
     bad: dict[int, str] = {}
@@ -94,7 +113,7 @@ def _separated(path: Path, delimiter: str) -> Iterator[RawRow]:
         header = next(reader, None)
         if header is None:
             return
-        columns = guess_columns(header)
+        columns = guess_columns(header) if guess else {}
         done = reader.line_num
         for cells in reader:
             begun, done = done + 1, reader.line_num
@@ -113,7 +132,7 @@ def _cells_row(line: int, header: list[str], cells: list[str], columns: Mapping[
     return RawRow(line, map_columns(dict(zip(header, cells, strict=True)), columns))
 
 
-def _parquet(path: Path) -> Iterator[RawRow]:
+def _parquet(path: Path, guess: bool) -> Iterator[RawRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -122,7 +141,7 @@ def _parquet(path: Path) -> Iterator[RawRow]:
     number = 0
     try:
         file = pq.ParquetFile(path)
-        columns = guess_columns(list(file.schema_arrow.names))
+        columns = guess_columns(list(file.schema_arrow.names)) if guess else {}
         for batch in file.iter_batches(batch_size=4096):
             for value in batch.to_pylist():
                 number += 1
@@ -131,7 +150,7 @@ def _parquet(path: Path) -> Iterator[RawRow]:
         raise DataError(Problem(str(path), "is no Parquet file that can be read", next=str(fault)[:200])) from fault
 
 
-def _hugging_face(name: str) -> Iterator[RawRow]:
+def _hugging_face(name: str, guess: bool) -> Iterator[RawRow]:
     """A dataset of the Hugging Face hub or of a local folder, streamed."""
     try:
         import datasets
@@ -141,7 +160,7 @@ def _hugging_face(name: str) -> Iterator[RawRow]:
     path, _, split = name.partition(":")
     try:
         stream = datasets.load_dataset(path, split=split or "train", streaming=True)
-        columns = guess_columns(list(stream.column_names or ()))
+        columns = guess_columns(list(stream.column_names or ())) if guess else {}
         for number, value in enumerate(stream, start=1):
             yield _plain_row(number, map_columns(value, columns))
     except Exception as fault:  # the library raises whatever its many loaders raise

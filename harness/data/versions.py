@@ -39,6 +39,8 @@ class Diff:
     """What changed from one version of a data file to another."""
 
     fingerprints: tuple[str, str]
+    unread: tuple[int, int]
+    """Rows of each version that are no row in a known format, and are not compared."""
     same: int
     came: tuple[RowChange, ...]
     went: tuple[RowChange, ...]
@@ -47,7 +49,8 @@ class Diff:
     def document(self) -> dict[str, Any]:
         """As JSON."""
         rows = {name: [row.document() for row in getattr(self, name)] for name in ("came", "went", "changed")}
-        return {"fingerprints": list(self.fingerprints), "same": self.same, **rows}
+        about = {"fingerprints": list(self.fingerprints), "unread": list(self.unread)}
+        return {**about, "same": self.same, **rows}
 
 
 def fingerprint(source: Source) -> str:
@@ -74,7 +77,9 @@ def diff_files(a: str, b: str, columns: Mapping[str, str] | None = None) -> Diff
     A row that has the same id in both, or the same question, has changed; any other came or went.
     Raises DataError when a file cannot be read.
     """
-    left, right = (_by_identity(open_rows(file, columns)) for file in (a, b))
+    sources = [open_rows(file, columns) for file in (a, b)]
+    left, right = (_by_identity(source) for source in sources)
+    unread = [sum(1 for _ in source()) - _size(side) for source, side in zip(sources, (left, right), strict=True)]
     counts = {name: len(rows) for name, rows in left.items()}
     same = sum(min(count, len(right.get(name, ()))) for name, count in counts.items())
     went, came = _surplus(left, right), _surplus(right, left)
@@ -83,6 +88,7 @@ def diff_files(a: str, b: str, columns: Mapping[str, str] | None = None) -> Diff
     prints = tuple(_combined(name for name, rows in side.items() for _ in rows) for side in (left, right))
     return Diff(
         fingerprints=(prints[0], prints[1]),
+        unread=(unread[0], unread[1]),
         same=same,
         came=tuple(_told(None, row) for row in came if row.line not in paired_b),
         went=tuple(_told(row, None) for row in went if row.line not in paired_a),
@@ -95,6 +101,10 @@ def _by_identity(source: Source) -> dict[str, list[Example]]:
     for example, _ in examples_of(source):
         rows[identity(example)].append(example)
     return rows
+
+
+def _size(side: dict[str, list[Example]]) -> int:
+    return sum(len(rows) for rows in side.values())
 
 
 def _surplus(side: dict[str, list[Example]], other: dict[str, list[Example]]) -> list[Example]:
