@@ -12,6 +12,8 @@ from harness.preflight import Preflight
 from harness.records import Finding
 
 NONE = "–"
+LICENCE = "base model's licence"
+"""Its key in the data card."""
 
 
 def display(found: Preflight) -> None:
@@ -40,6 +42,8 @@ def _data(found: Preflight) -> None:
     if found.data.majority_score is not None:
         answer = line(found.data.majority_answer, 40)
         console.out.print(f"always answering {answer!r} would score {found.data.majority_score:.3f}", markup=False)
+    for note in (*found.notes, f"base model's licence: {found.data.card.get(LICENCE, 'unknown')}"):
+        console.out.print(line(note, 200), markup=False)
 
 
 def _findings(found: Preflight) -> None:

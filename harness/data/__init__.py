@@ -8,6 +8,7 @@ Splits of an experiment:
     splitting  one file into three splits
     auditing   what would make the verdict a lie
     inspecting that, and every rule of the file audit over every split
+    closer     label errors and token lengths, for `harness check`
 
 Any data file, as `harness data` sees it:
 
@@ -23,6 +24,7 @@ Any data file, as `harness data` sees it:
 
 from harness.data.auditing import audit, refusals, refuse_errors
 from harness.data.cleaning import CleanReport, clean_file
+from harness.data.closer import CloserLook, closer_look
 from harness.data.files import FileAudit, audit_file
 from harness.data.inspecting import full_audit
 from harness.data.policy import RULES as DATA_RULES
@@ -37,6 +39,7 @@ __all__ = [
     "AuditSpec",
     "CardSpec",
     "CleanReport",
+    "CloserLook",
     "Data",
     "DataSpec",
     "Diff",
@@ -48,6 +51,7 @@ __all__ = [
     "audit",
     "audit_file",
     "clean_file",
+    "closer_look",
     "diff_files",
     "full_audit",
     "load",

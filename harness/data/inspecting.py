@@ -20,7 +20,11 @@ TRAIN_ONLY = ("coverage", "length")
 
 
 def full_audit(
-    data: Data, spec: AuditSpec | None = None, suites: Sequence[Suite] = (), card: CardSpec | None = None
+    data: Data,
+    spec: AuditSpec | None = None,
+    suites: Sequence[Suite] = (),
+    card: CardSpec | None = None,
+    model_licence: str = "",
 ) -> DataRecord:
     """Fingerprints and the findings of every rule, as the policy sees them. Does not raise.
 
@@ -40,6 +44,8 @@ def full_audit(
     findings += _uncarded(data.train.file, spec, card)
     findings.sort(key=lambda f: (f.severity != "error", f.severity == "info", f.file, f.line))
     told_of = {name: text for name, text in card.model_dump().items() if text} if card else {}
+    if model_licence:
+        told_of["base model's licence"] = model_licence
     return record.model_copy(update={"findings": tuple(findings), "card": told_of})
 
 
@@ -64,7 +70,7 @@ def _by_policy(finding: Finding, spec: AuditSpec) -> Finding:
 def _inspect(split: Split, data: Data, spec: AuditSpec, suites: Sequence[Suite]) -> Iterator[Finding]:
     held, known = _held(split, data, suites)
     shape = Shape("messages", _shared_system(split))
-    examples = (_example(row) for row in split.rows)
+    examples = (example_of(row) for row in split.rows)
     for finding in scan_examples(examples, shape, split.file, spec, held, known):
         family = RULES[finding.rule].family
         twice = finding.rule in ("duplicate_exact", "contradiction")  # told by the audit of the splits, in its words
@@ -83,7 +89,8 @@ def _held(split: Split, data: Data, suites: Sequence[Suite]) -> tuple[list[Held]
     return held, frozenset(item.target.strip() for other in others for item in other.items)
 
 
-def _example(row: Row) -> Example:
+def example_of(row: Row) -> Example:
+    """A row of a split in the normal form."""
     item = row.item
     turns = tuple(Turn(turn.role, turn.content) for turn in item.messages)
     return Example(row.line, "messages", turns, item.target, id=item.id, cluster=item.cluster, slices=item.slices)

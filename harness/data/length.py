@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,36 @@ def measure(
     Raises ModelError when there is no such model, DataError when transformers is not installed.
     """
     tokenizer = _tokenizer(model)
+    return measure_by(partial(_tokens, tokenizer), (row for row, _ in examples), file, model, max_length, spec)
+
+
+def measure_on_disk(
+    examples: Iterable[Example], file: str, model: str, near: Path, max_length: int | None, spec: AuditSpec
+) -> tuple[Lengths | None, tuple[Finding, ...]] | None:
+    """The same for a model that is on this machine already, without torch; None where it is not.
+
+    near: the folder that a relative model path is meant from. Raises ModelError for a name that is none.
+    """
+    path = models.on_disk(model, near)
+    count = models.token_counter(path) if path else None
+    if count is None:
+        return None
+    return measure_by(lambda rows: count([_turns(row) for row in rows]), examples, file, model, max_length, spec)
+
+
+def measure_by(
+    count: Callable[[list[Example]], Iterable[int]],
+    examples: Iterable[Example],
+    file: str,
+    model: str,
+    max_length: int | None,
+    spec: AuditSpec,
+) -> tuple[Lengths | None, tuple[Finding, ...]]:
+    """Token lengths by any counter of rows."""
     counts, findings = array("q"), []
     rows = iter(examples)
     while batch := list(islice(rows, BATCH)):
-        for (example, _), tokens in zip(batch, _tokens(tokenizer, [example for example, _ in batch]), strict=True):
+        for example, tokens in zip(batch, count(batch), strict=True):
             counts.append(tokens)
             if max_length is not None and tokens > max_length:
                 findings.append(_cut(example, file, tokens, max_length, spec))
@@ -85,9 +112,13 @@ def _tokens(tokenizer: Any, examples: list[Example]) -> Iterator[int]:
         yield len(ids)
 
 
+def _turns(example: Example) -> list[dict[str, str]]:
+    asked = [{"role": turn.role, "content": turn.said} for turn in example.prompt]
+    return [*asked, {"role": "assistant", "content": example.answer}]
+
+
 def _rendered(tokenizer: Any, example: Example) -> str:
-    turns = [{"role": turn.role, "content": turn.said} for turn in example.prompt]
-    turns.append({"role": "assistant", "content": example.answer})
+    turns = _turns(example)
     try:
         return str(tokenizer.apply_chat_template(turns, tokenize=False))
     except Exception:  # a template may refuse a role with whatever its author raises; the words count all the same

@@ -9,10 +9,21 @@ import os
 
 from harness.models.folder import LocalModel, chat_template
 from harness.models.names import exists, identity
+from harness.models.present import licence, on_disk, token_counter
 from harness.models.quiet import quiet
 from harness.models.resolve import resolve
 
-__all__ = ["LocalModel", "chat_template", "exists", "identity", "quiet", "resolve"]
+__all__ = [
+    "LocalModel",
+    "chat_template",
+    "exists",
+    "identity",
+    "licence",
+    "on_disk",
+    "quiet",
+    "resolve",
+    "token_counter",
+]
 
 # Must be in place before torch is first loaded, which happens after this package is. Threads that
 # wait by spinning make torch ten times slower beside any other busy process, and are no faster alone.

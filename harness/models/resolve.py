@@ -9,8 +9,17 @@ from harness.errors import ModelError, Problem
 from harness.models import folder, names, package
 from harness.models.folder import LocalModel
 
-WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja", "tokenizer.model", "*.spm"]
-"""What is fetched from the hub: no pickles, no code."""
+WANTED = [
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.json",
+    "*.txt",
+    "*.jinja",
+    "tokenizer.model",
+    "*.spm",
+    "README.md",
+]
+"""What is fetched from the hub: no pickles, no code; the card for its licence."""
 
 
 def resolve(

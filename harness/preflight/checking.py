@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness import machine
+from harness import data, machine
 from harness.engines import Choice, choose
 from harness.errors import EngineError
 from harness.evaluate import TASK_SUITE
@@ -52,6 +52,8 @@ class Preflight(Record):
     """Base model as spelled."""
     data: DataRecord
     """Splits, fingerprints and findings."""
+    notes: tuple[str, ...]
+    """What was measured of the data besides, and what was left out."""
     suites: dict[str, int]
     """Items per suite."""
     engine: str
@@ -72,20 +74,25 @@ def check(experiment: Experiment, store: Store) -> Preflight:
     """Everything that can be told without a model. The experiment is already valid when it was loaded.
 
     store: where earlier runs on the same items, and looks at the same test split, are found. Writes nothing.
-    Raises StoreError when the ledger of looks cannot be read.
+    Raises StoreError when the ledger of looks cannot be read, DataError when training would cut answers.
     """
     spec = experiment.spec
     try:
         choice = choose(spec.serve)
     except EngineError as fault:
         choice = Choice("none", str(fault))
+    looked = data.closer_look(
+        experiment.data, experiment.audited, spec.data.audit, spec.model, experiment.folder, spec.train.max_length
+    )
+    data.refuse_errors(looked.record)
     looks, earlier = _looks(experiment, store), Earlier(experiment, store)
     forecasts = tuple(foresee(experiment, gate, earlier, looks.level) for gate in spec.rules)
     gpus = machine.gpus()
     return Preflight(
         experiment=experiment.id,
         model=spec.model,
-        data=experiment.audited,
+        data=looked.record,
+        notes=looked.notes,
         suites={TASK_SUITE: experiment.data.test.size, **{suite.name: suite.size for suite in experiment.suites}},
         engine=f"{choice.name}: {choice.reason}",
         device=gpus[0] if gpus else f"CPU, {machine.cpus()} cores",

@@ -91,7 +91,8 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
         asked = [item for split in rows.opened for item in split.items]
         problems += task_problems(spec.task, [*asked, *(i for s in kept.values() for t in s.tasks for i in t.items)],
                                   path.name)  # fmt: skip
-        audited = data.full_audit(rows, spec.data.audit, found, spec.data.card)
+        licence = models.licence(spec.model, near=folder) if not problems else ""
+        audited = data.full_audit(rows, spec.data.audit, found, spec.data.card, licence)
         problems += data.refusals(audited)
     if problems or rows is None:
         raise SpecError(problems)
