@@ -69,6 +69,7 @@ def test_a_personal_value_is_found_and_can_be_replaced(text: str, rule: str) -> 
         "between 10000000 and 20000000",
         "scores: 100 200 300 400 500",
         "2+2=4 and 10/10/2010",
+        "the result is 4222222222222",
     ],
 )
 def test_numbers_that_merely_look_alike_are_left_alone(text: str) -> None:

@@ -40,8 +40,8 @@ EAST_ASIAN = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef]"
 
 RUN = re.compile(r"(?<=\S) {3,}(?=\S)")
 WORD_TAB = re.compile(r"(?<=[\w,.:;]) ?\t+ ?(?=\w)")
-BROKEN_LINE = re.compile(r"(?<=[a-z,])\n{3,}(?=[a-z])|\A([^\n]*\w)\n{3,}(?=\w[^\n]*\Z)")
-"""Empty lines inside a sentence: between two small letters, or the only line break of the text."""
+BROKEN_LINE = re.compile(r"(?<=[a-z,])\n{3,}(?=[a-z])|\A([^\n]{1,200}\w)\n{3,}(?=\w[^\n]{0,200}\Z)")
+"""Empty lines inside a sentence: between two small letters, or the only line break of a short text."""
 
 
 def text_faults(where: str, text: str) -> Iterator[Fault]:
