@@ -70,7 +70,7 @@ class TrainSpec(PartSpec):
     gradient_checkpointing: bool = False
     """Trade a fifth of the speed for memory."""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = (0,)
-    """One training per seed; the best on dev is judged."""
+    """One training per seed; the best on dev is judged, or `finalists` of them, or all for a claim about the recipe."""
     instruction: str | None = None
     """Instruction to train and serve the candidate under, often shorter than the raw prompt.
     Default: the task's own."""
