@@ -127,13 +127,16 @@ class Court:
         rules = [rule.model_dump(mode="json", exclude=told) for rule in spec.rules]
         references = [self._scored(name, evaluate.TASK_SUITE)[0] for name in REFERENCES]
         conditions = self._folder.read(Conditions)
+        test = self._experiment.data.test
+        cut = [*zip(test.questions, test.slices, strict=True)]
+        cut += [(item.digest, item.slices) for suite in suites for task in suite.tasks for item in task.items]
         return digest(
             {
                 "rules": rules,
                 "claim": spec.policy.claim,
                 "references": [[run.candidate_digest, run.fingerprint] for run in references],
                 "suites": [suite.fingerprint for suite in suites],
-                "slices": sorted(canonical_json(slices) for slices in self._experiment.data.test.slices),
+                "slices": sorted(canonical_json(pair) for pair in cut),
                 "stop_early": [spec.stop_early, spec.data.seed] if spec.stop_early else None,
                 "conditions": None if conditions is None else conditions.model_dump(mode="json"),
             }

@@ -103,6 +103,18 @@ def test_another_test_of_the_same_candidate_is_another_look(folder: Path, tmp_pa
     assert look(judged(edited, reports, [tuned(0, 0.9)]))[0] == 3
 
 
+def test_slices_relabelled_afterwards_are_another_look(folder: Path, tmp_path: Path) -> None:
+    reports, rows = (
+        tmp_path / "reports",
+        [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()],
+    )
+    for shift, number in ((0, 1), (1, 2), (0, 1)):
+        cut = [row | {"slices": {"half": "ab"[(at + shift) % 2]}} for at, row in enumerate(rows)]
+        (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in cut))
+        of = experiment(folder, f"shift{shift}", gates=[{"min_delta": 0.0}, {"min_delta": 0.0, "slice": "half=a"}])
+        assert look(judged(of, reports, [tuned(0, 0.9)]))[0] == number
+
+
 def test_a_reordered_test_file_is_the_same_split(folder: Path, tmp_path: Path) -> None:
     reports = tmp_path / "reports"
     judged(experiment(folder), reports, [tuned(0, 0.9)])
