@@ -8,7 +8,7 @@ is never the same as 0. Records say what happened; behaviour lives elsewhere.
     provenance.json      versions, commit, hardware, model      Provenance
     conditions.json      the engine that answers everything     Conditions
     data.json            fingerprints and audit                 DataRecord
-    prompt.json          the prompt race and its winner         PromptRecord
+    prompt.json          the prompt search and its winner       PromptRecord
     training.json        one training per seed                  TrainingRecord
     runs/<id>/run.json   one candidate on one suite             RunRecord
     runs/<id>/samples    one line per sample                    SampleRecord
@@ -29,10 +29,12 @@ from harness.records.answered import (
 from harness.records.asked import (
     AdapterRef,
     Candidate,
+    Constraint,
     Decoding,
     Item,
     ModelRef,
     Prompt,
+    Retrieval,
 )
 from harness.records.base import (
     EXIT_CODES,
@@ -70,6 +72,7 @@ from harness.records.prepared import (
     Finding,
     PromptRecord,
     SplitRecord,
+    TracePoint,
 )
 from harness.records.trained import (
     SeedTraining,
@@ -88,6 +91,7 @@ __all__ = [
     "Claim",
     "ComparisonRecord",
     "Conditions",
+    "Constraint",
     "DataRecord",
     "Decision",
     "Decoding",
@@ -109,6 +113,7 @@ __all__ = [
     "PromptRecord",
     "Provenance",
     "Record",
+    "Retrieval",
     "Role",
     "Rule",
     "RunRecord",
@@ -121,6 +126,7 @@ __all__ = [
     "SplitName",
     "SplitRecord",
     "Supervision",
+    "TracePoint",
     "TrainingPoint",
     "TrainingRecord",
     "VerdictRecord",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from harness.records.asked import Candidate
-from harness.records.base import SCHEMA_VERSION, Record, Role, SchemaVersion, SplitName
+from harness.records.base import SCHEMA_VERSION, Grown, Record, Role, SchemaVersion, SplitName
 
 
-class SampleRecord(Record):
+class SampleRecord(Grown):
     """One item answered by one candidate. A failed call is a record too: scores are None."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"reasoning", "retrieved"})
 
     task: str
     """Task name inside the suite."""
@@ -29,6 +33,10 @@ class SampleRecord(Record):
     """Metric name to score. None means unscored, never wrong."""
     error: str | None = None
     """Why it is unscored."""
+    reasoning: str | None = None
+    """What the model wrote before its answer, where the prompt asks it to reason first."""
+    retrieved: tuple[str, ...] = ()
+    """What was looked up for this item, best first: ids of train rows, or `FILE#N` for passages."""
     logprobs: tuple[float, ...] | None = None
     """Choice items: summed log-likelihood (nats) of each choice."""
     finish: str | None = None

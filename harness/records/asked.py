@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from harness.records.base import Message, Record, digest
+from harness.records.base import Grown, Message, Record, digest
 
 
 class Item(Record):
@@ -33,8 +33,28 @@ class Item(Record):
         return digest(self.model_dump(mode="json", exclude={"id", "slices"}))
 
 
-class Decoding(Record):
+class Constraint(Record):
+    """What an answer may be, enforced token by token while it is written. Exactly one is given."""
+
+    choices: tuple[str, ...] = ()
+    """The answer is one of these texts."""
+    json_schema: dict[str, Any] | None = None
+    """The answer is one JSON value that this JSON Schema allows."""
+    regex: str | None = None
+    """The whole answer matches this regular expression."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Constraint:
+        given = [bool(self.choices), self.json_schema is not None, self.regex is not None]
+        if sum(given) != 1:
+            raise ValueError(f"{sum(given)} given; exactly one of choices, json_schema and regex")
+        return self
+
+
+class Decoding(Grown):
     """Every decoding parameter, stated; none is taken from a model's generation config."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"constraint"})
 
     max_tokens: Annotated[int, Field(ge=1)] = 64
     """Upper limit of new tokens."""
@@ -46,10 +66,29 @@ class Decoding(Record):
     """Strings that end an answer and are cut from it; the end-of-turn token always ends it."""
     seed: int = 0
     """Sampling seed; without effect when greedy."""
+    constraint: Constraint | None = None
+    """Structured output: nothing else can be answered. None leaves the answer free."""
 
 
-class Prompt(Record):
-    """What is put before every question: an instruction and worked examples."""
+class Retrieval(Record):
+    """What is looked up for each question and put into its prompt."""
+
+    source: Literal["train", "documents"]
+    """Rows of the train split, or passages of a folder of documents."""
+    use: Literal["demonstrations", "context"]
+    """Found train rows become worked examples, nearest last; what is found otherwise is put before the question."""
+    by: str = "bm25"
+    """`bm25`, or the embedding model whose cosine similarity ranks: a hub id or a local folder."""
+    count: Annotated[int, Field(ge=1)] = 4
+    """How many are taken."""
+    corpus: str
+    """sha256 over what is searched: another corpus is another prompt."""
+
+
+class Prompt(Grown):
+    """What is put around every question: an instruction, worked examples, what is looked up, and how it is read."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"turn", "retrieval", "answer_after", "fixed_answer"})
 
     name: str
     """Short name of the variant, e.g. `raw`, `labels+4`."""
@@ -59,6 +98,16 @@ class Prompt(Record):
     """Worked examples as turns, from the train split only."""
     demonstration_ids: tuple[str, ...] = ()
     """Train ids of the demonstrations, in order."""
+    turn: str | None = None
+    """Jinja template of the question's last user turn: `{{ input }}` is the turn as it stands, `{{ context }}` what
+    was looked up. None: the turn as it stands, after the context if there is any."""
+    retrieval: Retrieval | None = None
+    """What is looked up for each question; None for nothing."""
+    answer_after: str | None = None
+    """The answer is what follows the last occurrence of this text (all of it, where the text does not occur);
+    what stands before is reasoning and is not scored."""
+    fixed_answer: str | None = None
+    """Always this answer, and no model is asked: the majority baseline."""
 
 
 class ModelRef(Record):

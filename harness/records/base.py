@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 SCHEMA_VERSION = 2
 SchemaVersion = Annotated[int, Field(ge=SCHEMA_VERSION - 1, le=SCHEMA_VERSION)]
@@ -42,6 +42,26 @@ class Record(BaseModel):
     """Base of all records: frozen, unknown fields refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Grown(Record):
+    """A record that got fields after its content was first hashed.
+
+    Those of `later` are left out of its JSON while they hold their default, so that what was written and hashed
+    before they existed is still the same content.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = dump(self)
+        for name in self.later:
+            if name in dumped and getattr(self, name) == type(self).model_fields[name].get_default(
+                call_default_factory=True
+            ):
+                del dumped[name]
+        return dumped
 
 
 class Message(Record):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from harness.records.answered import Interval
-from harness.records.asked import Prompt
-from harness.records.base import SCHEMA_VERSION, Action, Record, SchemaVersion, Severity, SplitName
+from harness.records.asked import Decoding, Prompt
+from harness.records.base import SCHEMA_VERSION, Action, Grown, Record, SchemaVersion, Severity, SplitName
 
 
 class Finding(Record):
@@ -62,41 +64,76 @@ class DataRecord(Record):
     """Share of test rows that always giving it would get right."""
 
 
-class ArmRecord(Record):
-    """One contestant of the prompt race."""
+class ArmRecord(Grown):
+    """One contestant of the prompt search."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"decoding", "origin", "asked", "tokens"})
 
     prompt: Prompt
     """The arm itself."""
+    decoding: Decoding | None = None
+    """How it decodes; None in older records, whose arms decoded as the task states."""
+    origin: str = ""
+    """Where it came from, e.g. `rule: labels`, `yours`, `proposed`, `crossed`, `gepa`."""
+    asked: tuple[str, ...] = ()
+    """Dev ids that it was asked, in order; empty in older records, which asked the first of `dev_ids`."""
     scores: tuple[float | None, ...]
-    """Scores on the shared dev items, in the order they were asked."""
+    """Scores on the dev items that it was asked, in that order."""
     mean: float | None
     """Mean of the scored."""
+    tokens: int | None = None
+    """Prompt and answer tokens over all its calls; None where the engine does not count."""
     rung: int
-    """Last rung reached (0-based)."""
+    """Last round in which it was asked (0-based)."""
     fate: str
     """`winner`, or why and when it fell."""
 
 
-class PromptRecord(Record):
-    """The prompt race: every arm, every score, and the winner."""
+class TracePoint(Record):
+    """How good the best prompt so far was when so much of the budget was spent."""
+
+    calls: int
+    """Model calls made so far."""
+    tokens: int | None
+    """Tokens so far; None where the engine does not count."""
+    leader: str
+    """Name of the arm that led."""
+    mean: float | None
+    """Its mean on the dev items it had been asked by then."""
+
+
+class PromptRecord(Grown):
+    """The prompt search: every arm, every score, and the winner."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"winner_decoding", "budget_unit", "tokens", "proposer", "trace"})
 
     schema_version: SchemaVersion = SCHEMA_VERSION
     """Version of this record's form."""
     search: str
-    """`race` or `none`."""
+    """`race`, `gepa`, `dspy` or `none`."""
     metric: str
     """What was optimised, on dev."""
     budget: int
-    """Model calls allowed."""
+    """Model calls or tokens allowed."""
+    budget_unit: str = "calls"
+    """`calls` or `tokens`."""
     calls: int
-    """Model calls made, cached ones included."""
+    """Model calls made, those of earlier sittings included."""
+    tokens: int | None = None
+    """Prompt and answer tokens over all calls; None where the engine does not count."""
+    proposer: str | None = None
+    """Which model wrote instruction variants; None when none did."""
     seed: int
     """Seed of demonstrations and item order."""
     dev_ids: tuple[str, ...]
     """Dev items in the order they were asked; all arms share it."""
     arms: tuple[ArmRecord, ...]
     """Best first."""
+    trace: tuple[TracePoint, ...] = ()
+    """The best so far over the search, a point a round."""
     winner: Prompt
     """The best prompt."""
+    winner_decoding: Decoding | None = None
+    """How the winner decodes; None: as the task states."""
     winner_dev: Interval
-    """Its score over the dev items it was asked (optimistic: it was chosen on them)."""
+    """Its score over all dev items (optimistic: it was chosen on them)."""

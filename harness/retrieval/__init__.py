@@ -1,0 +1,1 @@
+"""Retrieval: what belongs to a question, out of the train rows or a folder of documents."""
