@@ -12,6 +12,7 @@ from harness import records
 from harness.errors import StoreError, UsageError
 from harness.records import DataRecord, SampleRecord
 from harness.store import FILES, Journal, Store, read_lines, samples_digest
+from harness.store.samples import write_samples
 
 
 def sample(name: str, score: float | None = 1.0, error: str | None = None) -> SampleRecord:
@@ -63,8 +64,9 @@ def test_samples_changed_after_the_run_was_finished_are_found(tmp_path: Path) ->
     folder = next(e for e in store.experiments() if e.runs())
     run = folder.runs()[0]
     assert folder.samples(run.id)
-    path = folder.path / "runs" / run.id / "samples.jsonl"
-    path.write_text(path.read_text().replace(":1.0", ":0.0", 1))
+    path = folder.path / "runs" / run.id / "samples.parquet"
+    first, *rest = folder.samples(run.id)
+    write_samples(path, [first.model_copy(update={"answer": "something else"}), *rest])
     with pytest.raises(StoreError, match="changed after the run was finished"):
         folder.samples(run.id)
 

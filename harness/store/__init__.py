@@ -3,14 +3,15 @@
     reports/<name>--<digest8>/
         spec.yaml  provenance.json  conditions.json  data.json  prompt.json  training.json
         comparisons.jsonl  verdict.json  report.md  report.html
-        runs/<run id>/samples.jsonl  run.json
+        runs/<run id>/samples.parquet  run.json
         journal/<name>.jsonl         answers of a stage that is under way
         logs/                        what engines printed
     reports/looks.jsonl              the ledger: who was judged on which test split
 
 A record that exists is complete: files are written beside their place and renamed.
 A run is complete when its `run.json` exists; until then `samples.jsonl` grows by a
-line per sample, and a torn last line is a sample still owed.
+line per sample, and a torn last line is a sample still owed. A complete run's samples
+are one Parquet file.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import os
 from pathlib import Path
 
 from harness.errors import HarnessError, Problem, UsageError, did_you_mean
-from harness.store.experiment import FILES, ExperimentStore, samples_digest
+from harness.store.experiment import FILES, ExperimentStore
 from harness.store.files import Journal, read_lines, read_record, write_file
 from harness.store.looks import Looks
+from harness.store.samples import samples_digest
 
 __all__ = [
     "FILES",

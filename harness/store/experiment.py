@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +23,9 @@ from harness.records import (
     SampleRecord,
     TrainingRecord,
     VerdictRecord,
-    digest,
 )
 from harness.store.files import Journal, read_lines, read_record, write_file
+from harness.store.samples import read_samples, samples_digest, write_samples
 
 R = TypeVar("R", bound=Record)
 
@@ -97,10 +96,12 @@ class ExperimentStore:
         A failed call that was asked again stands twice in the file; the later line counts.
         A finished run's samples are proven to be the ones that its manifest summarises.
         """
-        path = self.path / "runs" / run_id / "samples.jsonl"
-        lines = read_lines(path, SampleRecord)
+        run, folder = self.run(run_id), self.path / "runs" / run_id
+        path = folder / "samples.parquet"
+        if run is None or not path.exists():  # under way, or finished by an earlier version
+            path = folder / "samples.jsonl"
+        lines = read_samples(path) if path.suffix == ".parquet" else read_lines(path, SampleRecord)
         samples = list({(line.task, line.id, line.repeat): line for line in lines}.values())
-        run = self.run(run_id)
         if run is not None and samples_digest(samples) != run.samples_digest:
             hint = "Restore it, or delete the run's folder and verdict.json and run again"
             raise StoreError(Problem(str(path), "was changed after the run was finished", next=hint))
@@ -117,8 +118,9 @@ class ExperimentStore:
             raise StoreError(Problem(str(folder / "run.json"), "exists already", next="Records are write-once."))
         if samples_digest(samples) != run.samples_digest:
             raise ValueError(f"{run.id}: these are not the samples that were summarised")
-        write_file(folder / "samples.jsonl", "".join(sample.model_dump_json() + "\n" for sample in samples))
+        write_samples(folder / "samples.parquet", samples)
         write_file(folder / "run.json", run.model_dump_json(indent=2) + "\n")
+        (folder / "samples.jsonl").unlink(missing_ok=True)
 
     def copy_run(self, run: RunRecord, candidate: Candidate, run_id: str) -> RunRecord:
         """The same answers under another name: a second run of a candidate equal by content."""
@@ -171,12 +173,3 @@ class ExperimentStore:
                 hint = "Wait for it, or end it."
                 raise StoreError(Problem(str(self.path), "another process works on it", next=hint)) from fault
             yield
-
-
-def samples_digest(samples: Sequence[SampleRecord]) -> str:
-    """Content identity of a run's answers, independent of the order in which they came.
-
-    Timings do not count: the same answers given slower are the same evidence.
-    """
-    rows = sorted(samples, key=lambda s: (s.task, s.id, s.repeat))
-    return digest([json.loads(row.model_dump_json(exclude={"latency_s"})) for row in rows])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TypeVar
@@ -30,10 +31,11 @@ def write_file(path: Path, text: str) -> None:
     except OSError as fault:
         with contextlib.suppress(OSError):
             staging.unlink(missing_ok=True)
-        raise _unwritable(path, fault) from fault
+        raise unwritable(path, fault) from fault
 
 
-def _unwritable(path: Path, fault: OSError) -> StoreError:
+def unwritable(path: Path, fault: OSError) -> StoreError:
+    """What to say when a file cannot be written."""
     full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
     hint = "Free some disk and run again" if full else "Make the place writable, or name another with --reports"
     return StoreError(Problem(str(path), f"cannot write: {fault.strerror}", next=hint))
@@ -72,8 +74,16 @@ def read_lines(path: Path, kind: type[R]) -> list[R]:
     return records
 
 
+FLUSH_S = 0.1
+"""How often a journal that grows is forced to disk, in seconds."""
+
+
 class Journal:
-    """An append-only JSON-lines file in which each line is durable once `append` returns."""
+    """An append-only JSON-lines file.
+
+    A line is safe from the end of this process, however it ends, once `append` returns; from the end of the
+    machine's power `FLUSH_S` later at most while lines keep coming, and once the journal is closed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -81,8 +91,9 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered: what a full disk refused is not tried a second time when the file is closed.
             self._stream: IO[bytes] = path.open("ab+", buffering=0)
+            self._flushed = 0.0
         except OSError as fault:
-            raise _unwritable(path, fault) from fault
+            raise unwritable(path, fault) from fault
         self._cut_torn_line()
 
     def _cut_torn_line(self) -> None:
@@ -93,18 +104,30 @@ class Journal:
             self._stream.truncate(whole)
 
     def append(self, records: Sequence[Record]) -> None:
-        """Write the records and flush them to disk."""
+        """Write the records: whole lines, and all that came before them is in the file."""
         line = b"".join(record.model_dump_json().encode() + b"\n" for record in records)
         try:
             if self._stream.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(self._stream.fileno())
+            if time.monotonic() - self._flushed >= FLUSH_S:
+                self._flush()
         except OSError as fault:
-            raise _unwritable(self.path, fault) from fault
+            raise unwritable(self.path, fault) from fault
 
     def close(self) -> None:
-        """Close the file."""
-        self._stream.close()
+        """Flush and close the file."""
+        if self._stream.closed:
+            return
+        try:
+            self._flush()
+        except OSError as fault:
+            raise unwritable(self.path, fault) from fault
+        finally:
+            self._stream.close()
+
+    def _flush(self) -> None:
+        os.fsync(self._stream.fileno())
+        self._flushed = time.monotonic()
 
     def __enter__(self) -> Journal:
         return self

@@ -36,9 +36,13 @@ class Looks:
         """Every look, in the order in which they were made."""
         return read_lines(self.path, LookRecord)
 
-    def at(self, questions: Sequence[str]) -> list[LookRecord]:
-        """Looks at this split, or at one that is the same over any number of steps. questions: a digest each."""
-        left, same, edge = self.all(), list[LookRecord](), [sketch(questions)]
+    def at(self, questions: Sequence[str], suite: str = "task") -> list[LookRecord]:
+        """Looks at this split, or at one that is the same over any number of steps. questions: a digest each.
+
+        suite: the ledger's lines of one kind; those of another kind spend an alpha of their own.
+        """
+        left = [look for look in self.all() if look.suite == suite]
+        same, edge = list[LookRecord](), [sketch(questions)]
         while edge:
             drawn = edge.pop()
             near = [look for look in left if overlap(drawn, look.sketch) >= SAME]
@@ -68,7 +72,7 @@ class Looks:
         Raises StoreError when the ledger cannot be read or written: a look that is not counted is not taken.
         """
         with self._lock():
-            looks = self.at(questions)
+            looks = self.at(questions, suite)
             same = (candidate_digest, test_digest)
             again = next((look for look in looks if (look.candidate_digest, look.test_digest) == same), None)
             before = looks if again is None else [look for look in looks if look.number < again.number]

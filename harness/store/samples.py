@@ -1,0 +1,105 @@
+"""Samples of a finished run as one compressed Parquet file: its form, and the way there and back without loss."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from harness.errors import Problem, StoreError
+from harness.records import SampleRecord, canonical_json
+from harness.store.files import unwritable
+
+ROWS: Final = 8192
+"""Samples in a row group: what is held in memory while a file is written or read."""
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("repeat", pa.int32(), nullable=False),
+        pa.field("item_digest", pa.string(), nullable=False),
+        pa.field("question", pa.string(), nullable=False),
+        pa.field("target", pa.string(), nullable=False),
+        pa.field("answer", pa.string()),
+        pa.field("scores", pa.map_(pa.string(), pa.float64()), nullable=False),
+        pa.field("error", pa.string()),
+        pa.field("reasoning", pa.string()),
+        pa.field("retrieved", pa.list_(pa.string()), nullable=False),
+        pa.field("logprobs", pa.list_(pa.float64())),
+        pa.field("finish", pa.string()),
+        pa.field("tokens_in", pa.int64()),
+        pa.field("tokens_out", pa.int64()),
+        pa.field("latency_s", pa.float64()),
+        pa.field("cluster", pa.string()),
+        pa.field("slices", pa.map_(pa.string(), pa.string()), nullable=False),
+    ]
+)
+"""Columns in the order of SampleRecord's fields; a map is a list of (key, value) pairs in pandas."""
+
+
+def write_samples(path: Path, samples: Iterable[SampleRecord]) -> None:
+    """Write the whole file or nothing: beside its place, flushed to disk, then renamed."""
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(staging, SCHEMA, compression="zstd") as writer:
+            for group in _grouped(samples):
+                columns = {name: [getattr(sample, name) for sample in group] for name in SCHEMA.names}
+                for name in ("scores", "slices"):
+                    columns[name] = [list(mapping.items()) for mapping in columns[name]]
+                writer.write_table(pa.table(columns, schema=SCHEMA))
+        with staging.open("rb") as stream:
+            os.fsync(stream.fileno())
+        staging.replace(path)
+    except OSError as fault:
+        with contextlib.suppress(OSError):
+            staging.unlink(missing_ok=True)
+        raise unwritable(path, fault) from fault
+
+
+def read_samples(path: Path) -> Iterator[SampleRecord]:
+    """The samples of a file, in its order. Raises StoreError when it cannot be read or holds something else."""
+    hint = "Restore the file, or delete the run's folder and verdict.json and run again"
+    try:
+        with pq.ParquetFile(path) as file:
+            if file.schema_arrow.names != SCHEMA.names:
+                raise StoreError(Problem(str(path), f"has the columns {file.schema_arrow.names}", next=hint))
+            for batch in file.iter_batches(batch_size=ROWS):
+                for row in batch.to_pylist():
+                    yield SampleRecord.model_validate(_plain(row))
+    except (OSError, pa.ArrowException, ValidationError) as fault:
+        raise StoreError(Problem(str(path), f"cannot be read: {fault}", next=hint)) from fault
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"scores": dict(row["scores"]), "slices": dict(row["slices"])}
+
+
+def _grouped(samples: Iterable[SampleRecord]) -> Iterator[list[SampleRecord]]:
+    it = iter(samples)
+    while group := list(itertools.islice(it, ROWS)):
+        yield group
+
+
+def samples_digest(samples: Sequence[SampleRecord]) -> str:
+    """Content identity of a run's answers, independent of the order in which they came.
+
+    Timings do not count: the same answers given slower are the same evidence. It is the digest of the list of
+    all records in canonical JSON, sorted by task, id and repeat, taken without ever holding that text.
+    """
+    rows = sorted(samples, key=lambda sample: (sample.task, sample.id, sample.repeat))
+    whole = hashlib.sha256(b"[")
+    for number, row in enumerate(rows):
+        whole.update(b"," if number else b"")
+        whole.update(canonical_json(row.model_dump(mode="json", exclude={"latency_s"})).encode())
+    whole.update(b"]")
+    return whole.hexdigest()
