@@ -46,6 +46,8 @@ class Answer:
     """Seconds for this answer; inside a batch, the batch's seconds."""
     error: str | None = None
     """Why there is no answer."""
+    cached: bool = False
+    """Whether it was given earlier and is only told again."""
 
 
 @dataclass(frozen=True, slots=True)
