@@ -33,9 +33,8 @@ def sample(id: str, score: float | None, task: str = "t", metric: str = "acc", *
 
 def run(samples: list[SampleRecord], name: str = "tuned", **more: Any) -> RunRecord:
     decoding = more.pop("decoding", GREEDY)
-    candidate = Candidate(
-        name=name, model=ModelRef(name="m", digest="w"), prompt=Prompt(name="raw", instruction=""), decoding=decoding
-    )
+    prompt = more.pop("prompt", Prompt(name="raw", instruction=""))
+    candidate = Candidate(name=name, model=ModelRef(name="m", digest="w"), prompt=prompt, decoding=decoding)
     fields = {
         "suite": "task", "role": "task", "split": "test", "fingerprint": "f1", "conditions": CONDITIONS,
         "primary": {s.task: "acc" for s in samples}, "n": len(samples),

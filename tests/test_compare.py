@@ -8,7 +8,7 @@ from scored_runs import CONDITIONS, GREEDY, compared, run, sample, scores
 
 from harness.compare import compare, flips, join
 from harness.errors import NotComparableError, UsageError
-from harness.records import Decoding, Item, Message, RunRecord, SampleRecord
+from harness.records import Constraint, Decoding, Item, Message, Prompt, RunRecord, SampleRecord
 from harness.suites import Suite, Task
 
 
@@ -173,7 +173,16 @@ def test_other_decoding_is_refused(mine, theirs, field):
     assert f"decoding.{field} differs" in text
 
 
-@pytest.mark.parametrize("mine", [Decoding(max_tokens=512), Decoding(seed=7), Decoding(top_p=0.5)])
+def test_a_prompt_that_reasons_first_may_have_other_stops():
+    rows, reasons = scores([1, 0]), Prompt(name="cot", instruction="", answer_after="Answer:")
+    mine, theirs = run(rows, prompt=reasons), run(rows, "base", decoding=Decoding(stop=("\n",)))
+    assert compare(mine, rows, theirs, rows).tied == 2
+
+
+CHOICE = Decoding(constraint=Constraint(choices=("yes", "no")))
+
+
+@pytest.mark.parametrize("mine", [Decoding(max_tokens=512), Decoding(seed=7), Decoding(top_p=0.5), CHOICE])
 def test_decoding_that_cannot_favour_a_side_may_differ(mine):
     rows = scores([1, 0])
     assert compare(run(rows, decoding=mine), rows, run(rows, "base"), rows).tied == 2

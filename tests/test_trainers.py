@@ -71,7 +71,10 @@ def test_a_method_learns_goes_on_after_a_kill_in_the_same_bits_and_publishes_saf
     assert {"torch", "transformers", "peft", "trl"} <= set(whole.packages or {})
     assert seen.prompt_matches_serving == seen.rows_with_end_of_turn == seen.rows == len(ROWS)
     published = artifacts.folder("adapters", whole.adapter.digest)
-    assert sorted(file.name for file in published.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert {file.name for file in published.iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors", "prompt.json"
+    }  # fmt: skip
+    assert trainers.trained_prompt(published) == PROMPT
     assert str(model.path.parent) not in (published / "adapter_config.json").read_text().replace(model.ref.name, "")
 
     monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "killed"))

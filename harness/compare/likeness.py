@@ -76,13 +76,17 @@ def _decoding_problems(pair: _Pair, run: RunRecord, reference: RunRecord) -> lis
     """What of the decoding must agree.
 
     `max_tokens` may differ: it belongs to a candidate's own prompt (one that asks for reasoning
-    needs room for it). `temperature` and `stop` must agree, and `top_p` wherever something is
-    sampled: a difference there could be taken for a better model. `seed` may differ: it draws
-    other answers from the same distribution.
+    needs room for it). So may `stop` where the prompts read their answers differently (`answer_after`): a stop
+    that ends a plain answer would cut a reasoning one before its answer. So may `constraint`: structured output
+    is part of prompting, and what it buys is what is compared. `temperature` must agree, `stop` too where both
+    read alike, and `top_p` wherever something is sampled: a difference there could be taken for a better model.
+    `seed` may differ: it draws other answers from the same distribution.
     """
-    again = "Give both candidates the same decoding; only max_tokens and seed may differ."
+    again = "Give both candidates the same decoding; only max_tokens, constraint and seed may differ."
     got, wanted = run.candidate.decoding, reference.candidate.decoding
-    fields = ["temperature", "stop"] + (["top_p"] if got.temperature > 0 or wanted.temperature > 0 else [])
+    read_alike = run.candidate.prompt.answer_after == reference.candidate.prompt.answer_after
+    fields = ["temperature", *(["stop"] if read_alike else [])]
+    fields += ["top_p"] if got.temperature > 0 or wanted.temperature > 0 else []
     return [
         pair.differs(f"candidate.decoding.{name}", getattr(got, name), getattr(wanted, name), again)
         for name in fields

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Protocol
 
 from harness.asking import asking_key
+from harness.chat import Library
 from harness.engines.base import Engine
 from harness.errors import EngineError, Problem
 from harness.evaluate.asking import ask
@@ -48,10 +49,12 @@ def evaluate(
     progress: Progress,
     adapter: str | None = None,
     watch: Watch | None = None,
+    library: Library | None = None,
 ) -> RunRecord:
     """One candidate on one suite: asks what is still owed, then writes the run's manifest.
 
-    An item is done when this very content was answered; lines about anything else are left
+    adapter: the name under which the engine serves the candidate's adapter. library: where a prompt with retrieval
+    looks things up. An item is done when this very content was answered; lines about anything else are left
     out. With a `watch`, items are asked in a random order fixed by its seed, batch by batch, and no
     more once it is decided; a killed run goes on in the same order to the same end.
     Raises EngineError when more than `MAX_FAILED` of the calls failed: that is a fault
@@ -66,7 +69,7 @@ def evaluate(
         for batch in batches(suite, watch):
             for task, items in batch:
                 asked |= {(task.name, item.id) for item in items}
-                for sample in _owed(engine, task, items, done, candidate, adapter):
+                for sample in _owed(engine, task, items, done, candidate, adapter, library):
                     journal.append([sample])
                     shown.advance()
             if watch is not None and watch.is_decided(_of(asked, _answered(store, name, suite))):
@@ -87,12 +90,13 @@ def _label(candidate: Candidate, suite: Suite) -> str:
 
 
 def _owed(
-    engine: Engine, task: Task, items: Sequence[Item], done: Set[SampleKey], candidate: Candidate, adapter: str | None
-) -> Iterator[SampleRecord]:
+    engine: Engine, task: Task, items: Sequence[Item], done: Set[SampleKey], candidate: Candidate,
+    adapter: str | None, library: Library | None,
+) -> Iterator[SampleRecord]:  # fmt: skip
     """Ask what is not done, each repeat with a sampling seed of its own."""
     for repeat in range(task.repeats):
         owed = [item for item in items if (task.name, item.id, repeat) not in done]
-        yield from ask(engine, task, owed, candidate.prompt, candidate.decoding, adapter, repeat)
+        yield from ask(engine, task, owed, candidate.prompt, candidate.decoding, adapter, repeat, library)
 
 
 def _of(asked: Set[ItemKey], answered: Mapping[SampleKey, SampleRecord]) -> list[SampleRecord]:

@@ -124,7 +124,7 @@ class LookRecord(Record):
     schema_version: SchemaVersion = SCHEMA_VERSION
     """Version of this record's form."""
     suite: str
-    """`task` for an experiment's own task, else the suite's name."""
+    """`task` for a promotion on an experiment's own task, `enough` for stopping before training on it."""
     fingerprint: str
     """Content identity of the questions, independent of order, ids and gold answers."""
     sketch: tuple[str, ...]

@@ -11,8 +11,18 @@ from harness.models import LocalModel
 from harness.progress import Progress
 from harness.records import Item, Prompt, SeedTraining, Supervision
 from harness.trainers.base import Method, Trainer, TrainSpec
+from harness.trainers.publish import PROMPT_FILE, trained_prompt
 
-__all__ = ["METHODS", "Method", "TrainSpec", "Trainer", "require_installed", "train"]
+__all__ = [
+    "METHODS",
+    "PROMPT_FILE",
+    "Method",
+    "TrainSpec",
+    "Trainer",
+    "require_installed",
+    "train",
+    "trained_prompt",
+]
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "safetensors")
 """What every method needs."""

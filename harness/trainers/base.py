@@ -15,8 +15,9 @@ from harness.records import Item, Prompt, SeedTraining, Supervision, digest
 
 Method = Literal["lora", "qlora"]
 
-TRAINER_VERSION = 2
-"""Raise it when the same spec gives other weights: trainings done before are then not taken over."""
+TRAINER_VERSION = 3
+"""Raise it when the same spec gives other weights, or other files beside them: earlier trainings are then not taken
+over."""
 
 LESS_MEMORY = "Set train.micro_batch_size lower, train.gradient_checkpointing: true, or method: qlora"
 """What to do when memory ran out."""

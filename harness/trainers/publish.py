@@ -10,8 +10,11 @@ from typing import Any
 from harness import artifacts
 from harness.errors import Problem, TrainingError
 from harness.models import LocalModel
-from harness.records import AdapterRef
+from harness.records import AdapterRef, Prompt
 from harness.trainers.base import TrainSpec
+
+PROMPT_FILE = "prompt.json"
+"""Beside the weights: the prompt that they were trained under, which is the one to serve them under."""
 
 
 def check_adapter(model: Any) -> None:
@@ -26,8 +29,8 @@ def check_adapter(model: Any) -> None:
         raise TrainingError(Problem("train", what, next="Raise train.learning_rate, epochs or max_steps"))
 
 
-def publish(model: Any, base: LocalModel, folder: Path, spec: TrainSpec, seed: int) -> AdapterRef:
-    """Save adapter weights and config by content; paths of this machine are taken out of the config."""
+def publish(model: Any, base: LocalModel, folder: Path, spec: TrainSpec, seed: int, prompt: Prompt) -> AdapterRef:
+    """Save adapter weights, config and prompt by content; paths of this machine are taken out of the config."""
     check_adapter(model)
     staging = folder / "adapter"
     shutil.rmtree(staging, ignore_errors=True)
@@ -39,4 +42,20 @@ def publish(model: Any, base: LocalModel, folder: Path, spec: TrainSpec, seed: i
     if isinstance(config.get("target_modules"), list):
         config["target_modules"].sort()  # PEFT writes a set in random order; content decides the digest
     config_path.write_text(json.dumps(config, indent=1, sort_keys=True), encoding="utf-8")
+    (staging / PROMPT_FILE).write_text(prompt.model_dump_json(indent=1), encoding="utf-8")
     return AdapterRef(digest=artifacts.publish("adapters", staging), method=spec.method, seed=seed)
+
+
+def trained_prompt(adapter: Path) -> Prompt | None:
+    """The prompt that an adapter's folder was trained under; None for an adapter that was not trained here.
+
+    Raises TrainingError when it cannot be read.
+    """
+    path = adapter / PROMPT_FILE
+    if not path.exists():
+        return None
+    try:
+        return Prompt.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        hint = "Restore it from training.json of its experiment (`prompt`)"
+        raise TrainingError(Problem(str(path), "is no prompt of this program", next=hint)) from fault

@@ -86,7 +86,7 @@ def _train(
         with progress.bar(f"training, seed {seed}", steps, earlier.step) as bar:
             trainer.add_callback(_follower(bar, folder, earlier, started))
             trainer.train(resume_from_checkpoint=None if earlier.path is None else str(earlier.path))
-        adapter = publish(trainer.model, model, folder, spec, seed)
+        adapter = publish(trainer.model, model, folder, spec, seed, prompt)
     now = _so_far(earlier, started)
     return SeedTraining(
         seed=seed,
