@@ -47,15 +47,26 @@ def score(
             batch.append(item)
         at += len(batch)
         started = time.perf_counter()
-        sums = score_batch(forward, adapter, batch, prefix)
+        sums, likeliest = score_batch(forward, adapter, batch, prefix)
         seconds = time.perf_counter() - started
-        for item, logprobs in zip(batch, sums, strict=True):
+        for item, logprobs, greedy in zip(batch, sums, likeliest, strict=True):
             read = len(item.context) + sum(map(len, item.choices))
-            yield item.index, Answer(logprobs=logprobs, tokens_in=read, tokens_out=0, latency_s=seconds)
+            yield (
+                item.index,
+                Answer(
+                    logprobs=logprobs,
+                    greedy=greedy[0] if len(greedy) == 1 else None,
+                    tokens_in=read,
+                    tokens_out=0,
+                    latency_s=seconds,
+                ),
+            )
 
 
-def score_batch(forward: Forward, adapter: str | None, items: list[Scored], prefix: Prefix) -> list[tuple[float, ...]]:
-    """Summed log-likelihoods (nats) of each item's choices, in one pass."""
+def score_batch(
+    forward: Forward, adapter: str | None, items: list[Scored], prefix: Prefix
+) -> tuple[list[tuple[float, ...]], list[tuple[bool, ...]]]:
+    """Each item's choices, in one pass: summed log-likelihoods (nats), and whether every token is the likeliest."""
     longest = max(item.size for item in items) - prefix.length
     tokens, positions, branches = [], [], []
     wanted: list[int] = []
@@ -90,8 +101,13 @@ def score_batch(forward: Forward, adapter: str | None, items: list[Scored], pref
     )
     where, token = torch.tensor(targets, device=forward.device).T
     gained = (logits[where, token] - logits.logsumexp(dim=-1)[where]).double().cpu()
-    parts = iter(gained.split([len(choice) for item in items for choice in item.choices]))
-    return [tuple(float(next(parts).sum()) for _ in item.choices) for item in items]
+    first = (logits.argmax(dim=-1)[where] == token).cpu()
+    sizes = [len(choice) for item in items for choice in item.choices]
+    sums, firsts = iter(gained.split(sizes)), iter(first.split(sizes))
+    return (
+        [tuple(float(next(sums).sum()) for _ in item.choices) for item in items],
+        [tuple(bool(next(firsts).all()) for _ in item.choices) for item in items],
+    )
 
 
 def visible(positions: Any, branches: Any) -> Any:

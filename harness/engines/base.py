@@ -38,6 +38,9 @@ class Answer:
     """Generated text without the end-of-turn token and stop strings; None for choices or on error."""
     logprobs: tuple[float, ...] | None = None
     """Summed log-likelihood (nats) per choice."""
+    greedy: bool | None = None
+    """A single choice: whether each of its tokens is the likeliest one, so that greedy decoding would write it.
+    None where it was not asked or the engine cannot tell."""
     finish: str | None = None
     """`stop` or `length`."""
     tokens_in: int | None = None

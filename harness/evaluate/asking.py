@@ -12,11 +12,46 @@ from harness.engines.base import Answer, Engine, Request
 from harness.records import Decoding, Item, Prompt, SampleRecord
 from harness.suites import Task
 
+NO_GREEDY = "this engine does not say whether greedy decoding would write a text"
 
-def _request(item: Item, task: Task, prompt: Prompt, decoding: Decoding, found: Found | None) -> Request:
+
+def _requests(item: Item, task: Task, prompt: Prompt, decoding: Decoding, found: Found | None) -> list[Request]:
+    """What is asked for an item: one request, or one for each context where the contexts are compared."""
     if item.messages:
-        return Request(decoding, messages=chat(prompt, item, found))
-    return Request(task.decoding, text=item.text, choices=item.choices or ())
+        return [Request(decoding, messages=chat(prompt, item, found))]
+    if item.continuation is not None:
+        after = (item.continuation,)
+        contexts = [(item.text or "") + choice for choice in item.choices or ()]
+        return [Request(task.decoding, text=context, choices=after) for context in contexts]
+    return [Request(task.decoding, text=item.text, choices=item.choices or ())]
+
+
+def _answers(engine: Engine, asked: Sequence[Sequence[Request]], adapter: str | None) -> Iterator[tuple[int, Answer]]:
+    """(index into asked, answer) as each is whole; several requests of one item make one answer."""
+    owner = [(index, part) for index, requests in enumerate(asked) for part in range(len(requests))]
+    parts: dict[int, dict[int, Answer]] = {}
+    for at, answer in engine.answer([request for requests in asked for request in requests], adapter):
+        index, part = owner[at]
+        if len(asked[index]) == 1:
+            yield index, answer
+            continue
+        parts.setdefault(index, {})[part] = answer
+        if len(parts[index]) == len(asked[index]):
+            whole = parts.pop(index)
+            yield index, _joined([whole[part] for part in range(len(whole))])
+
+
+def _joined(answers: Sequence[Answer]) -> Answer:
+    """One answer from those to an item's contexts, in order; without all of them there is none."""
+    failed = next((answer.error for answer in answers if answer.error is not None), None)
+    if failed is not None:
+        return Answer(error=failed)
+    return Answer(
+        logprobs=tuple(answer.logprobs[0] for answer in answers if answer.logprobs),
+        tokens_in=sum(answer.tokens_in or 0 for answer in answers),
+        tokens_out=0,
+        latency_s=max(answer.latency_s or 0.0 for answer in answers),
+    )
 
 
 def ask(
@@ -48,8 +83,8 @@ def ask(
                 raise ValueError(f"prompt {prompt.name!r} looks things up, and there is no library")
             found = library.look_up(prompt.retrieval, items)
     decoding = decoding.model_copy(update={"seed": decoding.seed + repeat})
-    requests = [_request(item, task, prompt, decoding, one) for item, one in zip(items, found, strict=True)]
-    for index, answer in engine.answer(requests, adapter):
+    asked = [_requests(item, task, prompt, decoding, one) for item, one in zip(items, found, strict=True)]
+    for index, answer in _answers(engine, asked, adapter):
         yield _sample(task, items[index], answer, repeat, prompt, found[index])
 
 
@@ -63,9 +98,14 @@ def _sample(
     task: Task, item: Item, answer: Answer, repeat: int, prompt: Prompt, found: Found | None
 ) -> SampleRecord:  # fmt: skip
     scores: dict[str, float | None] = dict.fromkeys(task.metrics)
-    text, reasoning = answer.text, None
-    if answer.error is None:
-        if item.choices is not None and answer.logprobs is not None:
+    text, reasoning, error = answer.text, None, answer.error
+    if error is None:
+        if item.choices is not None and len(item.choices) == 1 and answer.logprobs is not None:
+            # One text alone is likelier than no other: what counts is whether greedy decoding would write it.
+            error = NO_GREEDY if answer.greedy is None else None
+            text = item.target if answer.greedy else ""
+            scores = {name: None if error else float(bool(answer.greedy)) for name in task.metrics}
+        elif item.choices is not None and answer.logprobs is not None:
             text = item.choices[int(np.argmax(answer.logprobs))]
             target = item.choices.index(item.target)
             scores = {
@@ -86,7 +126,7 @@ def _sample(
         target=item.target,
         answer=text,
         scores=scores,
-        error=answer.error,
+        error=error,
         reasoning=reasoning,
         retrieved=found.ids if found is not None else (),
         logprobs=answer.logprobs,

@@ -9,8 +9,10 @@ from pydantic import Field, model_validator
 from harness.records.base import Grown, Message, Record, digest
 
 
-class Item(Record):
+class Item(Grown):
     """One question of a task, before any candidate's prompt is put around it."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"continuation"})
 
     id: str
     """Unique inside its task."""
@@ -19,13 +21,17 @@ class Item(Record):
     text: str | None = None
     """Plain items: the rendered text, sent without a chat template, as lm-eval does."""
     choices: tuple[str, ...] | None = None
-    """Choice items: the continuations whose log-likelihoods are compared."""
+    """Choice items: the continuations whose log-likelihoods are compared. Of a single one it is asked whether greedy
+    decoding would write it."""
     target: str
     """The gold answer; for a choice item the text of the right choice."""
     cluster: str | None = None
     """Items that share a cluster are not independent (one passage, one conversation)."""
     slices: dict[str, str] = Field(default_factory=dict)
     """Named properties by which results can be cut, e.g. {"language": "de"}."""
+    continuation: str | None = None
+    """Choice items whose choices are contexts (partial scoring, as of WinoGrande): what follows each of them, and whose
+    log-likelihoods are compared. None: the choices themselves are compared."""
 
     @property
     def digest(self) -> str:
