@@ -5,11 +5,13 @@ Each check raises AssertionError. `CHECKS` lists those that need no adapter.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from harness.engines.base import Answer, Engine, Request
-from harness.records import Decoding, Message
+from harness.records import Constraint, Decoding, Message
 
 SHORT: Final = Decoding(max_tokens=24)
 QUESTIONS: Final = (
@@ -118,6 +120,69 @@ def check_hopeless_requests_are_errors(engine: Engine) -> None:
     assert good.text
 
 
+def constrained(question: str, max_tokens: int = 48, temperature: float = 0.0, **constraint: Any) -> Request:
+    """A chat request whose answer is constrained."""
+    return ask(question, Decoding(max_tokens=max_tokens, temperature=temperature, constraint=Constraint(**constraint)))
+
+
+CITIES: Final = ("Rome", "Paris", "Paris, Texas", 'the "eternal" city')
+PERSON: Final = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer", "minimum": 0}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+def check_constraints_hold(engine: Engine) -> None:
+    """Whatever is asked, greedy or sampled, the whole answer is one that its constraint allows; free ones stay free."""
+    question = "Tell me a long story about the sea."
+    free = texts(engine, [ask(question)])
+    for temperature in (0.0, 1.5):
+        chosen, number, value, untouched = answers(
+            engine,
+            [
+                constrained(question, temperature=temperature, choices=CITIES),
+                constrained(question, temperature=temperature, regex="[0-9]{2}:[0-9]{2}( am| pm)?"),
+                constrained(question, temperature=temperature, json_schema=PERSON),
+                ask(question),
+            ],
+        )
+        assert chosen.text in CITIES
+        assert re.fullmatch("[0-9]{2}:[0-9]{2}( am| pm)?", number.text or "")
+        assert json.loads(value.text or "").keys() == {"name", "age"}
+        assert {answer.finish for answer in (chosen, number, value)} == {"stop"}
+        assert untouched.text == free[0]
+
+
+def check_a_constraint_keeps_the_likely_choice(engine: Engine) -> None:
+    """Of the allowed answers the model's own wins, and a longer one is not cut to one that it starts with."""
+    cities = tuple(f"The capital of France is {city}." for city in ("Rome", "Paris", "Lima"))
+    assert texts(engine, [constrained(QUESTIONS[0], choices=("The", "The capital", *cities))]) == [cities[1]]
+
+
+def check_a_constrained_answer_can_be_cut(engine: Engine) -> None:
+    """max_tokens and stop strings count for constrained answers too, and the finish tells."""
+    short = constrained(QUESTIONS[2], max_tokens=3, json_schema=PERSON)
+    stopped = ask(QUESTIONS[0], Decoding(max_tokens=24, stop=(",",), constraint=Constraint(choices=("Lima, Peru",))))
+    cut, halted = answers(engine, [short, stopped])
+    assert (cut.finish, cut.tokens_out) == ("length", 3)
+    assert (halted.finish, halted.text) == ("stop", "Lima")
+
+
+def check_impossible_constraints_are_errors(engine: Engine) -> None:
+    """A constraint that cannot be compiled is an error of its own request, and names why."""
+    bad, schema, good = answers(
+        engine,
+        [constrained("Hi", regex="[0-9"), constrained("Hi", json_schema={"type": "nope"}), ask(QUESTIONS[0])],
+    )
+    assert bad.text is None
+    assert "unclosed character class" in (bad.error or "")
+    assert schema.text is None
+    assert "nope" in (schema.error or "")
+    assert good.text
+
+
 CHECKS: Final[tuple[Callable[[Engine], None], ...]] = (
     check_chat_answers_are_whole,
     check_batches_change_nothing,
@@ -127,6 +192,10 @@ CHECKS: Final[tuple[Callable[[Engine], None], ...]] = (
     check_choices_are_scored,
     check_context_may_be_empty_or_end_in_a_space,
     check_hopeless_requests_are_errors,
+    check_constraints_hold,
+    check_a_constraint_keeps_the_likely_choice,
+    check_a_constrained_answer_can_be_cut,
+    check_impossible_constraints_are_errors,
 )
 
 

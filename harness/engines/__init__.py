@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 
 from harness.engines import vllm
 from harness.engines.base import Adapter, Answer, Engine, Request
+from harness.engines.constrain import check_constraint
 from harness.engines.probe import check_adapter_acts
 from harness.errors import EngineError
 from harness.models import LocalModel
@@ -32,6 +33,7 @@ __all__ = [
     "Request",
     "ServeSpec",
     "check_adapter_acts",
+    "check_constraint",
     "choose",
     "open_engine",
 ]

@@ -18,6 +18,7 @@ import torch
 from harness.engines._forward import Capture, Forward, Prefix
 from harness.engines._tokens import Codec, cut_at_stop
 from harness.engines.base import Answer
+from harness.engines.constrain import consume
 from harness.records import Decoding
 
 
@@ -34,6 +35,8 @@ class Job:
     started: float = 0.0
     dice: Any = None
     """Random generator of a sampled request."""
+    matcher: Any = None
+    """Where a constrained answer stands in its grammar."""
 
     @property
     def slots(self) -> int:
@@ -114,7 +117,7 @@ class Generation:
             else:
                 fresh = 0
                 logits = self._step(active, pool, prefix)
-            choose(active[fresh:], logits)
+            choose(active[fresh:], self._narrowed(active[fresh:], logits))
             for row in range(len(active) - 1, fresh - 1, -1):
                 answer = self._finished(active[row])
                 if answer is None:
@@ -138,7 +141,14 @@ class Generation:
             job.started = now
             if job.decoding.temperature > 0:
                 job.dice = dice(job)
+            if job.decoding.constraint is not None:
+                job.matcher = self._codec.masks.matcher(job.decoding.constraint)
         return joining
+
+    def _narrowed(self, jobs: list[Job], logits: Any) -> Any:
+        """The logits without what the jobs' constraints forbid."""
+        matchers = {row: job.matcher for row, job in enumerate(jobs) if job.matcher is not None}
+        return self._codec.masks.narrow(matchers, logits) if matchers else logits
 
     def _prompts(self, jobs: list[Job], first: int, pool: Pool, prefix: Prefix) -> Any:
         """Run the prompts of joining jobs and return the logits (jobs, vocabulary) after each."""
@@ -171,10 +181,14 @@ class Generation:
         """The answer, when the newest token has ended it."""
         ended = job.out[-1] in self._codec.ends
         stops = job.decoding.stop
+        if job.matcher is not None and (fault := consume(job.matcher, job.out[-1])):
+            return Answer(error=f"constraint: {fault}", latency_s=time.perf_counter() - job.started)
+        # Where nothing more may follow, the end of the turn need not be computed.
+        complete = job.matcher is not None and job.matcher.is_stopped()
         text = cut_at_stop(self._codec.text(job.out), stops) if stops and not ended else None
-        if not ended and text is None and len(job.out) < job.decoding.max_tokens:
+        if not (ended or complete) and text is None and len(job.out) < job.decoding.max_tokens:
             return None
-        finish = "stop" if ended or text is not None else "length"
+        finish = "stop" if ended or complete or text is not None else "length"
         return Answer(
             text=self._codec.text(job.out[:-1] if ended else job.out) if text is None else text,
             finish=finish,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.engines.base import Request
+from harness.engines.constrain import Masks
 from harness.engines.pairs import Prefix, encode_choices
 from harness.models import turns
 
@@ -16,6 +17,8 @@ class Codec:
         self._tokenizer = tokenizer
         self.ends = turns.end_tokens(tokenizer, config)
         """Token ids that end an answer."""
+        self.masks = Masks(tokenizer, self.ends, config.vocab_size)
+        """What constraints allow; loaded with the first one."""
         first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
         self._prefix = Prefix(first, tokenizer.decode([first]))
 

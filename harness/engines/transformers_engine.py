@@ -125,7 +125,11 @@ class TransformersEngine:
                 else:
                     job = Job(index, self._codec.prompt(request), request.decoding)
                     self._must_fit(job.slots)
+                    if request.decoding.constraint is not None:
+                        self._codec.masks.matcher(request.decoding.constraint)
                     jobs.append(job)
+            except EngineError:
+                raise
             except Exception as error:  # a template may raise anything over one item's turns
                 yield index, Answer(error=f"{type(error).__name__}: {error}")
         try:
