@@ -189,6 +189,27 @@ def test_mixed_log_likelihoods_equal_transformers_and_peft(engine: VllmEngine, r
 
 
 @pytest.mark.vllm
+def test_constrained_answers_equal_those_of_the_transformers_engine(
+    engine: VllmEngine, small_model: LocalModel, adapters: dict[str, Adapter]
+) -> None:
+    from harness.engines.transformers_engine import TransformersEngine
+
+    constraints: list[dict[str, Any]] = [
+        {"choices": ("Paris", "Paris, France", "Rome", "blue")},
+        {"regex": "[0-9]+( degrees)?"},
+        {"json_schema": engine_contract.PERSON},
+        {"json_schema": {"type": "object", "properties": {"colours": {"type": "array", "items": {"type": "string"}}}}},
+    ]
+    requests = [engine_contract.constrained(question, **given) for given in constraints for question in QUESTIONS]
+    with TransformersEngine(small_model, [adapters["first"]]) as other:
+        for adapter in (None, "first"):
+            expected = engine_contract.answers(other, requests, adapter)
+            got = engine_contract.answers(engine, requests, adapter)
+            assert [answer.error for answer in got] == [None] * len(requests)
+            assert [(one.text, one.finish) for one in got] == [(one.text, one.finish) for one in expected]
+
+
+@pytest.mark.vllm
 def test_an_adapter_that_changes_nothing_is_found_out(engine: VllmEngine, adapters: dict[str, Adapter]) -> None:
     engine.load_adapter(adapters["inert"])
     check_adapter_acts(engine, "first")

@@ -56,6 +56,10 @@ def test_the_key_is_in_the_environment_and_not_on_the_command_line(stub: LocalMo
     assert "--api-key" not in flags(stub)
 
 
+def test_constraints_are_enforced_by_one_library_on_both_engines(stub: LocalModel) -> None:
+    assert '--structured-outputs-config {"backend":"guidance"} ' in flags(stub)
+
+
 def test_nothing_is_taken_from_a_generation_config(stub: LocalModel) -> None:
     assert "--generation-config vllm " in flags(stub)
 

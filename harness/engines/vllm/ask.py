@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.engines.base import Answer, Request
+from harness.engines.constrain import structured_outputs
 from harness.engines.http import CallError, OpenAIClient
 from harness.engines.pairs import Prefix, encode_choices
 from harness.engines.vllm.flags import BASE
@@ -49,6 +50,8 @@ class Asker:
         if request.choices:
             return self._score(name, request)
         extra = SAMPLING | {"stop_token_ids": list(self.ends)}
+        if request.decoding.constraint is not None:
+            extra["structured_outputs"] = structured_outputs(request.decoding.constraint)
         if request.text is None:
             answer = self.client.chat(name, request.messages, request.decoding, extra)
         else:

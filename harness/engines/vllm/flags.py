@@ -122,6 +122,8 @@ def server_command(python: str, model: LocalModel, settings: Settings, port: int
         # Without it, sampling defaults come silently from the model's generation_config.json.
         "generation-config": "vllm",
         "enable-prefix-caching": True,
+        # The library that the transformers engine uses too, so that a constraint means the same on both.
+        "structured-outputs-config": '{"backend":"guidance"}',
         "disable-uvicorn-access-log": True,
     }
     if settings.max_adapters:
