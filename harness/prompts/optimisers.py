@@ -1,0 +1,106 @@
+"""What the optimisers of other packages share: their package, a fault on its way through them, and who won."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import NoReturn, TypeVar
+
+from harness.errors import EngineError, Problem, UsageError
+from harness.evaluate import MAX_FAILED
+from harness.prompts.meter import Arm, Meter, Sheet, Spent
+from harness.prompts.searching import Field, Found
+
+T = TypeVar("T")
+
+
+def package(name: str) -> ModuleType:
+    """The optimiser's package. Raises UsageError that says how to install it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as fault:
+        hint = f"pip install 'finetune-harness[{name}]', or take another search"
+        raise UsageError(
+            Problem("prompt.search", f"{name!r} needs the package {name}: {fault}", "race, none", hint)
+        ) from fault
+
+
+@dataclass(slots=True)
+class Fuse:
+    """Ends a foreign loop at the first fault, also where that loop swallows exceptions and goes on.
+
+    After the first exception nothing more is asked: every further call raises it again.
+    """
+
+    blown: Exception | None = field(default=None)
+
+    def guard(self, call: Callable[[], T]) -> T:
+        """`call()`, unless something went wrong before."""
+        if self.blown is not None:
+            raise self.blown
+        try:
+            return call()
+        except Exception as fault:
+            self.blown = fault
+            raise
+
+    def check(self) -> None:
+        """Raise what went wrong; that the budget is spent is no fault but the end."""
+        if self.blown is not None and not isinstance(self.blown, Spent):
+            raise self.blown
+
+
+def raw_first(field: Field, meter: Meter, raw: Arm, method: str) -> None:
+    """Ask the raw prompt all of dev: what everything else is put against.
+
+    Raises UsageError when the budget does not hold one more prompt, EngineError when not one call is answered.
+    """
+    least = 2 * meter.cost(raw, field.order)
+    if meter.budget < least:
+        what = (
+            f"{meter.budget} {meter.unit} cannot score the raw prompt and one more on the {len(field.order)} dev items"
+        )
+        hint = "Raise it, or use fewer dev rows"
+        raise UsageError(Problem("prompt.budget", what, f"{method} needs {least} or more", hint))
+    samples = meter.ask(raw, field.order)
+    if all(sample.error is not None for sample in samples):
+        _unanswered(str(samples[-1].error))
+
+
+def _unanswered(fault: str) -> NoReturn:
+    hint = "Look at the logs folder of the experiment; run again, and nothing scored is lost"
+    raise EngineError(Problem("prompt search", f"no arm got answers to the dev items: {fault}", next=hint))
+
+
+def concluded(field: Field, meter: Meter, proposer: str | None = None) -> Found:
+    """The arm with the best mean over all dev items, of equals the one that was asked first.
+
+    An arm of whose calls more than `MAX_FAILED` failed is not trusted, as no evaluation is; the mean is over the
+    scored. Arms that never met all of dev cannot win. Raises EngineError when no arm can.
+    """
+    met = {key: sheet for key, sheet in meter.sheets.items() if all(item.id in sheet.samples for item in field.order)}
+    means = {key: mean for key, sheet in met.items() if (mean := _mean(sheet, field, meter.metric)) is not None}
+    if not means:
+        faults = [sample.error for sheet in meter.sheets.values() for sample in sheet.samples.values() if sample.error]
+        _unanswered(faults[-1] if faults else "none met all of them")
+    ranked = sorted(means, key=lambda key: -means[key])
+    best = ranked[0]
+    name = meter.sheets[best].arm.prompt.name
+    fates = {key: f"{100 * means[key]:.1f} % on dev against {100 * means[best]:.1f} % of {name}" for key in ranked[1:]}
+    for key, sheet in met.items():
+        if key not in means:
+            fates[key] = f"too many calls failed: {next(s.error for s in sheet.samples.values() if s.error)}"
+    for key in meter.sheets:
+        fates.setdefault(key, "never met all of dev")
+    fates[best] = "winner"
+    return Found(winner=meter.sheets[best].arm, fates=fates, ranked=ranked, proposer=proposer)
+
+
+def _mean(sheet: Sheet, field: Field, metric: str) -> float | None:
+    """Mean over the scored dev items; None where too many calls failed."""
+    scores = [sheet.samples[item.id].scores[metric] for item in field.order]
+    scored = [score for score in scores if score is not None]
+    trusted = scored and len(scores) - len(scored) <= MAX_FAILED * len(scores)
+    return sum(scored) / len(scored) if trusted else None
