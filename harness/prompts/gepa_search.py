@@ -89,7 +89,10 @@ class _Program:
         """gepa's EvaluationBatch of the candidate's answers; the trajectory of an item is its sample."""
         from gepa.core.adapter import EvaluationBatch
 
-        samples = self._fuse.guard(lambda: self._meter.ask(self._arm(candidate[PART]), batch))
+        once = {item.id: item for item in batch}  # gepa fills its last minibatch up with rows that may be in it
+        answered = self._fuse.guard(lambda: self._meter.ask(self._arm(candidate[PART]), list(once.values())))
+        found = {sample.id: sample for sample in answered}
+        samples = [found[item.id] for item in batch]
         return EvaluationBatch(outputs=samples, scores=filled(samples, self._meter.metric), trajectories=samples)
 
     def make_reflective_dataset(
