@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.errors import ModelError, Problem
@@ -47,8 +47,14 @@ def resolve(
     return folder.describe(name, path, path.name)
 
 
-def fetch(hub_id: str, revision: str | None, note: Callable[[str], None]) -> Path:
-    """The hub cache's folder of one commit (its name is the commit), fetched when it is not there."""
+def fetch(
+    hub_id: str, revision: str | None, note: Callable[[str], None], ignored: Sequence[str] = ("*/*",)
+) -> Path:  # fmt: skip
+    """The hub cache's folder of one commit (its name is the commit), fetched when it is not there.
+
+    ignored: patterns of files that do not count; by default only top-level files do, because repositories of
+    language models carry other formats of the same weights in folders.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -56,14 +62,13 @@ def fetch(hub_id: str, revision: str | None, note: Callable[[str], None]) -> Pat
     if not offline:
         note(f"fetching {hub_id} from the hub, or finding it in its cache")
     try:
-        # Only top-level files count: repositories carry other formats of the same weights in folders.
         path = snapshot_download(
             hub_id,
             revision=revision,
             cache_dir=names.hub_cache(),
             local_files_only=offline,
             allow_patterns=WANTED,
-            ignore_patterns=["*/*"],
+            ignore_patterns=list(ignored),
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

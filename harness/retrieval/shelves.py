@@ -1,0 +1,179 @@
+"""The shelves: train rows and documents, and what is found in them for a question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from harness.chat import Found, demonstration
+from harness.data import question
+from harness.errors import Problem, UsageError
+from harness.records import Item, Message, Retrieval, digest
+from harness.retrieval.documents import WHERE as DOCUMENTS
+from harness.retrieval.documents import read_passages
+from harness.retrieval.embedding import Embedded, Embedder
+from harness.retrieval.lexical import Bm25
+from harness.retrieval.ranking import Ranker, best
+
+Source = Literal["train", "documents"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One thing that can be found."""
+
+    id: str
+    """Id of a train row, or `FILE#N`."""
+    searched: str
+    """What a question is compared with."""
+    shown: str
+    """How it stands in a context."""
+    example: tuple[Message, ...] = ()
+    """A train row as a worked example."""
+
+
+class Shelves:
+    """Looks things up for questions (`harness.chat.Library`).
+
+    items: train rows (`Split.to_learn_from()`). documents: a folder of .txt and .md files; read at once, so that its
+    faults are told early. words: longest passage. near: where a relative folder of an embedding model is meant from.
+    note: gets one line before each long step. Indexes are built when they are first asked for.
+    Raises UsageError when the documents cannot be read.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        documents: Path | None = None,
+        words: int = 120,
+        near: Path | None = None,
+        note: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self._items = items
+        self._passages = read_passages(documents, words) if documents is not None else ()
+        self._words, self._near, self._note = words, near, note
+        self._rankers: dict[tuple[Source, str], Ranker] = {}
+        self._embedders: dict[str, Embedder] = {}
+        self._found: dict[tuple[Retrieval, str, str], Found] = {}
+
+    def corpus(self, source: Source) -> str:
+        """sha256 (64 hex digits) over what is searched: what a `Retrieval` must carry. Raises UsageError without any.
+
+        Train rows count by content, in any order: it is their split's fingerprint. Documents count by name and text,
+        and so does the length of passages.
+        """
+        return self._rows_digest if source == "train" else self._documents_digest
+
+    def look_up(self, retrieval: Retrieval, items: Sequence[Item]) -> list[Found]:
+        """What belongs to each item, in their order. A train row with the same id or question is never found.
+
+        What is searched for is the item's turns without its system text. Rows of one question count as one. As many
+        demonstrations are given as are wanted and there; as context, only what has to do with the question.
+        Raises UsageError when the corpus is not the one that `retrieval` names by digest, or cannot be used so;
+        ModelError when the embedding model cannot be had.
+        """
+        self._check(retrieval)
+        keys = [(retrieval, item.id, item.digest) for item in items]
+        owed = {key: item for key, item in zip(keys, items, strict=True) if key not in self._found}
+        if owed:
+            ranker = self._ranker(retrieval.source, retrieval.by)
+            texts = [_searched(item) for item in owed.values()]
+            for (key, item), scores in zip(owed.items(), ranker.scores(texts), strict=True):
+                barred = self._itself(item) if retrieval.source == "train" else frozenset()
+                positions = best(scores, retrieval.count, barred)
+                if retrieval.use == "context":
+                    positions = [at for at in positions if scores[at] > ranker.floor]
+                self._found[key] = _found(retrieval, [self._pieces(retrieval.source)[at] for at in positions])
+        return [self._found[key] for key in keys]
+
+    def _check(self, retrieval: Retrieval) -> None:
+        here = self.corpus(retrieval.source)
+        if retrieval.corpus != here:
+            what = f"the prompt looks things up in {retrieval.source} {retrieval.corpus[:8]}, and here are {here[:8]}"
+            hint = "Give it the rows or documents that it was made with, or search for a prompt again"
+            raise UsageError(Problem("prompt.retrieval", what, next=hint))
+        if retrieval.source == "documents" and retrieval.use == "demonstrations":
+            raise UsageError(Problem("prompt.retrieval", "documents cannot be demonstrations", "use: context"))
+
+    def _pieces(self, source: Source) -> tuple[Piece, ...]:
+        return self._rows if source == "train" else self._documents
+
+    def _ranker(self, source: Source, by: str) -> Ranker:
+        if (source, by) not in self._rankers:
+            texts = [piece.searched for piece in self._pieces(source)]
+            self._rankers[source, by] = Bm25(texts) if by == "bm25" else self._embedded(texts, source, by)
+        return self._rankers[source, by]
+
+    def _embedded(self, texts: Sequence[str], source: Source, by: str) -> Embedded:
+        if by not in self._embedders:
+            self._embedders[by] = Embedder(by, self._near, self._note)
+        self._note(f"embedding {len(texts)} texts with {by}")
+        # Train rows are questions too, so both sides of the comparison are made alike.
+        return Embedded(self._embedders[by], texts, "query" if source == "train" else "document")
+
+    def _itself(self, item: Item) -> frozenset[int]:
+        """Positions of the rows that are this item, by id or by question."""
+        by_id, by_question = self._positions
+        return frozenset(at for at in (by_id.get(item.id), by_question.get(question(item))) if at is not None)
+
+    @cached_property
+    def _rows_digest(self) -> str:
+        if not self._items:
+            raise UsageError(Problem("prompt.retrieval", "there are no train rows to look in"))
+        return digest(sorted(item.digest for item in self._items))
+
+    @cached_property
+    def _documents_digest(self) -> str:
+        if not self._passages:
+            hint = "Name a folder of .txt and .md files"
+            raise UsageError(Problem(DOCUMENTS, "is not given, and the prompt looks things up in it", next=hint))
+        return digest([self._words, [[passage.file, passage.text] for passage in self._passages]])
+
+    @cached_property
+    def _kept(self) -> dict[str, list[Item]]:
+        """Rows by question, in an order that is theirs: the same rows in another file order are the same shelves."""
+        kept: dict[str, list[Item]] = {}
+        for item in sorted(self._items, key=lambda item: (item.digest, item.id)):
+            kept.setdefault(question(item), []).append(item)
+        return kept
+
+    @cached_property
+    def _rows(self) -> tuple[Piece, ...]:
+        return tuple(_row(items[0]) for items in self._kept.values())
+
+    @cached_property
+    def _positions(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Where a row stands: by id, and by folded question."""
+        by_id = {item.id: at for at, items in enumerate(self._kept.values()) for item in items}
+        return by_id, {asked: at for at, asked in enumerate(self._kept)}
+
+    @cached_property
+    def _documents(self) -> tuple[Piece, ...]:
+        return tuple(
+            Piece(f"{passage.file}#{passage.number}", passage.text, f"[{passage.file}]\n{passage.text}")
+            for passage in self._passages
+        )
+
+
+def _searched(item: Item) -> str:
+    """What is searched for: the item's own turns, without its system text."""
+    return "\n".join(turn.content for turn in item.messages if turn.role != "system") or item.text or ""
+
+
+def _row(item: Item) -> Piece:
+    example = demonstration(item)
+    asked = example[:-1]
+    text = asked[0].content if len(asked) == 1 else "\n".join(f"{turn.role}: {turn.content}" for turn in asked)
+    return Piece(item.id, _searched(item), f"{text} -> {item.target}", example)
+
+
+def _found(retrieval: Retrieval, pieces: Sequence[Piece]) -> Found:
+    """Best first becomes best last: what stands next to the question counts most."""
+    ids, last = tuple(piece.id for piece in pieces), tuple(reversed(pieces))
+    if retrieval.use == "demonstrations":
+        return Found(ids, demonstrations=tuple(piece.example for piece in last))
+    between = "\n\n" if any("\n" in piece.shown for piece in last) else "\n"
+    return Found(ids, context=between.join(piece.shown for piece in last))
