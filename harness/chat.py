@@ -10,11 +10,13 @@ from typing import Protocol
 from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import SandboxedEnvironment
 
-from harness.errors import Problem, UsageError, did_you_mean
+from harness.errors import HarnessError, Problem, UsageError, did_you_mean
 from harness.records import Item, Message, Prompt, Retrieval
 
 FIELDS = ("input", "context")
 """What a template of the question's turn can name."""
+SHOWN = 60
+"""Characters of a text in an error message."""
 _JINJA = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
 
 
@@ -45,8 +47,12 @@ def chat(prompt: Prompt, item: Item, found: Found | None = None) -> tuple[Messag
     """The turns before the answer: instruction, demonstrations, what was looked up, then the item's own turns.
 
     A system message of the item's own is joined to the instruction: chat templates allow one. The last user turn
-    goes through the prompt's template; without one, what was looked up stands before it.
+    goes through the prompt's template, that of a worked example too. What was looked up stands where the template
+    names it, else before the turn. found: may be left out only by a prompt that looks nothing up (else ValueError).
+    Raises UsageError when the template fails on this item.
     """
+    if found is None and prompt.retrieval is not None:
+        raise ValueError(f"prompt {prompt.name!r} looks things up, and nothing was looked up for it")
     found = found or Found()
     own = [turn.content for turn in item.messages if turn.role == "system"]
     instruction = "\n".join(part for part in (prompt.instruction, *own) if part)
@@ -65,38 +71,66 @@ def _asked(prompt: Prompt, turns: tuple[Message, ...], context: str) -> tuple[Me
     last = max((at for at, turn in enumerate(turns) if turn.role == "user"), default=None)
     if last is None or (prompt.turn is None and not context):
         return turns
-    if prompt.turn is None:
-        text = f"{context}\n\n{turns[last].content}"
-    else:
-        text = template(prompt.turn).render(input=turns[last].content, context=context)
+    text = turns[last].content if prompt.turn is None else _rendered(prompt.turn, turns[last].content, context)
+    if context and (prompt.turn is None or "context" not in _named(prompt.turn)):
+        text = f"{context}\n\n{text}"
     return (*turns[:last], Message(role="user", content=text), *turns[last + 1 :])
+
+
+def _rendered(text: str, question: str, context: str) -> str:
+    """The turn in its template's form. Texts are handed over as values: nothing that stands in them is executed."""
+    try:
+        rendered = template(text).render(input=question, context=context)
+    except HarnessError:
+        raise
+    except Exception as fault:  # a template is code of the user's, which can fail in any way
+        what = f"{_short(text)} fails on the question {_short(question)}: {fault}"
+        raise UsageError(Problem("template", what, next="Correct the template, or the row")) from fault
+    if not rendered.strip():
+        what = f"{_short(text)} gives no text for the question {_short(question)}"
+        raise UsageError(Problem("template", what, next="Correct the template, or the row"))
+    return rendered
 
 
 @lru_cache(maxsize=256)
 def template(text: str) -> Template:
     """A template of the question's turn. Raises UsageError when it cannot be read or names what there is not."""
     try:
-        named = meta.find_undeclared_variables(_JINJA.parse(text))
-        made = _JINJA.from_string(text)
-    except TemplateError as fault:
-        raise UsageError(Problem("template", f"cannot be read: {fault}", f"Fields: {', '.join(FIELDS)}")) from fault
-    for name in sorted(named - set(FIELDS)):
-        raise UsageError(
-            Problem("template", f"names the field {name!r}, which there is not", did_you_mean(name, FIELDS))
-        )
+        made, named = _JINJA.from_string(text), _named(text)
+    except (TemplateError, SyntaxError, RecursionError) as fault:  # the last two from what Jinja makes of it
+        what = f"{_short(text)} cannot be read: {fault}"
+        raise UsageError(Problem("template", what, f"Fields: {', '.join(FIELDS)}")) from fault
+    problems = [
+        Problem("template", f"{_short(text)} names the field {name!r}, which there is not", did_you_mean(name, FIELDS))
+        for name in sorted(named - set(FIELDS))
+    ]
     if "input" not in named:
         hint = "Put {{ input }} where the question shall stand"
-        raise UsageError(Problem("template", "does not hold the question", "It must name input", hint))
+        problems.append(Problem("template", f"{_short(text)} does not hold the question", "It must name input", hint))
+    if problems:
+        raise UsageError(problems)
     return made
+
+
+@lru_cache(maxsize=256)
+def _named(text: str) -> frozenset[str]:
+    """What a template names. Raises TemplateError."""
+    return frozenset(meta.find_undeclared_variables(_JINJA.parse(text)))
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= SHOWN else text[:SHOWN] + "…")
 
 
 def demonstration(item: Item) -> tuple[Message, ...]:
     """An item with its gold answer as a worked example.
 
-    A system message of its own becomes the beginning of its first turn: what the answer rests on stays with it.
+    A system message of its own becomes the beginning of its first user turn: what the answer rests on stays with it,
+    and a conversation with several system messages is one that chat templates refuse.
     """
     own = [turn.content for turn in item.messages if turn.role == "system"]
     turns = [turn for turn in item.messages if turn.role != "system"]
-    if own and turns:
-        turns[0] = Message(role=turns[0].role, content="\n".join([*own, turns[0].content]))
+    first = next((at for at, turn in enumerate(turns) if turn.role == "user"), None)
+    if own and first is not None:
+        turns[first] = Message(role="user", content="\n".join([*own, turns[first].content]))
     return (*turns, Message(role="assistant", content=item.target))

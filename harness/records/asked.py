@@ -106,7 +106,7 @@ class Prompt(Grown):
     """Train ids of the demonstrations, in order."""
     turn: str | None = None
     """Jinja template of the question's last user turn: `{{ input }}` is the turn as it stands, `{{ context }}` what
-    was looked up. None: the turn as it stands, after the context if there is any."""
+    was looked up; a template that does not name it has it before the turn. None: the turn as it stands."""
     retrieval: Retrieval | None = None
     """What is looked up for each question; None for nothing."""
     answer_after: str | None = None
