@@ -70,22 +70,23 @@ def ask(
     retrieval looks things up. A prompt with a fixed answer is not asked at all; prompts are for chat items, and
     plain ones are asked as they stand.
     """
+    turned = [item for item in items if item.messages]
+    if prompt.fixed_answer is not None:
+        fixed = Answer(text=prompt.fixed_answer, finish="stop", tokens_in=0, tokens_out=0)
+        yield from (_sample(task, item, fixed, repeat, prompt, None) for item in turned)
+        items, turned = [item for item in items if not item.messages], []
+    found: dict[str, Found] = {}
+    if prompt.retrieval is not None and turned:
+        if library is None:
+            raise ValueError(f"prompt {prompt.name!r} looks things up, and there is no library")
+        looked_up = library.look_up(prompt.retrieval, turned)
+        found = {item.id: one for item, one in zip(turned, looked_up, strict=True)}
     if not items:
         return
-    found: Sequence[Found | None] = [None] * len(items)
-    if items[0].messages:
-        if prompt.fixed_answer is not None:
-            fixed = Answer(text=prompt.fixed_answer, finish="stop", tokens_in=0, tokens_out=0)
-            yield from (_sample(task, item, fixed, repeat, prompt, None) for item in items)
-            return
-        if prompt.retrieval is not None:
-            if library is None:
-                raise ValueError(f"prompt {prompt.name!r} looks things up, and there is no library")
-            found = library.look_up(prompt.retrieval, items)
     decoding = decoding.model_copy(update={"seed": decoding.seed + repeat})
-    asked = [_requests(item, task, prompt, decoding, one) for item, one in zip(items, found, strict=True)]
+    asked = [_requests(item, task, prompt, decoding, found.get(item.id)) for item in items]
     for index, answer in _answers(engine, asked, adapter):
-        yield _sample(task, items[index], answer, repeat, prompt, found[index])
+        yield _sample(task, items[index], answer, repeat, prompt, found.get(items[index].id))
 
 
 def parsed(prompt: Prompt, text: str) -> tuple[str | None, str]:
