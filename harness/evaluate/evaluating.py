@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from typing import Protocol
 
 from harness.asking import asking_key
@@ -16,7 +16,7 @@ from harness.evaluate.summary import summarise
 from harness.evaluate.task import run_id
 from harness.progress import Progress
 from harness.records import Candidate, EarlyStop, Item, RunRecord, SampleRecord
-from harness.store import ExperimentStore
+from harness.store import ExperimentStore, JournalSamples, Place
 from harness.suites import Suite, Task
 
 ItemKey = tuple[str, str]
@@ -63,7 +63,7 @@ def evaluate(
     name = run_id(candidate.name, suite.name, suite.split)
     started = time.monotonic()
     calls = sum(len(task.items) * task.repeats for task in suite.tasks)
-    done = {key for key, sample in _answered(store, name, suite).items() if sample.error is None}
+    done = {key for key, place in _answered(store, name, suite).items() if not place.failed}
     asked: set[ItemKey] = set()
     with store.sample_journal(name) as journal, progress.bar(_label(candidate, suite), calls, len(done)) as shown:
         for batch in batches(suite, watch):
@@ -72,9 +72,9 @@ def evaluate(
                 for sample in _owed(engine, task, items, done, candidate, adapter, library):
                     journal.append([sample])
                     shown.advance()
-            if watch is not None and watch.is_decided(_of(asked, _answered(store, name, suite))):
+            if watch is not None and watch.is_decided(list(_of(asked, store, name, suite))):
                 break
-    samples = _of(asked, _answered(store, name, suite))
+    samples = _of(asked, store, name, suite)
     wanted = sum(task.repeats for task in suite.tasks for item in task.items if (task.name, item.id) in asked)
     _refuse_faults(name, wanted, samples)
     run = summarise(name, candidate, suite, engine, samples, time.monotonic() - started)
@@ -99,8 +99,10 @@ def _owed(
         yield from ask(engine, task, owed, candidate.prompt, candidate.decoding, adapter, repeat, library)
 
 
-def _of(asked: Set[ItemKey], answered: Mapping[SampleKey, SampleRecord]) -> list[SampleRecord]:
-    return [sample for key, sample in answered.items() if key[:2] in asked]
+def _of(asked: Set[ItemKey], store: ExperimentStore, name: str, suite: Suite) -> JournalSamples:
+    """The samples of what was asked, in the suite's order."""
+    places = [place for key, place in _answered(store, name, suite).items() if key[:2] in asked]
+    return store.under_way(name, places)
 
 
 Batch = list[tuple[Task, list[Item]]]
@@ -128,9 +130,9 @@ def _by_task(suite: Suite, batch: Sequence[tuple[object, Task, Item]]) -> Batch:
     return [(task, items) for task in suite.tasks if (items := [item for _, of, item in batch if of is task])]
 
 
-def _answered(store: ExperimentStore, name: str, suite: Suite) -> dict[SampleKey, SampleRecord]:
+def _answered(store: ExperimentStore, name: str, suite: Suite) -> dict[SampleKey, Place]:
     """What is on disk of this suite's items, by task, id and repeat, in the suite's order."""
-    on_disk = {(s.task, s.id, s.repeat, s.item_digest): s for s in store.samples(name)}
+    on_disk = store.answered(name)
     wanted = [
         (task.name, item.id, repeat, item.digest)
         for task in suite.tasks
@@ -141,10 +143,10 @@ def _answered(store: ExperimentStore, name: str, suite: Suite) -> dict[SampleKey
 
 
 def _refuse_faults(name: str, asked: int, samples: Sequence[SampleRecord]) -> None:
-    faults = [sample for sample in samples if sample.error]
+    faults = [sample.error for sample in samples if sample.error]
     missing = asked - len(samples)
     if missing or len(faults) > MAX_FAILED * asked:
-        last = f", the last with: {faults[-1].error}" if faults else ""
+        last = f", the last with: {faults[-1]}" if faults else ""
         what = f"{len(faults) + missing} of {asked} calls failed{last}"
         hint = "Repair what failed (see the logs folder of the experiment) and run again: only these are asked again"
         raise EngineError(Problem(name, what, f"At most {MAX_FAILED:.0%} may fail", hint))

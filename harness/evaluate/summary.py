@@ -4,38 +4,61 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from harness.engines.base import Engine
-from harness.metrics import CORPUS_METRICS
+from harness.metrics import CORPUS_METRICS, CorpusValue
 from harness.records import Candidate, Interval, MetricSummary, RunRecord, SampleRecord
 from harness.stats import mean_interval, statistic_interval
 from harness.store import samples_digest
 from harness.suites import Suite
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a summary needs of one sample: without its texts, a long run's lines take little memory."""
+
+    task: str
+    id: str
+    cluster: str | None
+    scores: Mapping[str, float | None]
+    rows: Mapping[str, list[float] | None]
+    """Corpus metric to the sample's statistics; None without an answer."""
+
+
 def summarise(
     name: str, candidate: Candidate, suite: Suite, engine: Engine, samples: Sequence[SampleRecord], seconds: float
 ) -> RunRecord:
-    """Samples to the run's manifest."""
+    """Samples to the run's manifest. `samples` is gone through a few times, a record at a time."""
     primary = {task.name: task.metrics[0] for task in suite.tasks}
-    latencies = [s.latency_s for s in samples if s.latency_s is not None]
-    tokens_in = [s.tokens_in for s in samples if s.tokens_in is not None]
-    tokens_out = [s.tokens_out for s in samples if s.tokens_out is not None]
+    latencies, tokens_in, tokens_out = array("d"), array("q"), array("q")
+    lines, corpora = list[_Line](), _corpora(suite, samples)
+    for sample in samples:
+        if sample.latency_s is not None:
+            latencies.append(sample.latency_s)
+        if sample.tokens_in is not None:
+            tokens_in.append(sample.tokens_in)
+        if sample.tokens_out is not None:
+            tokens_out.append(sample.tokens_out)
+        lines.append(_line(sample, corpora.get(sample.task, {})))
     summaries = [
-        _summary([s for s in samples if s.task == task.name], task.name, metric)
+        _summary([line for line in lines if line.task == task.name], task.name, metric)
         for task in suite.tasks
         for metric in task.metrics
     ]
     summaries += [
-        _corpus_summary([s for s in samples if s.task == task.name], task.name, metric)
+        _corpus_summary(
+            [line for line in lines if line.task == task.name], task.name, metric, corpora[task.name][metric]
+        )
         for task in suite.tasks
         for metric in task.corpus_metrics
     ]
-    overall = _summary(samples, "*", "primary", primary)
-    items = len({(sample.task, sample.id) for sample in samples})
+    overall = _summary(lines, "*", "primary", primary)
+    items = len({(line.task, line.id) for line in lines})
     return RunRecord(
         id=name,
         candidate=candidate,
@@ -49,8 +72,8 @@ def summarise(
         metrics=(*summaries, overall),
         n=items,
         unscored=overall.unscored,
-        tokens_in=_total(tokens_in, items, len(samples)),
-        tokens_out=_total(tokens_out, items, len(samples)),
+        tokens_in=_total(tokens_in, items, len(lines)),
+        tokens_out=_total(tokens_out, items, len(lines)),
         seconds=round(seconds, 3),
         latency_p50_s=float(np.percentile(latencies, 50)) if latencies else None,
         latency_p95_s=float(np.percentile(latencies, 95)) if latencies else None,
@@ -59,32 +82,45 @@ def summarise(
     )
 
 
-def _summary(
-    samples: Sequence[SampleRecord], task: str, metric: str, primary: dict[str, str] | None = None
-) -> MetricSummary:
+def _corpora(suite: Suite, samples: Sequence[SampleRecord]) -> dict[str, dict[str, CorpusValue]]:
+    """Every task's corpus metrics, made for the gold answers that it was asked."""
+    wanted = {task.name: task.corpus_metrics for task in suite.tasks if task.corpus_metrics}
+    targets: dict[str, list[str]] = {name: [] for name in wanted}
+    if wanted:
+        for sample in samples:
+            if sample.task in targets:
+                targets[sample.task].append(sample.target)
+    return {name: {metric: CORPUS_METRICS[metric].over(targets[name]) for metric in names}
+            for name, names in wanted.items()}  # fmt: skip
+
+
+def _line(sample: SampleRecord, corpora: Mapping[str, CorpusValue]) -> _Line:
+    missing = sample.answer is None or sample.error is not None
+    rows = {
+        name: None if missing else corpus.row(str(sample.answer), sample.target).tolist()
+        for name, corpus in corpora.items()
+    }
+    return _Line(sample.task, sample.id, sample.cluster, sample.scores, rows)
+
+
+def _summary(lines: Sequence[_Line], task: str, metric: str, primary: dict[str, str] | None = None) -> MetricSummary:
     """Mean of one metric over items; for `primary` each sample's own task says which."""
 
-    def read(sample: SampleRecord) -> list[float] | None:
-        value = sample.scores.get(primary[sample.task] if primary else metric)
+    def read(line: _Line) -> list[float] | None:
+        value = line.scores.get(primary[line.task] if primary else metric)
         return [value] if value is not None and math.isfinite(value) else None
 
-    firsts, values, unscored = _of_items(samples, read)
+    firsts, values, unscored = _of_items(lines, read)
     estimate = mean_interval([value[0] for value in values], _clusters(firsts))
     return MetricSummary(task=task, metric=metric, estimate=estimate, unscored=unscored)
 
 
-def _corpus_summary(samples: Sequence[SampleRecord], task: str, metric: str) -> MetricSummary:
+def _corpus_summary(lines: Sequence[_Line], task: str, metric: str, corpus: CorpusValue) -> MetricSummary:
     """A metric of all answers together."""
-    found = CORPUS_METRICS[metric]
-    corpus = found.over([sample.target for sample in samples])
-
-    def read(sample: SampleRecord) -> list[float] | None:
-        missing = sample.answer is None or sample.error is not None
-        return None if missing else corpus.row(str(sample.answer), sample.target).tolist()
-
-    firsts, rows, unscored = _of_items(samples, read)
+    firsts, rows, unscored = _of_items(lines, lambda line: line.rows[metric])
+    limits = CORPUS_METRICS[metric].limits
     estimate = (
-        statistic_interval(np.array(rows), corpus.value, _clusters(firsts), limits=found.limits)
+        statistic_interval(np.array(rows), corpus.value, _clusters(firsts), limits=limits)
         if rows
         else Interval(value=None, low=None, high=None, confidence=0.95, n=0, method="none")
     )
@@ -97,15 +133,15 @@ def _total(tokens: Sequence[int], items: int, answers: int) -> int | None:
 
 
 def _of_items(
-    samples: Sequence[SampleRecord], read: Callable[[SampleRecord], list[float] | None]
-) -> tuple[list[SampleRecord], list[list[float]], int]:
+    lines: Sequence[_Line], read: Callable[[_Line], list[float] | None]
+) -> tuple[list[_Line], list[list[float]], int]:
     """First sample and values of each scored item, repeats averaged, and how many items have no score.
 
     An item has none as soon as one of its repeats has none, as in a comparison.
     """
-    by_item: dict[tuple[str, str], list[SampleRecord]] = {}
-    for sample in samples:
-        by_item.setdefault((sample.task, sample.id), []).append(sample)
+    by_item: dict[tuple[str, str], list[_Line]] = {}
+    for line in lines:
+        by_item.setdefault((line.task, line.id), []).append(line)
     firsts, values = [], []
     for repeats in by_item.values():
         found = [value for value in map(read, repeats) if value is not None]
@@ -115,8 +151,8 @@ def _of_items(
     return firsts, values, len(by_item) - len(values)
 
 
-def _clusters(samples: Sequence[SampleRecord]) -> list[str] | None:
+def _clusters(lines: Sequence[_Line]) -> list[str] | None:
     """Labels of what is not independent. Items with one label belong together across tasks too, as in a comparison."""
-    if all(sample.cluster is None for sample in samples):
+    if all(line.cluster is None for line in lines):
         return None
-    return [f"cluster {s.cluster}" if s.cluster is not None else f"item {s.task}/{s.id}" for s in samples]
+    return [f"cluster {s.cluster}" if s.cluster is not None else f"item {s.task}/{s.id}" for s in lines]

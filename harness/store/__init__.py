@@ -23,13 +23,16 @@ from harness.errors import HarnessError, Problem, UsageError, did_you_mean
 from harness.store.experiment import FILES, ExperimentStore
 from harness.store.files import Journal, read_lines, read_record, write_file
 from harness.store.looks import Looks
+from harness.store.owed import JournalSamples, Place
 from harness.store.samples import samples_digest
 
 __all__ = [
     "FILES",
     "ExperimentStore",
     "Journal",
+    "JournalSamples",
     "Looks",
+    "Place",
     "Store",
     "default_root",
     "read_lines",

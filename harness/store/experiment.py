@@ -25,6 +25,7 @@ from harness.records import (
     VerdictRecord,
 )
 from harness.store.files import Journal, read_lines, read_record, write_file
+from harness.store.owed import Asked, JournalSamples, Place, index
 from harness.store.samples import read_samples, samples_digest, write_samples
 
 R = TypeVar("R", bound=Record)
@@ -106,6 +107,14 @@ class ExperimentStore:
             hint = "Restore it, or delete the run's folder and verdict.json and run again"
             raise StoreError(Problem(str(path), "was changed after the run was finished", next=hint))
         return samples
+
+    def answered(self, run_id: str) -> dict[Asked, Place]:
+        """What a run under way holds, by what was asked; `under_way` reads it."""
+        return index(self.path / "runs" / run_id / "samples.jsonl")
+
+    def under_way(self, run_id: str, places: Sequence[Place]) -> JournalSamples:
+        """Samples of a run under way, in the order of their places, each read when it is looked at."""
+        return JournalSamples(self.path / "runs" / run_id / "samples.jsonl", places)
 
     def sample_journal(self, run_id: str) -> Journal:
         """Where an evaluation appends its samples."""

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from harness.errors import Problem, StoreError
 from harness.records import SampleRecord, canonical_json
 from harness.store.files import unwritable
+from harness.store.owed import JournalSamples
 
 ROWS: Final = 8192
 """Samples in a row group: what is held in memory while a file is written or read."""
@@ -96,8 +97,10 @@ def samples_digest(samples: Sequence[SampleRecord]) -> str:
     Timings do not count: the same answers given slower are the same evidence. It is the digest of the list of
     all records in canonical JSON, sorted by task, id and repeat, taken without ever holding that text.
     """
-    rows = sorted(samples, key=lambda sample: (sample.task, sample.id, sample.repeat))
+    keys = [(sample.task, sample.id, sample.repeat) for sample in samples]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
     whole = hashlib.sha256(b"[")
+    rows = samples.reordered(order) if isinstance(samples, JournalSamples) else [samples[at] for at in order]
     for number, row in enumerate(rows):
         whole.update(b"," if number else b"")
         whole.update(canonical_json(row.model_dump(mode="json", exclude={"latency_s"})).encode())
