@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from harness.cli.app import app
 from harness.gates import GateSpec, PolicySpec, level_at
+from harness.prompts import PromptSpec
 from harness.records import Rule
 from harness.spec import ExperimentSpec
 
@@ -66,6 +67,13 @@ def test_the_policy_in_the_documentation_is_valid() -> None:
     policy = PolicySpec.model_validate(shown["policy"])
     assert policy.model_dump(exclude={"gates"}) == PolicySpec().model_dump(exclude={"gates"})
     assert [GateSpec.model_validate(gate).rule for gate in (*shown["policy"]["gates"], *shown["gates"])]
+
+
+def test_every_prompt_section_in_the_documentation_is_valid() -> None:
+    page = (ROOT / "docs" / "prompting.md").read_text()
+    shown = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, flags=re.S)]
+    sections = [PromptSpec.model_validate(block["prompt"]) for block in shown if "prompt" in block]
+    assert sections
 
 
 def test_every_gate_in_the_table_of_rules_is_valid() -> None:
