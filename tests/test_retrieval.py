@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import models
 from harness.data import DataSpec, load
 from harness.errors import ModelError, UsageError
 from harness.models import LocalModel
@@ -315,6 +316,70 @@ def test_an_embedding_model_with_a_pickle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "2_Dense" / "pytorch_model.bin").unlink()
     with pytest.raises(ModelError, match="cannot be loaded"):
         shelves.look_up(by, train())
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentence-transformers folder: a small random BERT that knows the words of the rows and sees nine tokens."""
+    pytest.importorskip("sentence_transformers")
+    with models.quiet():
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+        from tokenizers import Tokenizer, normalizers, pre_tokenizers
+        from tokenizers import models as kinds
+        from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+        known = ["[PAD]", "[UNK]", *dict.fromkeys(word for asked, _ in ROWS.values() for word in words(asked))]
+        tokenizer = Tokenizer(kinds.WordLevel({word: at for at, word in enumerate(known)}, unk_token="[UNK]"))
+        tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+        body, whole = tmp_path_factory.mktemp("body"), tmp_path_factory.mktemp("whole")
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(body)
+        torch.manual_seed(0)
+        BertModel(
+            BertConfig(
+                vocab_size=len(known),
+                hidden_size=32,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                intermediate_size=32,
+                max_position_embeddings=64,
+            )
+        ).save_pretrained(body)
+        parts = Transformer(str(body), max_seq_length=9), Pooling(32, "mean")
+        SentenceTransformer(modules=list(parts), device="cpu").save(str(whole), create_model_card=False)
+    return whole
+
+
+def test_a_folder_of_sentence_transformers_ranks_passages_and_rows(tiny: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    at = folder(tmp_path, rate_md=ROWS["rate"][0], top_md="The top-up of my account failed")
+    shelves = Shelves(train(), at, near=tiny.parent, note=told.append)
+    by = {"by": tiny.name}
+    for source, first in (("train", ("rate", "top")), ("documents", ("rate.md#1", "top.md#1"))):
+        retrieval = use(shelves, "context", 9, source).model_copy(update=by)
+        found = shelves.look_up(retrieval, [row("1", "which exchange rate"), row("2", "my top up failed")])
+        assert tuple(one.ids[0] for one in found) == first
+        assert len(found[0].ids) == len(ROWS) if source == "train" else 2
+    assert told == [
+        f"embedding 4 texts with {tiny.name}; 1 of 4 are longer than the 9 tokens that it sees",
+        f"embedding 2 texts with {tiny.name}",
+    ]
+
+
+def test_similarities_do_not_depend_on_what_is_embedded_together(tiny: Path) -> None:
+    rows = [row(str(n), f"my card {'post ' * (n % 4)} rate {n % 6}") for n in range(40)]
+    one, other = Shelves(rows), Shelves(rows[::-1])
+    by = use(one, count=5).model_copy(update={"by": str(tiny)})
+    asked = [row("a", "my card"), row("b", "post rate failed my account abroad"), row("c", "")]
+    assert one.look_up(by, asked) == [other.look_up(by, [item])[0] for item in asked]
+
+
+def test_a_missing_library_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.retrieval.embedding.find_spec", lambda name: None)
+    shelves = Shelves(train())
+    with pytest.raises(UsageError, match=r"needs sentence-transformers. pip install 'finetune-harness\[retrieval\]'"):
+        shelves.look_up(use(shelves).model_copy(update={"by": "some/embedder"}), train())
 
 
 @pytest.mark.model

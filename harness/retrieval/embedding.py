@@ -47,8 +47,11 @@ class Embedder:
             raise ModelError(Problem(WHERE, f"{by!r} cannot be loaded: {_first_line(fault)}")) from fault
 
     def embed(self, texts: Sequence[str], side: Side) -> NDArray[np.float32]:
-        """Vectors of length 1, (texts, dimensions). side: models may treat questions and documents unlike."""
-        owed = list(dict.fromkeys(text for text in texts if (side, text) not in self._vectors))
+        """Vectors of length 1, (texts, dimensions); a blank text has a vector of zeros, which is like nothing.
+
+        side: models may treat questions and documents unlike. Raises ModelError.
+        """
+        owed = list(dict.fromkeys(text for text in texts if text.strip() and (side, text) not in self._vectors))
         if owed:
             encode = self._model.encode_query if side == "query" else self._model.encode_document
             try:
@@ -57,7 +60,18 @@ class Embedder:
             except (ValueError, RuntimeError, IndexError) as fault:
                 raise ModelError(Problem(WHERE, f"{self._by!r} cannot embed: {_first_line(fault)}")) from fault
             self._vectors.update(zip(((side, text) for text in owed), made, strict=True))
-        return np.stack([self._vectors[side, text] for text in texts])
+        nothing = np.zeros(self._model.get_embedding_dimension(), dtype=np.float32)
+        return np.stack([self._vectors.get((side, text), nothing) for text in texts])
+
+    def sees(self, texts: Sequence[str]) -> str:
+        """A word to the user where texts are longer than what the model sees of them; else empty."""
+        most = self._model.max_seq_length
+        if most is None:
+            return ""
+        with models.quiet():
+            tokens = self._model.tokenizer(list(texts), truncation=False)["input_ids"]
+        longer = sum(len(ids) > most for ids in tokens)
+        return f"{longer} of {len(texts)} are longer than the {most} tokens that it sees" if longer else ""
 
 
 class Embedded:

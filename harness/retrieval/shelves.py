@@ -110,7 +110,8 @@ class Shelves:
     def _embedded(self, texts: Sequence[str], source: Source, by: str) -> Embedded:
         if by not in self._embedders:
             self._embedders[by] = Embedder(by, self._near, self._note)
-        self._note(f"embedding {len(texts)} texts with {by}")
+        told = (f"embedding {len(texts)} texts with {by}", self._embedders[by].sees(texts))
+        self._note("; ".join(part for part in told if part))
         # Train rows are questions too, so both sides of the comparison are made alike.
         return Embedded(self._embedders[by], texts, "query" if source == "train" else "document")
 
