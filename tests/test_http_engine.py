@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from harness.engines.base import Answer
-from harness.engines.http import CallError, HttpClient, OpenAIClient, concurrently
+from harness.engines.http import CallError, HttpClient, concurrently
+from harness.engines.openai.client import OpenAIClient
 from harness.errors import EngineError
 from harness.records import Decoding, Message
 
@@ -22,9 +26,9 @@ OK: Reply = (200, {"ok": True}, {})
 
 
 class Server:
-    """Answers with `respond`, and keeps what it was asked."""
+    """Answers posts with `respond` and gets with `pages`, and keeps what it was asked."""
 
-    def __init__(self, respond: Callable[[int, Any], Reply | None]) -> None:
+    def __init__(self, respond: Callable[[int, Any], Reply | None], pages: Mapping[str, Reply]) -> None:
         self.asked: list[tuple[str, Any, str | None]] = []
         self.peers: set[Any] = set()
         server, lock = self, threading.Lock()
@@ -38,7 +42,12 @@ class Server:
                     number = len(server.asked)
                     server.asked.append((self.path, body, self.headers.get("Authorization")))
                     server.peers.add(self.client_address)
-                reply = respond(number, body)
+                self.send(respond(number, body))
+
+            def do_GET(self) -> None:
+                self.send(pages.get(self.path, (404, {"error": {"message": "Not Found"}}, {})))
+
+            def send(self, reply: Reply | None) -> None:
                 if reply is None:  # break the connection
                     self.close_connection = True
                     return
@@ -64,8 +73,10 @@ class Server:
 
 
 @contextmanager
-def serving(respond: Callable[[int, Any], Reply | None]) -> Iterator[Server]:
-    server = Server(respond)
+def serving(
+    respond: Callable[[int, Any], Reply | None], pages: Mapping[str, Reply] = MappingProxyType({})
+) -> Iterator[Server]:
+    server = Server(respond, pages)
     thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -101,6 +112,78 @@ def test_retry_after_is_honoured() -> None:
             started = time.monotonic()
             made.call("POST", "/x")
         assert time.monotonic() - started >= 0.3
+
+
+def test_retry_after_may_be_a_date_and_holds_for_every_thread() -> None:
+    resume = math.ceil(time.time() + 1)  # dates have whole seconds
+    busy = (429, "slow", {"Retry-After": formatdate(resume, usegmt=True)})
+    arrived = []
+
+    def respond(number: int, _: Any) -> Reply:
+        arrived.append(time.time())
+        return busy if number == 0 else OK
+
+    with serving(respond) as server, client(server.url) as made:
+        held = threading.Thread(target=made.call, args=("POST", "/x"))
+        held.start()
+        while not arrived:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        made.call("POST", "/x")
+        held.join()
+    assert len(arrived) == 3
+    assert min(arrived[1:]) >= resume
+
+
+def test_a_pause_that_is_too_long_to_wait_for_is_an_error() -> None:
+    with serving(lambda *_: (429, "slow", {"Retry-After": "86400"})) as server, client(server.url) as made:
+        assert "asks to wait 86400 s" in (ask(made).error or "")
+        assert len(server.asked) == 1
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with serving(lambda *_: (307, "", {"Location": "http://127.0.0.1:1/"})) as server, client(server.url) as made:
+        with pytest.raises(EngineError, match="redirect"):
+            ask(made)
+        assert len(server.asked) == 1
+
+
+def test_a_quota_that_is_used_up_stops_everything() -> None:
+    spent = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
+    with serving(lambda *_: (429, spent, {})) as server, client(server.url) as made:
+        with pytest.raises(EngineError, match="exceeded your current quota"):
+            ask(made)
+        assert len(server.asked) == 1
+
+
+def test_a_refused_parameter_is_named() -> None:
+    fault = {"error": {"message": "Unsupported value", "param": "top_p", "code": "unsupported_value"}}
+    with serving(lambda *_: (400, fault, {})) as server, client(server.url) as made:
+        assert ask(made).error == "status 400: Unsupported value (parameter top_p)"
+
+
+def test_the_key_is_in_no_error() -> None:
+    echo = {"error": {"message": "wrong key: secret-key"}}
+    with (
+        serving(lambda *_: (401, echo, {})) as server,
+        client(server.url, api_key="secret-key") as made,
+        pytest.raises(EngineError, match=r"wrong key: \*\*\*"),
+    ):
+        ask(made)
+    with pytest.raises(EngineError, match="line break") as caught:
+        client(server.url, api_key="secret\nkey")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "called"),
+    [("", "/v1/chat/completions"), ("/v1/", "/v1/chat/completions"), ("/x/v1", "/x/v1/chat/completions"),
+     ("/v1beta/openai", "/v1beta/openai/chat/completions")],
+)  # fmt: skip
+def test_the_url_is_that_of_the_server_or_of_its_api(path: str, called: str) -> None:
+    with serving(lambda *_: chat_reply()) as server, client(server.url + path) as made:
+        assert ask(made).text == "hi"
+    assert server.asked[0][0] == called
 
 
 def test_a_broken_connection_is_tried_again() -> None:
@@ -222,9 +305,21 @@ def test_an_engine_error_in_one_call_ends_all() -> None:
         list(concurrently(lambda job: Answer(text=str(made.call("POST", "/x", job))), range(50), 4, made.close))
 
 
-def test_a_url_that_is_none_is_refused() -> None:
-    with pytest.raises(EngineError, match="not an http or https URL"):
-        HttpClient("localhost:8000")
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("localhost:8000", "not an http or https URL"),
+        ("ftp://localhost", "not an http or https URL"),
+        ("http://[::1", "is not a URL"),
+        ("http://localhost:port", "is not a URL"),
+        ("http://localhost/v1?key=1", "has a query or fragment"),
+        ("https://me:pass@localhost/v1", "holds a user name or password"),
+    ],
+)
+def test_a_url_that_is_none_is_refused(url: str, message: str) -> None:
+    with pytest.raises(EngineError, match=message) as caught:
+        HttpClient(url)
+    assert "pass@" not in str(caught.value)
 
 
 def test_a_call_error_is_not_an_engine_error() -> None:

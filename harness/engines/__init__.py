@@ -12,16 +12,18 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.engines import vllm
 from harness.engines.base import Adapter, Answer, Engine, Request
 from harness.engines.constrain import check_constraint
+from harness.engines.http import url_fault
 from harness.engines.probe import check_adapter_acts
-from harness.errors import EngineError
-from harness.models import LocalModel
+from harness.errors import EngineError, Problem
+from harness.models import LocalModel, remote
 from harness.partspec import PartSpec
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "check_adapter_acts",
     "check_constraint",
     "choose",
+    "open_endpoint",
     "open_engine",
 ]
 
@@ -42,18 +45,42 @@ __all__ = [
 class ServeSpec(PartSpec):
     """How candidates are served while they are judged. Everything has a default."""
 
-    engine: Literal["auto", "vllm", "transformers"] = "auto"
-    """`auto` takes vLLM where it is installed and can run, else transformers in process."""
+    engine: Literal["auto", "vllm", "transformers", "openai"] = "auto"
+    """`auto` takes vLLM where it is installed and can run, else transformers in process; `openai` asks a server that
+    runs elsewhere."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number type of the weights; `auto` is float32 on a CPU and bfloat16 on a GPU."""
     max_model_len: Annotated[int, Field(ge=16)] | None = None
-    """Longest prompt plus answer in tokens (vllm); by default the model's own, up to 8192."""
+    """Longest prompt plus answer in tokens (vllm, openai); by default the model's own, up to 8192, or the server's."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
     """Requests a batch (transformers); by default chosen by the engine."""
     concurrency: Annotated[int, Field(ge=1)] | None = None
-    """Requests in flight (vllm); by default 16 on a CPU and 128 on a GPU."""
+    """Requests in flight (vllm, openai); by default 16, and 128 for vllm on a GPU."""
     vllm_args: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Flags of speed, memory and parallelism for vLLM, e.g. {"tensor-parallel-size": 2}; recorded with each run."""
+    url: str | None = None
+    """URL of an OpenAI-compatible API (openai), e.g. https://api.example.org/v1."""
+    api_model: str = ""
+    """Name by which that server knows the base model; by default the only one it lists, or that of `openai:NAME`."""
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "HARNESS_API_KEY"
+    """Environment variable that holds the server's key; the key itself is written nowhere."""
+    adapter_models: dict[str, str] = Field(default_factory=dict)
+    """Candidates with an adapter to the names by which the server knows them (openai)."""
+    timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds that one answer may take (openai)."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.engine == "openai":
+            if not self.url:
+                raise ValueError("url: is missing; engine: openai asks a server, e.g. http://127.0.0.1:8000/v1")
+            if fault := url_fault(self.url):
+                raise ValueError(f"url: {fault}")
+            return self
+        given = [name for name in ("url", "api_model", "adapter_models") if getattr(self, name)]
+        if given:
+            raise ValueError(f"{', '.join(given)}: only engine: openai asks a server that runs elsewhere")
+        return self
 
     @field_validator("vllm_args")
     @classmethod
@@ -83,6 +110,10 @@ class Opening:
 
 def choose(spec: ServeSpec) -> Choice:
     """The engine this spec gets here. Raises EngineError, with how to install, when there is none."""
+    if spec.engine == "openai":
+        return Choice(
+            "openai", f"the server at {urlsplit(spec.url or '').netloc} answers, because the spec asks for it."
+        )
     if spec.engine == "transformers":
         if not _transformers_installed():
             raise EngineError("`engine: transformers` needs it installed: pip install 'finetune-harness[train]'.")
@@ -117,7 +148,38 @@ def open_engine(
     with `load_adapter`. What the engine prints goes to `log`; `note` hears of progress.
     """
     choice = choose(spec)
+    if model.remote_name is not None and choice.name != "openai":
+        hint = "Give its server: serve: {engine: openai, url: ...}"
+        raise EngineError(Problem("model", f"{model.ref.name!r} cannot be served here by {choice.name}", next=hint))
     return ENGINES[choice.name](Opening(spec, model, max_adapters, adapter_rank, log, note))
+
+
+def open_endpoint(
+    url: str, model: str, key_env: str = "HARNESS_PROPOSER_KEY", note: Callable[[str], None] = lambda text: None
+) -> Engine:
+    """A model of any OpenAI-compatible server, by its name there; a context manager.
+
+    The key is read from the environment variable `key_env`. Raises EngineError: unreachable, wrong key, unknown model.
+    """
+    from harness.engines.openai.engine import OpenAIEngine, Remote
+
+    return OpenAIEngine(remote(model), Remote(url, key_env=key_env), note)
+
+
+def _open_openai(opening: Opening) -> Engine:
+    from harness.engines.openai.engine import OpenAIEngine, Remote
+
+    spec = opening.spec
+    where = Remote(
+        url=spec.url or "",
+        api_model=spec.api_model,
+        key_env=spec.api_key_env,
+        adapter_models=spec.adapter_models,
+        max_model_len=spec.max_model_len,
+        concurrency=spec.concurrency,
+        timeout_s=spec.timeout_s,
+    )
+    return OpenAIEngine(opening.model, where, opening.note)
 
 
 def _open_vllm(opening: Opening) -> Engine:
@@ -142,7 +204,11 @@ def _open_transformers(opening: Opening) -> Engine:
     return TransformersEngine(opening.model, dtype=opening.spec.dtype, batch_size=opening.spec.batch_size)
 
 
-ENGINES: Final[dict[str, Callable[[Opening], Engine]]] = {"vllm": _open_vllm, "transformers": _open_transformers}
+ENGINES: Final[dict[str, Callable[[Opening], Engine]]] = {
+    "vllm": _open_vllm,
+    "transformers": _open_transformers,
+    "openai": _open_openai,
+}
 """Every engine by name; the contract tests run over each."""
 
 

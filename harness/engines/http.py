@@ -1,31 +1,33 @@
-"""HTTP: a small OpenAI-compatible client on the standard library, and nothing else knows HTTP.
+"""HTTP: JSON over kept-alive connections on the standard library, and nothing else knows HTTP.
 
     EngineError   nobody answers, the key is refused or the model is unknown: the engine is gone
     CallError     this one call failed for good; the caller turns it into an answer with `error`
 
 Connections are kept alive and shared by threads. Transient faults (503, 429, a
 connection that breaks) are retried with growing pauses; a timeout is not, since
-the server would only compute the same answer twice.
+the server would only compute the same answer twice. A server that asks for a pause
+gets it from all threads. Redirects are not followed: the key belongs to one server.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import queue
 import random
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from harness.engines.base import Answer
-from harness.errors import EngineError
-from harness.records import Decoding, Message
+from harness.errors import EngineError, Problem
 
 T = TypeVar("T")
 
@@ -34,10 +36,23 @@ RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 FATAL: Final = frozenset({401, 403, 404})
 """Statuses that every further call would meet too: wrong key, unknown model or path."""
 LONGEST_PAUSE_S: Final = 30.0
+"""Longest pause of our own choosing."""
+LONGEST_WAIT_S: Final = 300.0
+"""Longest pause that a server may ask for; who asks for more has refused."""
+CONNECT_S: Final = 20.0
+"""Seconds that a connection may take to come about."""
 
 
 class CallError(Exception):
     """One call failed for good; others may succeed."""
+
+
+class Refused(EngineError):
+    """The server refuses, and would refuse every further call."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class _StaleConnection(OSError):
@@ -56,19 +71,24 @@ class HttpClient:
         attempts: int = 5,
         pause_s: float = 0.5,
     ) -> None:
+        if fault := url_fault(url):
+            raise EngineError(Problem("url", fault))
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise EngineError(f"{url!r} is not an http or https URL.")
         self.url = url
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
-        self._prefix = parts.path.rstrip("/")
+        self.path = parts.path.rstrip("/")
+        """What every call's path begins with."""
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        self._key = api_key or ""
         if api_key:
+            if not api_key.isprintable() or not api_key.isascii() or " " in api_key:
+                raise EngineError("the API key has characters that no key has, perhaps a line break; set it again.")
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._timeout_s, self._attempts, self._pause_s = timeout_s, attempts, pause_s
         self._idle: deque[HTTPConnection] = deque()
         self._busy: set[HTTPConnection] = set()
         self._closed = threading.Event()
+        self._resume_at = 0.0
 
     def call(self, method: str, path: str, payload: object = None) -> Any:
         """The JSON body of the answer. Raises CallError or EngineError."""
@@ -76,8 +96,10 @@ class HttpClient:
         attempt = 1
         while True:
             last, pause = attempt == self._attempts, self._pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
+            if (held := self._resume_at - time.monotonic()) > 0:
+                self._wait(held * random.uniform(1.0, 1.1))
             try:
-                status, text, retry_after = self._exchange(method, path, body)
+                status, text, asked = self._exchange(method, path, body)
             except TimeoutError:
                 raise CallError(f"no answer within {self._timeout_s:g} s") from None
             except (OSError, HTTPException) as error:
@@ -88,16 +110,24 @@ class HttpClient:
                 if last:
                     raise EngineError(f"{self.url} does not answer after {attempt} attempts ({error!r}).") from error
             else:
-                if status < 400:
+                if status < 300:
                     return _decoded(text)
-                if status in FATAL:
-                    raise EngineError(f"{self.url}{path}: refused with status {status}: {_reason(text)}")
-                if last or status not in RETRIED:
-                    raise CallError(f"status {status}: {_reason(text)}")
-                pause = pause if retry_after is None else retry_after
-            if self._closed.wait(min(pause, LONGEST_PAUSE_S)):
-                raise CallError("cancelled")
+                self._refuse(status, text, path, asked, last)
+                if asked is not None:
+                    self._resume_at, pause = max(self._resume_at, time.monotonic() + asked), 0.0
+            self._wait(min(pause, LONGEST_PAUSE_S))
             attempt += 1
+
+    def probe(self, path: str) -> Any:
+        """What a GET of this path answers, or None where the server has no such path."""
+        try:
+            return self.call("GET", path)
+        except Refused as refusal:
+            if refusal.status == 404:
+                return None
+            raise
+        except CallError:
+            return None
 
     def close(self) -> None:
         """End all calls, also those that other threads wait for. Safe to call twice."""
@@ -109,6 +139,25 @@ class HttpClient:
         while self._idle:
             self._idle.pop().close()
 
+    def _refuse(self, status: int, text: str, path: str, asked: float | None, last: bool) -> None:
+        """Raise for a status that ends the call; return for one after which it may be tried again."""
+        reason, code = _reason(text)
+        if self._key:
+            reason = reason.replace(self._key, "***")
+        if status < 400:
+            raise Refused(f"{self.url}{path}: answers with a redirect (status {status}), and none is followed. "
+                          "Give the URL that it points to.", status)  # fmt: skip
+        if status in FATAL or code == "insufficient_quota":
+            raise Refused(f"{self.url}{path}: refused with status {status}: {reason}", status)
+        if last or status not in RETRIED:
+            raise CallError(f"status {status}: {reason}")
+        if asked is not None and asked > LONGEST_WAIT_S:
+            raise CallError(f"status {status}: {reason} (it asks to wait {asked:.0f} s)")
+
+    def _wait(self, seconds: float) -> None:
+        if self._closed.wait(seconds):
+            raise CallError("cancelled")
+
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, str, float | None]:
         """One request and its answer: status, text, seconds to wait if the server says so."""
         try:
@@ -118,11 +167,11 @@ class HttpClient:
         self._busy.add(connection)
         try:
             if not reused:
-                connection.connect()
+                self._connect(connection)
             if self._closed.is_set():  # asked after connecting: `close` breaks only sockets that it can see
                 raise ConnectionAbortedError("closed")
             try:
-                connection.request(method, self._prefix + path, body=body, headers=self._headers)
+                connection.request(method, self.path + path, body=body, headers=self._headers)
                 response = connection.getresponse()
             except ConnectionError as error:
                 raise (_StaleConnection() if reused else error) from None
@@ -146,57 +195,14 @@ class HttpClient:
 
     def _connection(self) -> HTTPConnection:
         kind = HTTPSConnection if self._secure else HTTPConnection
-        return kind(self._host, self._port, timeout=self._timeout_s)
+        return kind(self._host or "", self._port, timeout=min(CONNECT_S, self._timeout_s))
 
-
-class OpenAIClient(HttpClient):
-    """The OpenAI calls that the engines use. `extra` holds what only one server understands."""
-
-    def chat(self, model: str, messages: Sequence[Message], decoding: Decoding, extra: Mapping[str, Any]) -> Answer:
-        """One assistant turn after `messages`, rendered by the server's chat template."""
-        turns = [{"role": message.role, "content": message.content} for message in messages]
-        payload = {"model": model, "messages": turns, **sampling(decoding), **extra}
-        return self._generated("/v1/chat/completions", payload, lambda choice: choice["message"]["content"])
-
-    def complete(self, model: str, text: str, decoding: Decoding, extra: Mapping[str, Any]) -> Answer:
-        """The continuation of a plain text."""
-        payload = {"model": model, "prompt": text, **sampling(decoding), **extra}
-        return self._generated("/v1/completions", payload, lambda choice: choice["text"])
-
-    def _generated(self, path: str, payload: Mapping[str, Any], text_of: Callable[[Any], Any]) -> Answer:
-        started = time.monotonic()
+    def _connect(self, connection: HTTPConnection) -> None:
         try:
-            body = self.call("POST", path, payload)
-            choice, usage = body["choices"][0], body.get("usage") or {}
-            text, finish = text_of(choice), choice.get("finish_reason")
-            if not isinstance(text, str) or finish not in ("stop", "length"):
-                raise CallError(f"no usable answer: finish_reason {finish!r}, text {text!r:.80}")
-            return Answer(
-                text=text,
-                finish=finish,
-                tokens_in=usage.get("prompt_tokens"),
-                tokens_out=usage.get("completion_tokens"),
-                latency_s=time.monotonic() - started,
-            )
-        except CallError as error:
-            return Answer(error=str(error), latency_s=time.monotonic() - started)
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            return Answer(error=f"the answer does not have the expected form: {error!r}")
-
-
-def sampling(decoding: Decoding) -> dict[str, Any]:
-    """Every sampling parameter of the OpenAI API, stated, so that no server default decides."""
-    return {
-        "max_tokens": decoding.max_tokens,
-        "temperature": decoding.temperature,
-        "top_p": decoding.top_p,
-        "stop": list(decoding.stop),
-        "seed": decoding.seed,
-        "n": 1,
-        "presence_penalty": 0.0,
-        "frequency_penalty": 0.0,
-        "stream": False,
-    }
+            connection.connect()
+        except TimeoutError:  # nobody is there: another matter than an answer that is long in coming
+            raise ConnectionError(f"no connection within {connection.timeout:g} s") from None
+        connection.sock.settimeout(self._timeout_s)
 
 
 def concurrently(
@@ -242,6 +248,20 @@ def concurrently(
             thread.join()
 
 
+def url_fault(url: str) -> str:
+    """Why this is no URL of an API, or empty. A URL that holds a password is not repeated."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read for its ValueError
+    except ValueError as error:
+        return f"{url!r} is not a URL: {error}"
+    if parts.username or parts.password:
+        return "holds a user name or password; leave it out, and put the key into its environment variable"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return f"{url!r} is not an http or https URL"
+    return f"{url!r} has a query or fragment; give the URL of the API alone" if parts.query or parts.fragment else ""
+
+
 def _decoded(text: str) -> Any:
     try:
         return json.loads(text) if text.lstrip()[:1] in ("{", "[") else text
@@ -249,18 +269,24 @@ def _decoded(text: str) -> Any:
         raise CallError(f"the answer is not JSON: {error}: {text[:80]!r}") from None
 
 
-def _reason(text: str) -> str:
-    """The server's own words: OpenAI's `error.message`, or the start of whatever came."""
+def _reason(text: str) -> tuple[str, str]:
+    """The server's own words (OpenAI's `error.message` and `param`, or the start of whatever came), and its code."""
     try:
         error = json.loads(text)["error"]
-        return str(error["message"] if isinstance(error, dict) else error)
+        if not isinstance(error, dict):
+            return str(error), ""
+        named = f" (parameter {error['param']})" if error.get("param") else ""
+        return f"{error['message']}{named}", str(error.get("code"))
     except (ValueError, KeyError, TypeError):
-        return text.strip()[:200] or "no reason given"
+        return text.strip()[:200] or "no reason given", ""
 
 
 def _seconds(header: str | None) -> float | None:
-    """Retry-After in seconds; its date form is ignored."""
-    try:
-        return None if header is None else max(0.0, float(header))
-    except ValueError:
+    """Retry-After in seconds, from its number or its date; None when there is none that can be read."""
+    if header is None:
         return None
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        number = float(header) if not header.rstrip().endswith("GMT") else parsedate_to_datetime(header).timestamp()
+        if math.isfinite(number):
+            return max(0.0, number - time.time() if header.rstrip().endswith("GMT") else number)
+    return None

@@ -1,7 +1,8 @@
 """Base models: from the name in a spec to a checked local folder with its content digest.
 
-Three spellings: a hub id (`owner/name`), a local folder (`./my-model`), and
-`package:NAME`, a model that travels in a package of the Python index. `exists` is
+Four spellings: a hub id (`owner/name`), a local folder (`./my-model`), `package:NAME`, a
+model that travels in a package of the Python index, and `openai:NAME`, a model that only a
+server has: known by name only, because its weights cannot be seen. `exists` is
 the cheap check before anything is started; `resolve` fetches, converts and hashes.
 """
 
@@ -11,7 +12,7 @@ from harness.models.folder import LocalModel, chat_template
 from harness.models.names import exists, identity
 from harness.models.present import licence, on_disk, token_counter
 from harness.models.quiet import quiet
-from harness.models.resolve import resolve
+from harness.models.resolve import remote, resolve
 
 __all__ = [
     "LocalModel",
@@ -21,6 +22,7 @@ __all__ = [
     "licence",
     "on_disk",
     "quiet",
+    "remote",
     "resolve",
     "token_counter",
 ]

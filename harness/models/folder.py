@@ -36,6 +36,8 @@ class LocalModel:
     """Folder with safetensors weights, config, tokenizer and chat template."""
     context_length: int
     """Most tokens of prompt and answer together."""
+    remote_name: str | None = None
+    """Name of a model that only a server has, and this machine nothing of (`path` is then no folder)."""
 
 
 def describe(name: str, path: Path, revision: str | None) -> LocalModel:

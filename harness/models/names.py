@@ -1,4 +1,4 @@
-"""Names of models: which of the three spellings a string is, and whether it can be had at all."""
+"""Names of models: which of the four spellings a string is, and whether it can be had at all."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from harness.errors import ModelError, Problem, did_you_mean
 from harness.models import folder
 from harness.models.package import PACKAGES
 
-ALLOWED = "A model is a hub id (owner/name), a local folder (./my-model) or package:NAME"
+ALLOWED = "A model is a hub id (owner/name), a local folder (./my-model), package:NAME or openai:NAME"
+REMOTE = "openai:"
+"""Begins the name of a model that a server has: by name only, because its weights cannot be seen."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """A name read: its kind and what it stands for (package name, hub id or absolute path)."""
+    """A name read: its kind and what it stands for (package name, hub id, absolute path, name at the server)."""
 
-    kind: Literal["package", "folder", "hub"]
+    kind: Literal["package", "folder", "hub", "remote"]
     value: str
 
 
@@ -36,6 +38,10 @@ def read(name: str, near: Path | None) -> Spelling:
         if package not in PACKAGES:
             raise ModelError(Problem("model", f"unknown package {package!r}", did_you_mean(package, list(PACKAGES))))
         return Spelling("package", package)
+    if name.startswith(REMOTE):
+        if not (served := name.removeprefix(REMOTE).strip()):
+            raise ModelError(Problem("model", f"{name!r} names no model", "openai:NAME, with the server's name for it"))
+        return Spelling("remote", served)
     bases = [base for base in (near, Path.cwd()) if base is not None]
     tried = [(base / Path(name).expanduser()).absolute() for base in bases]
     for path in tried:

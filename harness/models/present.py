@@ -29,6 +29,8 @@ def on_disk(name: str, near: Path | None) -> Path | None:
         return Path(spelling.value)
     if spelling.kind == "package":
         return package.kept(spelling.value)
+    if spelling.kind == "remote":
+        return None
     cached = names.hub_cache() / f"models--{spelling.value.replace('/', '--')}" / "snapshots"
     return max(cached.glob("*/"), key=lambda path: path.stat().st_mtime, default=None)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.errors import ModelError, Problem
 from harness.models import folder, names, package
 from harness.models.folder import LocalModel
+from harness.records import ModelRef, digest
 
 WANTED = [
     "*.safetensors",
@@ -20,6 +21,8 @@ WANTED = [
     "README.md",
 ]
 """What is fetched from the hub: no pickles, no code; the card for its licence."""
+UNBOUNDED = 1 << 30
+"""Context length of a model that only its server knows: the server refuses what is too long."""
 
 
 def resolve(
@@ -38,6 +41,8 @@ def resolve(
     spelling = names.read(name, near)
     if revision is not None and spelling.kind != "hub":
         raise ModelError(Problem("model", f"{name!r} has no revisions", "Only hub ids take one", "Remove it"))
+    if spelling.kind == "remote":
+        return remote(spelling.value)
     if spelling.kind == "package":
         path, version = package.obtain(spelling.value, note)
         return folder.describe(name, path, version)
@@ -45,6 +50,16 @@ def resolve(
         return folder.describe(name, Path(spelling.value), None)
     path = fetch(spelling.value, revision, note)
     return folder.describe(name, path, path.name)
+
+
+def remote(name: str) -> LocalModel:
+    """A model that a server has: known by its name only, because its weights cannot be seen.
+
+    The server that answered is in the conditions of every run; whether it still serves the same weights under this
+    name, nobody here can tell.
+    """
+    ref = ModelRef(name=f"{names.REMOTE}{name}", digest=digest({"served model": name}))
+    return LocalModel(ref=ref, path=Path(ref.name), context_length=UNBOUNDED, remote_name=name)
 
 
 def fetch(

@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from harness.engines.base import Answer, Request
 from harness.engines.constrain import structured_outputs
-from harness.engines.http import CallError, OpenAIClient
+from harness.engines.http import CallError
+from harness.engines.openai.client import OpenAIClient
 from harness.engines.pairs import Prefix, encode_choices
 from harness.engines.vllm.flags import BASE
 from harness.errors import EngineError
@@ -44,6 +45,8 @@ class Asker:
     """Tokens that end an answer."""
     room: int
     """Tokens that prompt and answer may take together."""
+    base: str = BASE
+    """Name of the base model, whose tokenizer all share."""
 
     def answer(self, name: str, request: Request) -> Answer:
         """The answer of the model that the server knows as `name`."""
@@ -67,9 +70,9 @@ class Asker:
         """All choices of one item in one call, so that the scheduler sees them together."""
         started = time.monotonic()
         try:
-            text = chat_text(self.client, request.messages) if request.text is None else request.text
+            text = chat_text(self.client, request.messages, self.base) if request.text is None else request.text
             context, choices = encode_choices(
-                lambda text, special: encode(self.client, text, special), self.prefix, text, request.choices
+                lambda text, special: encode(self.client, text, special, self.base), self.prefix, text, request.choices
             )
             tokens = {token for choice in choices for token in choice}
             next_token = len(tokens) <= MOST_LOGPROBS and all(len(choice) == 1 for choice in choices)
@@ -110,25 +113,29 @@ class Asker:
             return self._prompt_logprobs(name, context, choices)
 
 
-def learn(client: OpenAIClient, model: LocalModel, room: int) -> Asker:
+def learn(client: OpenAIClient, model: LocalModel, room: int, base: str = BASE) -> Asker:
     """An asker that knows the model's tokens, from its files and from the server's tokenizer."""
     prefix_text = _prefix_text(model)
-    (prefix_id,) = encode(client, prefix_text, False)
-    return Asker(client, Prefix(prefix_id, prefix_text), _end_tokens(client, model), room)
+    (prefix_id,) = encode(client, prefix_text, False, base)
+    return Asker(client, Prefix(prefix_id, prefix_text), _end_tokens(client, model, base), room, base)
 
 
-def encode(client: OpenAIClient, text: str, special: bool) -> list[int]:
+def encode(client: OpenAIClient, text: str, special: bool, base: str) -> list[int]:
     """Token ids by the server's own tokenizer, with its special tokens when `special`."""
-    payload = {"model": BASE, "prompt": text, "add_special_tokens": special}
+    payload = {"model": base, "prompt": text, "add_special_tokens": special}
     return list(client.call("POST", "/tokenize", payload)["tokens"])
 
 
-def chat_text(client: OpenAIClient, messages: Sequence[Message], answer_follows: bool = True) -> str:
+def decode(client: OpenAIClient, tokens: Sequence[int], base: str) -> str:
+    """The text of tokens, special ones included."""
+    return str(client.call("POST", "/detokenize", {"model": base, "tokens": list(tokens)})["prompt"])
+
+
+def chat_text(client: OpenAIClient, messages: Sequence[Message], base: str, answer_follows: bool = True) -> str:
     """The turns as the server's chat template renders them."""
     turns = [message.model_dump() for message in messages]
-    payload = {"model": BASE, "messages": turns, "add_generation_prompt": answer_follows}
-    tokens = client.call("POST", "/tokenize", payload)["tokens"]
-    return str(client.call("POST", "/detokenize", {"model": BASE, "tokens": tokens})["prompt"])
+    payload = {"model": base, "messages": turns, "add_generation_prompt": answer_follows}
+    return decode(client, client.call("POST", "/tokenize", payload)["tokens"], base)
 
 
 def _prefix_text(model: LocalModel) -> str:
@@ -141,7 +148,7 @@ def _prefix_text(model: LocalModel) -> str:
     return str(text)
 
 
-def _end_tokens(client: OpenAIClient, model: LocalModel) -> tuple[int, ...]:
+def _end_tokens(client: OpenAIClient, model: LocalModel, base: str) -> tuple[int, ...]:
     """What ends an answer beside the tokenizer's EOS: the config's tokens and the chat template's own.
 
     vLLM takes them from generation_config.json, which is switched off for its sampling defaults.
@@ -151,11 +158,11 @@ def _end_tokens(client: OpenAIClient, model: LocalModel) -> tuple[int, ...]:
     if model.ref.chat_template_digest is not None:
         mark = "mark-of-an-answer"
         turns = (Message(role="user", content="question"), Message(role="assistant", content=mark))
-        rest = chat_text(client, turns, answer_follows=False).rpartition(mark)[2].lstrip()
+        rest = chat_text(client, turns, base, answer_follows=False).rpartition(mark)[2].lstrip()
         special = {
             token["id"] for token in _json(model.path / "tokenizer.json").get("added_tokens", ()) if token["special"]
         }
-        ends.update(token for token in (encode(client, rest, False)[:1] if rest else ()) if token in special)
+        ends.update(token for token in (encode(client, rest, False, base)[:1] if rest else ()) if token in special)
     return tuple(sorted(ends))
 
 

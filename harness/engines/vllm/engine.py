@@ -17,7 +17,8 @@ from typing import Final, Self
 
 from harness.engines.base import Adapter, Answer, Request
 from harness.engines.guard import GuardedProcess
-from harness.engines.http import CallError, OpenAIClient, concurrently
+from harness.engines.http import CallError, concurrently
+from harness.engines.openai.client import OpenAIClient
 from harness.engines.probe import Fingerprint, check_identity, fingerprint
 from harness.engines.vllm.adapters import check_adapter
 from harness.engines.vllm.ask import learn
