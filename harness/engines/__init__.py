@@ -155,15 +155,20 @@ def open_engine(
 
 
 def open_endpoint(
-    url: str, model: str, key_env: str = "HARNESS_PROPOSER_KEY", note: Callable[[str], None] = lambda text: None
+    url: str,
+    model: str,
+    key_env: str = "HARNESS_PROPOSER_KEY",
+    note: Callable[[str], None] = lambda text: None,
+    concurrency: int | None = None,
 ) -> Engine:
     """A model of any OpenAI-compatible server, by its name there; a context manager.
 
-    The key is read from the environment variable `key_env`. Raises EngineError: unreachable, wrong key, unknown model.
+    The key is read from the environment variable `key_env`. `concurrency`: requests in flight, by default 16.
+    Raises EngineError: unreachable, wrong key, unknown model.
     """
     from harness.engines.openai.engine import OpenAIEngine, Remote
 
-    return OpenAIEngine(remote(model), Remote(url, key_env=key_env), note)
+    return OpenAIEngine(remote(model), Remote(url, key_env=key_env, concurrency=concurrency), note)
 
 
 def _open_openai(opening: Opening) -> Engine:
