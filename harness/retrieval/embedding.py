@@ -15,7 +15,7 @@ from harness import artifacts, models
 from harness.errors import ModelError, Problem, UsageError
 from harness.models import names
 from harness.models.resolve import fetch
-from harness.retrieval.ranking import BATCH
+from harness.retrieval.ranking import batches
 
 WHERE = "prompt.retrieval.by"
 FORMATS = ("onnx/*", "openvino/*")
@@ -86,9 +86,10 @@ class Embedded:
 
     def scores(self, texts: Sequence[str]) -> Iterator[NDArray[np.float64]]:
         """Cosine similarities: one array (indexed,) a question, in order."""
-        asked = self._embedder.embed(texts, "query")
-        for at in range(0, len(texts), BATCH):
-            yield from np.round((asked[at : at + BATCH] @ self._indexed.T).astype(np.float64), DECIMALS)
+        self._embedder.embed(texts, "query")  # together, and kept: long and short texts make better batches so
+        for batch in batches(texts, len(self._indexed)):
+            asked = self._embedder.embed(batch, "query")
+            yield from np.round((asked @ self._indexed.T).astype(np.float64), DECIMALS)
 
 
 def _folder(by: str, near: Path | None, note: Callable[[str], None]) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from harness.retrieval.ranking import BATCH
+from harness.retrieval.ranking import batches
 
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Scripts written without spaces: Thai, Lao, Burmese, Khmer, kana and Han. Each letter stands for a word."""
@@ -46,8 +46,8 @@ class Bm25:
 
     def scores(self, texts: Sequence[str]) -> Iterator[NDArray[np.float64]]:
         """How well each of the indexed texts answers each of these: one array (indexed,) a text, in order."""
-        for at in range(0, len(texts), BATCH):
-            rows = [self._numbered(text) for text in texts[at : at + BATCH]]
+        for batch in batches(texts, self._weights.shape[1]):
+            rows = [self._numbered(text) for text in batch]
             bounds = np.cumsum([0, *map(len, rows)])
             columns = np.array([word for row in rows for word in row], dtype=np.int64)
             asked = scipy.sparse.csr_array((np.ones(len(columns)), columns, bounds), (len(rows), len(self._vocabulary)))

@@ -8,8 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-BATCH = 256
-"""Questions that are scored together: bounds memory at this many scores per indexed text."""
+MOST = 256
+"""Questions that are scored together at most."""
+SCORES = 2**23
+"""Scores that are held at once: 64 MiB."""
 
 
 class Ranker(Protocol):
@@ -33,3 +35,10 @@ def best(scores: NDArray[np.float64], count: int, barred: Set[int]) -> list[int]
     near = np.flatnonzero(scores >= least)
     ranked: list[int] = near[np.argsort(-scores[near], kind="stable")][:count].tolist()
     return ranked
+
+
+def batches(texts: Sequence[str], indexed: int) -> Iterator[Sequence[str]]:
+    """Questions in batches whose scores over so many indexed texts fit into memory."""
+    size = max(1, min(MOST, SCORES // max(1, indexed)))
+    for at in range(0, len(texts), size):
+        yield texts[at : at + size]
