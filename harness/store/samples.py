@@ -19,7 +19,7 @@ from harness.records import SampleRecord, canonical_json
 from harness.store.files import unwritable
 from harness.store.owed import JournalSamples
 
-ROWS: Final = 8192
+ROWS: Final = 2048
 """Samples in a row group: what is held in memory while a file is written or read."""
 
 SCHEMA: Final = pa.schema(

@@ -1,0 +1,1 @@
+"""What it costs to ask: this harness and its peers against servers that cost nothing, and against real ones."""
