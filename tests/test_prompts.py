@@ -1,8 +1,10 @@
-"""The prompt race: what it may see, what it spends, whom it keeps."""
+"""The prompt search: what it may see, what it spends, whom it keeps, how it goes on."""
 
 from __future__ import annotations
 
-import random
+import hashlib
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,29 +13,43 @@ from scripted import Scripted, text
 
 from harness.data import Row, Split
 from harness.engines.base import Answer, Request
-from harness.errors import EngineError
+from harness.errors import EngineError, UsageError
 from harness.evaluate import TaskSpec
 from harness.progress import Silent
-from harness.prompts import PromptSpec, arms, draw_demonstrations, race
+from harness.prompts import PromptSpec, search
 from harness.records import Item, Message, PromptRecord, SplitName
+from harness.retrieval import Shelves
 from harness.store import ExperimentStore, Store
 
 TASK = TaskSpec(metric="exact_match")
 
 
-def split(name: SplitName, count: int) -> Split:
+def split(name: SplitName, count: int, answers: int = 3) -> Split:
     items = [
-        Item(id=f"{name}{i}", messages=(Message(role="user", content=f"{name} {i}"),), target=f"answer {i % 3}")
+        Item(id=f"{name}{i}", messages=(Message(role="user", content=f"{name} {i}"),), target=f"answer {i % answers}")
         for i in range(count)
     ]
     return Split(name, f"{name}.jsonl", tuple(Row(item, line) for line, item in enumerate(items, 1)))
 
 
-TRAIN, DEV = split("train", 30), split("dev", 40)
+TRAIN, DEV = split("train", 60), split("dev", 40)
 
 
 def gold(request: Request) -> str:
-    return f"answer {int(request.messages[-1].content.split()[1]) % 3}"
+    return f"answer {int(re.findall('[0-9]+', request.messages[-1].content)[-1]) % 3}"
+
+
+def luck(request: Request) -> float:
+    """A number in [0, 1) that belongs to the prompt and the question."""
+    asked = "|".join(turn.content for turn in request.messages) + str(request.decoding.constraint is not None)
+    return int(hashlib.sha256(asked.encode()).hexdigest()[:8], 16) / 2**32
+
+
+def better_when_told(request: Request) -> Answer:
+    """Labels, demonstrations and a constraint each make a right answer likelier."""
+    told = "exactly one of" in request.messages[0].content
+    chance = 0.1 + 0.3 * told + 0.1 * min(3, len(request.messages) // 4) + 0.2 * bool(request.decoding.constraint)
+    return text(gold(request) if luck(request) < chance else "no idea")
 
 
 def right_when_listed(request: Request) -> Answer:
@@ -42,103 +58,241 @@ def right_when_listed(request: Request) -> Answer:
     return text(gold(request) if good else "no idea")
 
 
-def run(tmp_path: Path, engine: Scripted, spec: PromptSpec, folder: ExperimentStore | None = None) -> PromptRecord:
-    folder = folder or Store(tmp_path).create("x--1", "name: x\n")
-    return race(spec, TASK, "Classify.", TRAIN, DEV, engine, folder, Silent())
+def folder(path: Path) -> ExperimentStore:
+    return Store(path).create("x--1", "name: x\n")
 
 
-def test_the_race_finds_the_prompt_that_works(tmp_path: Path) -> None:
-    record = run(tmp_path, Scripted(right_when_listed), PromptSpec(budget=400))
-    assert record.winner.name.startswith("labels+")
+def run(
+    path: Path,
+    reply: Callable[[Request], Answer] | Scripted,
+    train: Split = TRAIN,
+    dev: Split = DEV,
+    task: TaskSpec = TASK,
+    store: ExperimentStore | None = None,
+    **spec: object,
+) -> PromptRecord:
+    engine = reply if isinstance(reply, Scripted) else Scripted(reply)
+    made = PromptSpec.model_validate({"budget": 400} | spec)
+    shelves = Shelves(train.items)
+    return search(made, task, "Classify.", train, dev, engine, shelves, store or folder(path), Silent())
+
+
+def test_the_search_finds_the_prompt_that_works(tmp_path: Path) -> None:
+    record = run(tmp_path, right_when_listed)
+    assert record.winner.name.startswith("labels")
+    assert record.winner.demonstrations or record.winner.retrieval
     assert record.winner_dev.value == 1.0
 
 
-def test_the_race_keeps_to_its_budget_and_says_what_it_spent(tmp_path: Path) -> None:
-    for budget in (30, 100, 250):
-        engine = Scripted(right_when_listed)
-        record = run(tmp_path / str(budget), engine, PromptSpec(budget=budget))
-        assert engine.calls == record.calls <= budget
+def test_it_crosses_what_helps(tmp_path: Path) -> None:
+    record = run(tmp_path, better_when_told, budget=800)
+    assert "exactly one of" in record.winner.instruction
+    assert record.winner.demonstrations or record.winner.retrieval
+    assert record.winner_decoding
+    assert record.winner_decoding.constraint
 
 
-def test_the_raw_prompt_is_an_arm_and_wins_when_nothing_is_better(tmp_path: Path) -> None:
-    record = run(tmp_path, Scripted(lambda request: text(gold(request))), PromptSpec(budget=300))
+@pytest.mark.parametrize("budget", [40, 47, 90, 250, 1000])
+def test_it_keeps_to_its_budget_and_says_what_it_spent(tmp_path: Path, budget: int) -> None:
+    engine = Scripted(better_when_told)
+    record = run(tmp_path, engine, budget=budget)
+    assert engine.calls == record.calls <= budget
+
+
+def test_the_winner_meets_every_dev_item(tmp_path: Path) -> None:
+    for budget in (40, 60, 300):
+        record = run(tmp_path / str(budget), better_when_told, budget=budget)
+        assert record.winner_dev.n == len(DEV.items)
+        assert record.arms[0].asked == record.dev_ids
+
+
+def test_a_budget_in_tokens_is_kept_to(tmp_path: Path) -> None:
+    def counted(request: Request) -> Answer:
+        words = sum(len(turn.content.split()) for turn in request.messages)
+        return Answer(text=right_when_listed(request).text, finish="stop", tokens_in=words, tokens_out=2)
+
+    for tokens in (3000, 20000):
+        record = run(tmp_path / str(tokens), counted, budget={"tokens": tokens})
+        assert record.tokens
+        assert record.tokens <= tokens
+        assert record.budget_unit == "tokens"
+        assert record.winner_dev.n == len(DEV.items)
+
+
+def test_tokens_that_the_engine_does_not_count_cannot_be_a_budget(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="does not count"):
+        run(tmp_path, lambda request: Answer(text="x", finish="stop"), budget={"tokens": 20000})
+
+
+def test_the_same_seed_gives_the_same_record(tmp_path: Path) -> None:
+    one, other = (run(tmp_path / name, better_when_told, seed=3) for name in "ab")
+    assert one == other
+    assert run(tmp_path / "c", better_when_told, seed=4).dev_ids != one.dev_ids
+
+
+def test_raw_wins_when_nothing_is_better(tmp_path: Path) -> None:
+    record = run(tmp_path, lambda request: text(gold(request)))
     assert record.winner.name == "raw"
-    assert record.winner.demonstrations == ()
+
+
+def test_raw_is_never_lost_to_a_prompt_that_did_worse(tmp_path: Path) -> None:
+    for seed in range(6):
+        record = run(
+            tmp_path / str(seed), lambda request: text(gold(request) if luck(request) < 0.6 else "no"), seed=seed
+        )
+        raw = next(arm for arm in record.arms if arm.prompt.name == "raw")
+        shared = [
+            score for id, score in zip(record.arms[0].asked, record.arms[0].scores, strict=True) if id in raw.asked
+        ]
+        assert sum(score or 0 for score in shared) >= sum(score or 0 for score in raw.scores)
 
 
 def test_every_arm_says_why_it_fell(tmp_path: Path) -> None:
-    record = run(tmp_path, Scripted(right_when_listed), PromptSpec(budget=300))
+    record = run(tmp_path, right_when_listed)
     assert [arm.fate for arm in record.arms].count("winner") == 1
-    assert all(arm.fate == "winner" or arm.fate.startswith("fell in round") for arm in record.arms)
+    assert record.arms[0].fate == "winner"
+    others = [arm.fate for arm in record.arms[1:]]
+    assert all(fate.startswith(("fell in round ", "runner-up: ")) for fate in others)
+    assert any("on the same" in fate and "interval" in fate for fate in others)
 
 
-def test_a_race_that_died_goes_on_without_asking_twice(tmp_path: Path) -> None:
-    spec = PromptSpec(budget=200)
-    whole = run(tmp_path / "a", Scripted(right_when_listed), spec)
-    folder = Store(tmp_path / "b").create("x--1", "name: x\n")
-    first = Scripted(right_when_listed, dies_after=57)
+def test_arms_have_names_of_their_own_and_lie_in_the_shared_order(tmp_path: Path) -> None:
+    record = run(tmp_path, better_when_told)
+    names = [arm.prompt.name for arm in record.arms]
+    assert len(set(names)) == len(names)
+    for arm in record.arms:
+        assert arm.asked == record.dev_ids[: len(arm.asked)]
+        assert len(arm.scores) == len(arm.asked)
+
+
+def test_the_trace_ends_with_the_winner(tmp_path: Path) -> None:
+    record = run(tmp_path, right_when_listed)
+    assert record.trace[-1].leader == record.winner.name
+    assert record.trace[-1].mean == record.winner_dev.value
+    assert [point.calls for point in record.trace] == sorted(point.calls for point in record.trace)
+
+
+def test_demonstrations_come_from_train_alone(tmp_path: Path) -> None:
+    record = run(tmp_path, better_when_told, demonstrations=["random", "balanced", "nearest", "hard"])
+    train = {item.id for item in TRAIN.items}
+    shown = [id for arm in record.arms for id in arm.prompt.demonstration_ids]
+    assert shown
+    assert set(shown) <= train
+    for arm in record.arms:
+        assert not any("dev " in turn.content for one in arm.prompt.demonstrations for turn in one)
+        assert arm.prompt.retrieval is None or arm.prompt.retrieval.source == "train"
+
+
+@pytest.mark.parametrize("dies_after", [3, 57, 150])
+def test_a_search_that_died_goes_on_without_asking_twice(tmp_path: Path, dies_after: int) -> None:
+    whole = run(tmp_path / "a", better_when_told)
+    store = folder(tmp_path / "b")
+    first = Scripted(better_when_told, dies_after=dies_after)
     with pytest.raises(EngineError):
-        run(tmp_path, first, spec, folder)
-    second = Scripted(right_when_listed)
-    assert run(tmp_path, second, spec, folder) == whole
+        run(tmp_path, first, store=store)
+    second = Scripted(better_when_told)
+    assert run(tmp_path, second, store=store).model_dump_json() == whole.model_dump_json()
     assert first.calls + second.calls == whole.calls
 
 
-def test_the_test_split_is_refused(tmp_path: Path) -> None:
-    folder = Store(tmp_path).create("x--1", "name: x\n")
+def test_rows_that_share_an_id_with_dev_are_kept_apart(tmp_path: Path) -> None:
+    rows = tuple(Row(row.item.model_copy(update={"id": f"dev{n}"}), row.line) for n, row in enumerate(TRAIN.rows))
+    record = run(tmp_path, better_when_told, train=Split("train", "train.jsonl", rows))
+    shown = [id for arm in record.arms for id in arm.prompt.demonstration_ids]
+    assert shown
+    assert all(id.startswith("train/") for id in shown)
+
+
+@pytest.mark.parametrize("method", ["race", "gepa", "dspy", "none"])
+def test_the_test_split_is_refused(tmp_path: Path, method: str) -> None:
     engine = Scripted(right_when_listed)
-    with pytest.raises(ValueError, match="train and dev only"):
-        race(PromptSpec(), TASK, "", TRAIN, split("test", 9), engine, folder, Silent())
+    for train, dev in ((TRAIN, split("test", 9)), (split("test", 9), DEV)):
+        with pytest.raises(ValueError, match="train and dev only"):
+            run(tmp_path / train.name, engine, train=train, dev=dev, search=method)
     assert engine.calls == 0
 
 
-def test_demonstrations_come_from_train_and_are_spread_over_the_answers() -> None:
-    drawn = draw_demonstrations(TRAIN.items, 6, random.Random(0))
-    assert sorted(item.target for item in drawn) == [f"answer {i}" for i in (0, 0, 1, 1, 2, 2)]
-    assert len({item.id for item in drawn}) == 6
+def test_no_search_asks_nothing(tmp_path: Path) -> None:
+    engine = Scripted(right_when_listed)
+    record = run(tmp_path, engine, search="none")
+    assert (record.winner.name, record.calls, engine.calls) == ("raw", 0, 0)
 
 
-def test_arms_are_distinct_and_reproducible() -> None:
-    made = arms(PromptSpec(), "Classify.", TRAIN)
-    assert made == arms(PromptSpec(), "Classify.", TRAIN)
-    assert len({(p.instruction, p.demonstrations) for p in made}) == len(made)
-    assert made[0].name == "raw"
+def test_too_small_a_budget_is_an_error_before_any_call(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to 8"):
+        PromptSpec.model_validate({"budget": 7})
+    engine = Scripted(right_when_listed)
+    with pytest.raises(UsageError, match=r"39 calls cannot score one prompt on the 40 dev items.*at least 40"):
+        run(tmp_path, engine, budget=39)
+    assert engine.calls == 0
 
 
-def test_the_users_own_instruction_is_tried(tmp_path: Path) -> None:
-    made = arms(PromptSpec(instructions=("Say which.",)), "Classify.", TRAIN)
-    assert any(prompt.instruction == "Say which." for prompt in made)
+def test_too_few_tokens_are_an_error_that_says_how_many(tmp_path: Path) -> None:
+    def dear(request: Request) -> Answer:
+        return Answer(text="x", finish="stop", tokens_in=100, tokens_out=1)
+
+    with pytest.raises(UsageError, match=r"2000 tokens cannot score one prompt on the 40 dev items. Give at least 4"):
+        run(tmp_path, dear, budget={"tokens": 2000})
 
 
 def test_partial_credit_decides_where_no_prompt_is_wholly_right(tmp_path: Path) -> None:
     def nearly(request: Request) -> Answer:
         return text(gold(request) + " or so" if len(request.messages) > 2 else "no idea")
 
-    folder = Store(tmp_path).create("x--1", "name: x\n")
-    task = TaskSpec(metric="exact_match", metrics=("contains",))
-    record = race(PromptSpec(budget=300), task, "Classify.", TRAIN, DEV, Scripted(nearly), folder, Silent())
+    record = run(tmp_path, nearly, task=TaskSpec(metric="exact_match", metrics=("contains",)))
     assert record.winner_dev.value == 0.0
-    assert record.winner.demonstrations
+    assert record.winner.demonstrations or record.winner.retrieval
 
 
-def test_too_small_a_budget_is_an_error() -> None:
-    with pytest.raises(ValidationError, match="greater than or equal to 8"):
-        PromptSpec(budget=7)
+def test_an_arm_whose_calls_fail_falls_with_the_fault_and_larger_ones_are_not_tried(tmp_path: Path) -> None:
+    def short(request: Request) -> Answer:
+        if len(request.messages) > 2 + 2 * 8:
+            return Answer(error=f"prompt of {50 * len(request.messages)} tokens; the context holds 800")
+        return better_when_told(request)
+
+    record = run(tmp_path, short, shots=[4, 12, 16], demonstrations=["nearest"])
+    fates = {arm.prompt.retrieval.count: arm.fate for arm in record.arms if arm.prompt.retrieval and "fail" in arm.fate}
+    assert "12 of 12 calls failed: prompt of 1300 tokens" in fates[12]
+    assert 16 not in fates
+    assert record.winner_dev.n == len(DEV.items)
 
 
-def test_the_smallest_budget_gives_one_arm_a_round(tmp_path: Path) -> None:
-    assert run(tmp_path, Scripted(right_when_listed), PromptSpec(budget=8)).winner.name == "raw"
+def test_a_prompt_with_failed_calls_is_not_scored_as_wrong(tmp_path: Path) -> None:
+    def shaky(request: Request) -> Answer:
+        if len(request.messages) == 2 and request.messages[-1].content in ("dev 7", "dev 17"):
+            return Answer(error="timed out")
+        return text(gold(request) if len(request.messages) == 2 else "no")
+
+    record = run(tmp_path, shaky)
+    assert record.winner_dev.value == 1.0
+    assert None in record.arms[0].scores
 
 
-def test_an_arm_whose_calls_fail_falls_and_the_race_goes_on(tmp_path: Path) -> None:
-    def reply(request: Request) -> Answer:
-        return Answer(error="too long") if len(request.messages) > 2 else text(gold(request))
-
-    record = run(tmp_path, Scripted(reply), PromptSpec(budget=300))
-    assert record.winner.demonstrations == ()
-    assert any("too long" in arm.fate for arm in record.arms)
-
-
-def test_when_every_call_fails_the_race_stops_with_the_fault(tmp_path: Path) -> None:
+def test_when_every_call_fails_the_search_stops_with_the_fault(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"no arm got an answer.*server gone"):
-        run(tmp_path, Scripted(lambda request: Answer(error="server gone")), PromptSpec(budget=100))
+        run(tmp_path, lambda request: Answer(error="server gone"), budget=100)
+
+
+def test_proposals_are_written_counted_and_raced(tmp_path: Path) -> None:
+    def reply(request: Request) -> Answer:
+        if request.messages[0].content.startswith("You write instructions"):
+            return text(f'"Say the magic word. {request.decoding.seed}"')
+        return text(gold(request) if "magic" in request.messages[0].content else "no")
+
+    engine = Scripted(reply)
+    record = run(tmp_path, engine, proposals={"count": 2})
+    assert record.winner.instruction.startswith("Say the magic word.")
+    assert record.proposer == "the base model"
+    assert engine.calls == record.calls <= 400
+
+
+def test_another_model_may_write_the_proposals(tmp_path: Path) -> None:
+    writer = Scripted(lambda request: text("Say the magic word."))
+    spec = PromptSpec.model_validate({"budget": 200, "proposals": {"by": "http://h/v1", "model": "big", "count": 1}})
+    engine = Scripted(lambda request: text(gold(request) if "magic" in request.messages[0].content else "no"))
+    record = search(
+        spec, TASK, "Classify.", TRAIN, DEV, engine, Shelves(TRAIN.items), folder(tmp_path), Silent(), lambda _: writer
+    )
+    assert (writer.calls, record.proposer) == (1, "big at http://h/v1")
+    assert record.winner.instruction == "Say the magic word."
+    assert record.calls == writer.calls + engine.calls

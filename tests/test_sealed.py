@@ -17,6 +17,7 @@ from harness.data import Data, DataSpec, SealedSplit
 from harness.evaluate import TaskSpec
 from harness.progress import Silent
 from harness.prompts import PromptSpec
+from harness.retrieval import Shelves
 from harness.store import Store
 
 PACKAGE = Path(harness.__file__).parent
@@ -49,13 +50,14 @@ def test_only_the_pipeline_opens_the_test_split() -> None:
 
 
 @pytest.mark.parametrize("opened", [False, True])
-def test_the_prompt_race_refuses_it(rows: Data, tmp_path: Path, opened: bool) -> None:
+def test_the_prompt_search_refuses_it(rows: Data, tmp_path: Path, opened: bool) -> None:
     test = cast(Any, rows.test.unseal() if opened else rows.test)
     engine = Scripted(lambda _: pytest.fail("a question was asked"))
     store = Store(tmp_path).create("e--12345678", "name: e\n")
+    task, shelves = TaskSpec(metric="exact_match"), Shelves(rows.train.items)
     for train, dev in ((rows.train, test), (test, rows.dev)):
         with pytest.raises(ValueError, match="train and dev only"):
-            prompts.race(PromptSpec(), TaskSpec(metric="exact_match"), "", train, dev, engine, store, Silent())
+            prompts.search(PromptSpec(), task, "", train, dev, engine, shelves, store, Silent())
 
 
 def test_training_refuses_it(rows: Data) -> None:

@@ -6,10 +6,11 @@ All searches share it, so one budget means the same to each of them, a killed se
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness.chat import Library
+from harness.chat import Found, Library, chat
 from harness.engines.base import Engine, Request
 from harness.errors import EngineError, Problem
 from harness.evaluate import ask
@@ -20,6 +21,12 @@ from harness.suites import Task
 
 JOURNAL = "prompt"
 """Name of the journal that a search leaves its answers in."""
+CARE = 1.1
+"""How much dearer than expected a call is taken to be, where the budget is in tokens."""
+FORESEEN = 8
+"""Items whose prompts are measured to foresee an arm's tokens."""
+MOST_WRITTEN = 64
+"""Answer tokens that are foreseen at most: few answers are as long as they may be."""
 
 
 class Spent(Exception):
@@ -55,6 +62,20 @@ class Sheet:
     """Item id to answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One time that an arm was asked something new."""
+
+    calls: int
+    """Calls over all arms afterwards."""
+    tokens: int | None
+    """Tokens over all arms afterwards."""
+    key: str
+    """The arm's."""
+    ids: tuple[str, ...]
+    """Ids of the items."""
+
+
 class Meter:
     """Asks within a budget. Items are the dev split's, or train's for an arm that learns what is hard."""
 
@@ -68,15 +89,24 @@ class Meter:
         store: ExperimentStore,
         journal: Journal,
         bar: Bar,
+        writer: Engine | None = None,
+        proposer: str = "the base model",
     ) -> None:
+        """writer: who writes instruction variants, where that is not the base model; proposer: what it is called."""
         self.budget, self.unit = budget, unit
         self.calls = 0
         self.tokens: int | None = 0
-        """Prompt and answer tokens so far; None as soon as an answer came without its count."""
+        """Prompt and answer tokens so far, failed calls left out; None as soon as an answer came without its count."""
         self.sheets: dict[str, Sheet] = {}
         """By the arm's key, in the order in which arms were first asked."""
+        self.history: list[Asked] = []
+        """Every time an arm was asked something new, in order."""
+        self.proposer = proposer
+        """Which model writes instruction variants."""
         self._task, self._engine, self._library = task, engine, library
-        self._journal, self._bar = journal, bar
+        self._journal, self._bar, self._writer = journal, bar, writer
+        self._characters = self._written = 0
+        """Characters of all prompts answered so far, and tokens of all answers: they say what a new prompt takes."""
         lines = store.journal_lines(JOURNAL, SampleRecord)
         self._known = {(s.task, s.id, s.item_digest): s for s in lines if s.error is None}
 
@@ -93,15 +123,36 @@ class Meter:
     def cost(self, arm: Arm, items: Sequence[Item]) -> int:
         """What asking an arm these items would take from the budget: nothing for those it was asked before.
 
-        In calls exactly; in tokens at the arm's mean so far (over all arms before its first answer).
+        In calls exactly. In tokens a careful estimate: a tenth more than the arm's mean so far; before its first
+        answer, by the length of its prompts and what a character took so far.
         """
         sheet = self.sheets.get(arm.key)
-        owed = sum(sheet is None or item.id not in sheet.samples for item in items)
-        if self.unit == "calls":
-            return owed
-        own = [_tokens(s) for s in sheet.samples.values()] if sheet else []
-        mean = sum(t or 0 for t in own) / len(own) if own else (self.tokens or 0) / max(1, self.calls)
-        return round(owed * mean)
+        owed = [item for item in items if sheet is None or item.id not in sheet.samples]
+        if self.unit == "calls" or not owed:
+            return len(owed)
+        own = [tokens for s in sheet.samples.values() if (tokens := _tokens(s)) is not None] if sheet else []
+        mean = sum(own) / len(own) if own else self._foreseen(arm, owed)
+        return math.ceil(CARE * len(owed) * mean)
+
+    def _foreseen(self, arm: Arm, items: Sequence[Item]) -> float:
+        """Tokens a call, before the arm's first answer."""
+        some = items[:FORESEEN]
+        asked = (self.tokens or 0) - self._written
+        per_character = asked / self._characters if self._characters else 0.5
+        written = self._written / self.calls if self.calls else min(arm.decoding.max_tokens, MOST_WRITTEN)
+        if arm.prompt.answer_after is not None:
+            written = arm.decoding.max_tokens  # reasoning is long
+        return per_character * sum(self._lengths(arm, some).values()) / len(some) + written
+
+    def _lengths(self, arm: Arm, items: Sequence[Item]) -> dict[str, int]:
+        """Characters of the prompt around each item, by item id."""
+        found: Sequence[Found | None] = [None] * len(items)
+        if arm.prompt.retrieval is not None and self._library is not None:
+            found = self._library.look_up(arm.prompt.retrieval, items)
+        return {
+            item.id: sum(len(turn.content) for turn in chat(arm.prompt, item, one))
+            for item, one in zip(items, found, strict=True)
+        }
 
     def ask(self, arm: Arm, items: Sequence[Item]) -> list[SampleRecord]:
         """The arm's answers to the items, in their order. What it was asked before is not asked or counted again.
@@ -116,23 +167,29 @@ class Meter:
         fresh = [item for item in items if item.id not in sheet.samples]
         found = {item.id: self._known[at] for item in fresh if (at := (key, item.id, item.digest)) in self._known}
         for sample in found.values():
-            self._count(_tokens(sample), arm.prompt.name)
+            self._count(sample, arm.prompt.name)
         owed = [item for item in fresh if item.id not in found]
         for sample in ask(self._engine, self._task, owed, arm.prompt, arm.decoding, library=self._library):
             found[sample.id] = sample.model_copy(update={"task": key})
             self._journal.append([found[sample.id]])
-            self._count(_tokens(sample), arm.prompt.name)
+            self._count(sample, arm.prompt.name)
         for item in fresh:
             sheet.samples[item.id] = found[item.id]
+        if fresh:
+            self.history.append(Asked(self.calls, self.tokens, key, tuple(item.id for item in fresh)))
+        if self.unit == "tokens":
+            answered = [item for item in fresh if found[item.id].error is None]
+            self._characters += sum(self._lengths(arm, answered).values())
         return [sheet.samples[item.id] for item in items]
 
     def write(self, messages: Sequence[Message], decoding: Decoding, writer: Engine | None = None) -> str:
-        """What a model writes to these turns: a call like any other. writer: another engine than the base model's.
+        """What a model writes to these turns: a call like any other. writer: who writes; by default the meter's own.
 
         Raises Spent when nothing is left, EngineError when no answer comes.
         """
         if self.left <= 0:
             raise Spent
+        writer = writer or self._writer
         at = digest([[turn.model_dump() for turn in messages], decoding.model_dump(mode="json"), writer is not None])
         known = self._known.get(("written", at, at))
         if known is None:
@@ -157,12 +214,17 @@ class Meter:
             )
             self._journal.append([known])
             self._known["written", at, at] = known
-        self._count(_tokens(known), "proposing")
+        self._count(known, "proposing")
         return known.answer or ""
 
-    def _count(self, tokens: int | None, who: str) -> None:
+    def _count(self, sample: SampleRecord, who: str) -> None:
+        tokens = _tokens(sample) if sample.error is None else 0
         self.calls += 1
         self.tokens = None if tokens is None or self.tokens is None else self.tokens + tokens
+        if self.tokens is None and self.unit == "tokens":
+            hint = "Give the budget in calls, e.g. prompt: {budget: 2000}"
+            raise EngineError(Problem("prompt.budget", "is in tokens, and the engine does not count them", next=hint))
+        self._written += sample.tokens_out or 0
         self._bar.advance(1 if self.unit == "calls" else tokens or 0, who)
 
 

@@ -1,220 +1,186 @@
-"""The prompt race: the best prompt that a budget of model calls finds, on train and dev alone.
+"""`search: race`: prompts over all dimensions race on shared dev items, and the best are crossed and race again.
 
-Arms are instruction variants x demonstration sets. They race by successive halving
-(Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification", Algorithm 1):
-every round asks the surviving arms the same further dev items and drops the worse
-half, so that the budget goes to the arms that may win. The raw prompt is an arm
-too and is never dropped before the last round: on dev the winner is at least as good.
-
-The test split cannot reach this module: `race` takes splits and refuses any that is
-not train or dev.
+Generations of arms (`generations`) enter a contest (`contest`) in which arms meet the same items in growing rounds and
+fall by paired bounds and by halving, so that the budget goes to the arms that may win: iterated racing (Birattari et
+al. 2010, "F-Race and iterated F-Race: an overview"; López-Ibáñez et al. 2016, irace), with a linear model instead of
+sampled parameters. What is left of the budget lets the last ones meet every dev item, and the best over all of them
+wins. Deterministic under the seed, given the same answers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-import numpy as np
+from harness.errors import Problem, UsageError
+from harness.prompts.contest import Contest
+from harness.prompts.demonstrations import balanced
+from harness.prompts.generations import Seen, first, following
+from harness.prompts.instructions import proposed
+from harness.prompts.meter import Arm, Meter, Spent
+from harness.prompts.searching import Field, Found
+from harness.prompts.space import Recipe, Space, make_space
+from harness.prompts.spec import PromptSpec
+from harness.prompts.standing import FEWEST
+from harness.records import Item
 
-from harness.data import Split
-from harness.engines.base import Engine
-from harness.errors import EngineError, Problem
-from harness.evaluate import TaskSpec, ask, task_suite
-from harness.progress import Bar, Progress
-from harness.prompts.arms import PromptSpec, arms, raw_prompt
-from harness.records import ArmRecord, Item, Prompt, PromptRecord, SampleRecord, digest
-from harness.stats import mean_interval
-from harness.store import ExperimentStore, Journal
-from harness.suites import Task
+ELITE = 3
+"""Arms that a generation leaves to the next one."""
+MOST_ARMS = 16
+"""Arms that enter in one generation at most."""
+FIRST_SHARE, NEXT_SHARE = 0.45, 0.35
+"""Shares of what may be raced with: for the first generation, and for those until the last ones meet all items."""
+PATIENCE = 2
+"""Generations without a new leader after which a search that has budget left is over."""
+SCAN_SHARE, MOST_SCANNED = 0.05, 64
+"""Share of the budget, and train rows, that looking for what raw gets wrong may take."""
+PARTIAL = 0.05
+"""Weight of the further metrics where the model compares prompts: they count where the first one says nothing."""
 
-SMALLEST_ROUND = 8
-"""Fewer items than this in the first round tell arms apart no better than a coin."""
+
+def race(spec: PromptSpec, field: Field, meter: Meter) -> Found:
+    """Search. See `Searcher`."""
+    return _Race(spec, field, meter).run()
 
 
-@dataclass
-class _Arm:
-    prompt: Prompt
-    scores: dict[str, float | None] = field(default_factory=dict)
-    """Item id to primary score."""
-    others: list[tuple[float, ...]] = field(default_factory=list)
-    """Scores by the task's further metrics, an entry per scored item."""
-    rung: int = 0
-    fate: str = ""
-    fault: str = ""
+class _Race:
+    def __init__(self, spec: PromptSpec, field: Field, meter: Meter) -> None:
+        self._spec, self._field, self._meter = spec, field, meter
+        self._space: Space = make_space(spec, field.task, field.instruction, field.train, field.shelves)
+        self._contest = Contest(meter, field.order)
+        self._recipes: dict[str, Recipe] = {}
+        self._raw = self._arm(Recipe())
+
+    def run(self) -> Found:
+        self._enter_raw()
+        for one in proposed(self._spec, self._field.instruction, self._field.train, self._meter):
+            self._space.instructions[one.name] = one
+        with contextlib.suppress(Spent):  # where tokens were foreseen too low, what was found by then is returned
+            self._generations()
+        winner = self._contest.finish()
+        entries = self._contest.entries
+        ranked = sorted(entries.values(), key=lambda e: (e is not winner, -len(e.samples), e.rank(*self._over)))
+        return Found(
+            winner=winner.arm,
+            fates={key: entry.fate for key, entry in entries.items()},
+            rungs={key: entry.rung for key, entry in entries.items()},
+            ranked=[entry.arm.key for entry in ranked],
+            proposer=self._meter.proposer if self._spec.proposals is not None else None,
+        )
 
     @property
-    def mean(self) -> float | None:
-        scored = [score for score in self.scores.values() if score is not None]
-        return float(np.mean(scored)) if scored else None
+    def _over(self) -> tuple[tuple[Item, ...], str]:
+        return self._field.order, self._meter.metric
 
-    @property
-    def rank(self) -> tuple[float, tuple[float, ...], int]:
-        """Best first; of equals the better by the further metrics, then the shorter prompt, which is cheaper.
+    def _enter_raw(self) -> None:
+        """Raw meets the first items. Raises UsageError when the budget cannot hold one prompt on all of them."""
+        order = self._field.order
+        try:
+            if self._meter.unit == "tokens":  # how many it takes is known from the first answers on
+                self._meter.ask(self._raw, order[:2])
+            if self._meter.cost(self._raw, order) > self._meter.left:
+                raise Spent
+        except Spent:
+            least = self._meter.budget - self._meter.left + self._meter.cost(self._raw, order)
+            what = f"{self._meter.budget} {self._meter.unit} cannot score one prompt on the {len(order)} dev items"
+            raise UsageError(Problem("prompt.budget", what, next=f"Give at least {least}")) from None
+        self._contest.heat([self._raw], self._meter.left, 1, FEWEST)
 
-        Where no prompt gets an answer wholly right, partial credit still tells them apart.
-        """
-        mean = self.mean
-        partial = tuple(-float(column.mean()) for column in np.array(self.others).T) if self.others else ()
-        length = len(self.prompt.instruction) + sum(len(t.content) for d in self.prompt.demonstrations for t in d)
-        return (-mean if mean is not None else math.inf, partial, length)
+    def _generations(self) -> None:
+        racing = self._meter.left - self._meter.cost(self._raw, self._field.order)
+        calls = self._in_calls(racing)
+        count = 1 if calls < 12 * FEWEST else min(5, 2 + round(calls / (8 * len(self._field.order))))
+        self._generation(round((FIRST_SHARE if count > 1 else 1.0) * racing), ELITE)
+        for _ in range(count - 1):
+            self._look_for_hard_rows()
+            self._generation(round(NEXT_SHARE * racing / (count - 1)), ELITE)
+        self._contest.heat([], self._meter.left, 1, 2 * len(self._contest.leader.samples), to_the_end=True)
+        leader, idle = self._contest.leader, 0
+        while idle < PATIENCE and self._generation(self._spare(), 1):
+            idle = idle + 1 if self._contest.leader is leader else 0
+            leader = self._contest.leader
 
+    def _generation(self, allowance: int, keep: int) -> bool:
+        """Race the most promising new recipes; False when there are none, or too little to tell them apart."""
+        most = _entrants(self._in_calls(allowance))
+        new = self._next(most) if most else []
+        if not new:
+            return False
+        rounds = len(new) * (FEWEST + FEWEST / 2 * max(0.0, math.log2(len(new)) - 1))
+        start = max(FEWEST, min(len(self._field.order) // 2, int(FEWEST * self._in_calls(allowance) / rounds)))
+        origin = None if len(self._contest.entries) == 1 else "crossed"
+        self._contest.heat([self._arm(recipe, origin) for recipe in new], allowance, keep, start)
+        return True
 
-def race(
-    spec: PromptSpec,
-    task_spec: TaskSpec,
-    instruction: str,
-    train: Split,
-    dev: Split,
-    engine: Engine,
-    store: ExperimentStore,
-    progress: Progress,
-) -> PromptRecord:
-    """Run or resume the race. Raises EngineError when no arm gets an answer."""
-    if (train.name, dev.name) != ("train", "dev"):
-        raise ValueError(f"the prompt race sees train and dev only, got {train.name} and {dev.name}")
-    (task,) = task_suite(dev, task_spec).tasks
-    order = random.Random(spec.seed).sample(list(dev.items), len(dev.items))
-    field_ = [_Arm(prompt) for prompt in arms(spec, instruction, train)]
-    field_ = _fit(field_, spec.budget, len(order))
-    rounds = _rounds(len(field_))
-    lines = store.journal_lines("prompt", SampleRecord)
-    known = {(s.task, s.id, s.item_digest): s for s in lines if s.error is None}
-    asked = 0
-    total = _plan(len(field_), spec.budget, len(order))
-    with store.journal("prompt") as journal, progress.bar("prompt race", total) as bar:
-        alive = field_
-        for rung in range(rounds):
-            share = spec.budget * (rung + 1) // rounds - asked
-            upto = min(len(order), max(len(arm.scores) for arm in alive) + share // len(alive))
-            for arm in alive:
-                arm.rung = rung
-                asked += _extend(arm, order[:upto], task, engine, journal, known, bar)
-            if all(arm.mean is None for arm in alive):
-                hint = "Look at the logs folder of the experiment; run again"
-                raise EngineError(Problem("prompt race", f"no arm got an answer: {alive[0].fault}", next=hint))
-            alive = _halve(alive, rung, last=rung == rounds - 1)
-    ranked = sorted(field_, key=lambda arm: (arm.fate != "winner", -arm.rung, arm.rank))
-    return _record(spec, task_spec, order, ranked, asked)
+    def _next(self, most: int) -> list[Recipe]:
+        queue = [recipe for recipe in first(self._space) if self._space.arm(recipe).key not in self._contest.entries]
+        if len(self._contest.entries) == 1:
+            return queue[:most]
+        seen = self._seen()
+        leaders = [self._recipes[entry.arm.key] for entry in self._contest.alive]
+        new = [recipe for recipe in following(self._space, seen, leaders, 4 * most) if not self._too_long(recipe)]
+        # What a generation had no room for gets a place in each later one.
+        waiting = [recipe for recipe in queue if not self._too_long(recipe)][: max(1, most // 4)]
+        return list(dict.fromkeys([*new[: most - len(waiting)], *waiting]))
 
+    def _seen(self) -> dict[Recipe, Seen]:
+        """Scores of all arms on one scale: the leader's, and the paired difference to it on shared items."""
+        items, metric = self._over
+        leader = self._contest.leader
+        seen = {}
+        for key, entry in self._contest.entries.items():
+            shared = [item for item in items if entry.score(item, metric) is not None]
+            shared = [item for item in shared if leader.score(item, metric) is not None]
+            if not shared:
+                seen[self._recipes[key]] = Seen(0.0, len(entry.samples))
+                continue
+            gap = sum((entry.score(item, metric) or 0.0) - (leader.score(item, metric) or 0.0) for item in shared)
+            further = zip(entry.partial(shared, metric), leader.partial(shared, metric), strict=False)
+            gap = gap / len(shared) + PARTIAL * sum(mine - its for mine, its in further)
+            seen[self._recipes[key]] = Seen((leader.mean(items, metric) or 0.0) + gap, len(shared))
+        return seen
 
-def _rounds(count: int) -> int:
-    return max(1, math.ceil(math.log2(count)))
+    def _too_long(self, recipe: Recipe) -> bool:
+        """Whether as many demonstrations of that kind failed on every item."""
+        if recipe.shown is None:
+            return False
+        failed = [
+            self._recipes[key].shown for key, entry in self._contest.entries.items() if entry.mean(*self._over) is None
+        ]
+        return any(one and one.kind == recipe.shown.kind and one.count <= recipe.shown.count for one in failed)
 
+    def _look_for_hard_rows(self) -> None:
+        """Ask raw some train rows; those that it gets wrong can be shown as demonstrations."""
+        if "hard" not in self._spec.demonstrations or self._space.wrong or not any(self._spec.shots):
+            return
+        rows = balanced(self._field.train.to_learn_from(), MOST_SCANNED, random.Random(f"{self._spec.seed}:scan"))
+        rows = rows[: self._in_calls(round(SCAN_SHARE * self._meter.budget))]
+        if len(rows) < FEWEST or self._meter.cost(self._raw, rows) > self._spare():
+            return
+        scored = zip(rows, self._meter.ask(self._raw, rows), strict=True)
+        self._space.wrong = tuple(row for row, s in scored if (s.scores[self._meter.metric] or 0.0) < 1 and not s.error)
 
-def _plan(count: int, budget: int, items: int) -> int:
-    """Calls that the race will make, for the bar."""
-    asked, seen, alive, rounds = 0, 0, count, _rounds(count)
-    for rung in range(rounds):
-        more = min(items - seen, (budget * (rung + 1) // rounds - asked) // alive)
-        asked, seen, alive = asked + more * alive, seen + more, max(1, math.ceil(alive / 2))
-    return asked
+    def _arm(self, recipe: Recipe, origin: str | None = None) -> Arm:
+        arm = self._space.arm(recipe, origin)
+        self._recipes.setdefault(arm.key, recipe)
+        return arm
 
+    def _spare(self) -> int:
+        """What is left once the leader has met every item."""
+        return max(0, self._meter.left - self._meter.cost(self._contest.leader.arm, self._field.order))
 
-def _fit(field_: list[_Arm], budget: int, items: int) -> list[_Arm]:
-    """As many arms as the budget can tell apart, spread over the list; the raw prompt stays."""
-    per_arm = min(SMALLEST_ROUND, items)
-    most = len(field_)
-    while most > 1 and budget // _rounds(most) < most * per_arm:
-        most -= 1
-    if most >= len(field_):
-        return field_
-    step = (len(field_) - 1) / max(1, most - 1)
-    return [field_[round(index * step)] for index in range(most)]
-
-
-def _extend(
-    arm: _Arm,
-    items: Sequence[Item],
-    task: Task,
-    engine: Engine,
-    journal: Journal,
-    known: dict[tuple[str, str, str], SampleRecord],
-    bar: Bar,
-) -> int:
-    """Ask one arm the items it has not had; answers from an earlier sitting are taken over."""
-    key = digest(arm.prompt.model_dump(mode="json", exclude={"name"}))
-    fresh = [item for item in items if item.id not in arm.scores]
-    metric = task.metrics[0]
-    found = {item.id: known[key, item.id, item.digest] for item in fresh if (key, item.id, item.digest) in known}
-    bar.advance(len(found), arm.prompt.name)
-    owed = [item for item in fresh if item.id not in found]
-    for sample in ask(engine, task, owed, arm.prompt, task.decoding):
-        found[sample.id] = sample.model_copy(update={"task": key})
-        journal.append([found[sample.id]])
-        bar.advance(1, arm.prompt.name)
-    for item in fresh:
-        scores = found[item.id].scores
-        arm.scores[item.id] = scores[metric]
-        further = tuple(value for name in task.metrics[1:] if (value := scores[name]) is not None)
-        if len(further) == len(task.metrics) - 1:
-            arm.others.append(further)
-    faults = [sample.error for sample in found.values() if sample.error]
-    if faults:
-        arm.fault = f"{len(faults)} calls failed: {faults[-1]}"
-    return len(fresh)
+    def _in_calls(self, amount: int) -> int:
+        """How many calls that is, at the dearest of the arms that are alive."""
+        if self._meter.unit == "calls":
+            return amount
+        means = [entry.tokens() for entry in self._contest.alive]
+        return int(amount / max(1.0, *means))
 
 
-def _halve(alive: list[_Arm], rung: int, last: bool) -> list[_Arm]:
-    """The better half, and the raw prompt in any case; after the last round the winner."""
-    ranked = sorted(alive, key=lambda arm: arm.rank)
-    keep = 1 if last else max(1, math.ceil(len(ranked) / 2))
-    kept = ranked[:keep]
-    if not last and not any(arm.prompt.name == "raw" for arm in kept):
-        kept = kept[:-1] + [arm for arm in ranked if arm.prompt.name == "raw"] if len(kept) > 1 else kept
-    for arm in ranked:
-        if arm not in kept:
-            best, tail = ranked[0], f" ({arm.fault})" if arm.fault else ""
-            seen = f"{_percent(arm.mean)} against {_percent(best.mean)} of {best.prompt.name}"
-            arm.fate = f"fell in round {rung + 1}: {seen}{tail}"
-    if last:
-        kept[0].fate = "winner"
-    return kept
-
-
-def _percent(mean: float | None) -> str:
-    return "unscored" if mean is None else f"{100 * mean:.1f} %"
-
-
-def _record(
-    spec: PromptSpec, task_spec: TaskSpec, order: Sequence[Item], ranked: Sequence[_Arm], asked: int
-) -> PromptRecord:
-    winner = ranked[0]
-    scored = [score for score in winner.scores.values() if score is not None]
-    return PromptRecord(
-        search=spec.search,
-        metric=task_spec.metric,
-        budget=spec.budget,
-        calls=asked,
-        seed=spec.seed,
-        dev_ids=tuple(item.id for item in order),
-        arms=tuple(
-            ArmRecord(
-                prompt=arm.prompt,
-                scores=tuple(arm.scores[item.id] for item in order if item.id in arm.scores),
-                mean=arm.mean,
-                rung=arm.rung,
-                fate=arm.fate,
-            )
-            for arm in ranked
-        ),
-        winner=winner.prompt,
-        winner_dev=mean_interval(scored),
-    )
-
-
-def no_search(spec: PromptSpec, task_spec: TaskSpec, instruction: str) -> PromptRecord:
-    """`search: none`: the raw prompt is the bar, and the record says so."""
-    return PromptRecord(
-        search="none",
-        metric=task_spec.metric,
-        budget=0,
-        calls=0,
-        seed=spec.seed,
-        dev_ids=(),
-        arms=(),
-        winner=raw_prompt(instruction),
-        winner_dev=mean_interval([]),
-    )
+def _entrants(calls: int) -> int:
+    """How many arms so many calls can tell apart: each meets the first items, the better half twice as many, ..."""
+    for count in range(MOST_ARMS, 0, -1):
+        if count * (FEWEST + FEWEST / 2 * max(0.0, math.log2(count) - 1)) <= calls:
+            return count
+    return 0

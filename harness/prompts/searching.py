@@ -11,6 +11,7 @@ from harness.evaluate import TaskSpec
 from harness.prompts.meter import Arm, Meter
 from harness.prompts.spec import PromptSpec
 from harness.records import Item
+from harness.retrieval import Shelves
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Field:
     """Arms are scored here."""
     order: tuple[Item, ...]
     """The dev items in the order in which every arm is asked them: shared items make differences paired."""
+    shelves: Shelves | None = None
+    """Where prompts look things up; without them no demonstrations are looked up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class PromptSpec(PartSpec):
     """Your own forms of the question's turn as Jinja templates, e.g. "Message: {{ input }}\\nIntent:"."""
     proposals: Proposals | None = None
     """Variants written by a language model; none by default."""
-    shots: tuple[Annotated[int, Field(ge=0, le=64)], ...] = (0, 4, 8)
+    shots: tuple[Annotated[int, Field(ge=0, le=64)], ...] = (0, 4, 8, 16)
     """Numbers of demonstrations to try."""
     demonstrations: tuple[Choosing, ...] = ("balanced", "nearest", "hard")
     """How to choose them: at random, evenly over the answers, nearest to each question, or rows that the raw
