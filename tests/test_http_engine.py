@@ -313,7 +313,9 @@ def test_an_engine_error_in_one_call_ends_all() -> None:
         ("http://[::1", "is not a URL"),
         ("http://localhost:port", "is not a URL"),
         ("http://localhost/v1?key=1", "has a query or fragment"),
+        ("http://localhost/a b", "has a space"),
         ("https://me:pass@localhost/v1", "holds a user name or password"),
+        ("https://me:pass@localhost:port/v1", "is not a URL"),
     ],
 )
 def test_a_url_that_is_none_is_refused(url: str, message: str) -> None:

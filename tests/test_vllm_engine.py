@@ -16,9 +16,11 @@ from typing import Any
 import engine_contract
 import pytest
 
-from harness.engines import check_adapter_acts, vllm
+from harness import models
+from harness.engines import ServeSpec, check_adapter_acts, open_engine, vllm
 from harness.engines.base import Adapter, Answer, Engine, Request
 from harness.engines.vllm import Settings, VllmEngine
+from harness.engines.vllm.flags import BASE
 from harness.errors import EngineError
 from harness.models import LocalModel, quiet
 from harness.records import Decoding, Message
@@ -163,6 +165,40 @@ def reference(small_model: LocalModel, adapters: dict[str, Adapter]) -> Referenc
 @pytest.mark.parametrize("check", engine_contract.CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
 def test_vllm_holds_to_the_contract(engine: VllmEngine, check: Callable[[Engine], None]) -> None:
     check(engine)
+
+
+@pytest.fixture(scope="session")
+def by_url(engine: VllmEngine, small_model: LocalModel) -> Iterator[Engine]:
+    """The same server, asked over its URL as someone else's."""
+    where = {"url": engine.url, "api_model": BASE, "adapter_models": {"first": "first"}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_API_KEY", engine._connect.keywords["api_key"])
+        yield open_engine(ServeSpec(engine="openai", **where), small_model, max_adapters=1, log=Path("unused"))
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("check", engine_contract.CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
+def test_a_vllm_server_at_a_url_holds_to_the_contract(by_url: Engine, check: Callable[[Engine], None]) -> None:
+    check(by_url)
+
+
+@pytest.mark.vllm
+def test_a_vllm_server_at_a_url_answers_for_its_adapters(by_url: Engine) -> None:
+    by_url.load_adapter(Adapter("first", "served under this name"))
+    engine_contract.check_base_stays_base(by_url, "first")
+    check_adapter_acts(by_url, "first")
+
+
+@pytest.mark.vllm
+def test_a_vllm_server_scores_choices_also_for_who_has_no_files_of_its_model(
+    engine: VllmEngine, by_url: Engine
+) -> None:
+    requests = [Request(GREEDY, text=context, choices=choices) for context, choices in CHOICES.items() if context]
+    spec = ServeSpec(engine="openai", url=engine.url)
+    with open_engine(spec, models.resolve(f"openai:{BASE}"), max_adapters=0, log=Path("unused")) as blind:
+        assert blind.conditions.flags["kind"] == "vllm"
+        for one, other in zip(*(engine_contract.answers(asked, requests) for asked in (blind, by_url)), strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
 
 
 @pytest.mark.vllm

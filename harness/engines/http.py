@@ -1,4 +1,4 @@
-"""HTTP: JSON over kept-alive connections on the standard library, and nothing else knows HTTP.
+"""HTTP: JSON over kept-alive connections (`wire`), and nothing else knows HTTP.
 
     EngineError   nobody answers, the key is refused or the model is unknown: the engine is gone
     CallError     this one call failed for good; the caller turns it into an answer with `error`
@@ -16,17 +16,17 @@ import json
 import math
 import queue
 import random
-import socket
+import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from harness.engines.base import Answer
+from harness.engines.wire import Answered, Connection
 from harness.errors import EngineError, Problem
 
 T = TypeVar("T")
@@ -75,34 +75,37 @@ class HttpClient:
             raise EngineError(Problem("url", fault))
         parts = urlsplit(url)
         self.url = url
-        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
+        secure, self._host = parts.scheme == "https", parts.hostname or ""
+        self._port = parts.port or (443 if secure else 80)
+        self._tls = ssl.create_default_context() if secure else None
         self.path = parts.path.rstrip("/")
         """What every call's path begins with."""
-        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         self._key = api_key or ""
-        if api_key:
-            if not api_key.isprintable() or not api_key.isascii() or " " in api_key:
-                raise EngineError("the API key has characters that no key has, perhaps a line break; set it again.")
-            self._headers["Authorization"] = f"Bearer {api_key}"
+        if not self._key.isprintable() or not self._key.isascii() or " " in self._key:
+            raise EngineError("the API key has characters that no key has, perhaps a line break; set it again.")
+        head = f" HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/json\r\nContent-Type: application/json\r\n"
+        key = f"Authorization: Bearer {self._key}\r\n" if self._key else ""
+        self._head = f"{head}{key}Content-Length: ".encode("ascii")
         self._timeout_s, self._attempts, self._pause_s = timeout_s, attempts, pause_s
-        self._idle: deque[HTTPConnection] = deque()
-        self._busy: set[HTTPConnection] = set()
+        self._idle: deque[Connection] = deque()
+        self._busy: set[Connection] = set()
         self._closed = threading.Event()
         self._resume_at = 0.0
 
     def call(self, method: str, path: str, payload: object = None) -> Any:
         """The JSON body of the answer. Raises CallError or EngineError."""
-        body = None if payload is None else json.dumps(payload, separators=(",", ":")).encode()
+        body = b"" if payload is None else json.dumps(payload, separators=(",", ":")).encode()
+        request = b"%b %b%b%d\r\n\r\n%b" % (method.encode(), (self.path + path).encode(), self._head, len(body), body)
         attempt = 1
         while True:
             last, pause = attempt == self._attempts, self._pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
             if (held := self._resume_at - time.monotonic()) > 0:
                 self._wait(held * random.uniform(1.0, 1.1))
             try:
-                status, text, asked = self._exchange(method, path, body)
+                answer = self._exchange(request)
             except TimeoutError:
                 raise CallError(f"no answer within {self._timeout_s:g} s") from None
-            except (OSError, HTTPException) as error:
+            except OSError as error:
                 if self._closed.is_set():
                     raise CallError("cancelled") from None
                 if isinstance(error, _StaleConnection):
@@ -110,9 +113,10 @@ class HttpClient:
                 if last:
                     raise EngineError(f"{self.url} does not answer after {attempt} attempts ({error!r}).") from error
             else:
-                if status < 300:
-                    return _decoded(text)
-                self._refuse(status, text, path, asked, last)
+                if answer.status < 300:
+                    return _decoded(answer.body)
+                asked = _seconds(answer.headers.get(b"retry-after"))
+                self._refuse(answer.status, answer.body.decode("utf-8", "replace"), path, asked, last)
                 if asked is not None:
                     self._resume_at, pause = max(self._resume_at, time.monotonic() + asked), 0.0
             self._wait(min(pause, LONGEST_PAUSE_S))
@@ -133,9 +137,7 @@ class HttpClient:
         """End all calls, also those that other threads wait for. Safe to call twice."""
         self._closed.set()
         for connection in tuple(self._busy):
-            if connection.sock is not None:
-                with contextlib.suppress(OSError):
-                    connection.sock.shutdown(socket.SHUT_RDWR)
+            connection.shut()
         while self._idle:
             self._idle.pop().close()
 
@@ -158,51 +160,38 @@ class HttpClient:
         if self._closed.wait(seconds):
             raise CallError("cancelled")
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, str, float | None]:
-        """One request and its answer: status, text, seconds to wait if the server says so."""
+    def _exchange(self, request: bytes) -> Answered:
+        """One request and its answer, over a connection that is free or a new one."""
         try:
             connection, reused = self._idle.pop(), True
         except IndexError:
-            connection, reused = self._connection(), False
+            connection, reused = Connection(self._host, self._port, self._tls), False
         self._busy.add(connection)
         try:
             if not reused:
-                self._connect(connection)
+                connection.open(min(CONNECT_S, self._timeout_s), self._timeout_s)
             if self._closed.is_set():  # asked after connecting: `close` breaks only sockets that it can see
                 raise ConnectionAbortedError("closed")
             try:
-                connection.request(method, self.path + path, body=body, headers=self._headers)
-                response = connection.getresponse()
+                answer = connection.exchange(request)
             except ConnectionError as error:
                 raise (_StaleConnection() if reused else error) from None
-            text = response.read().decode("utf-8", errors="replace")
         except BaseException:  # Ctrl-C too leaves an answer half read; it is raised again
             connection.close()
             raise
         finally:
             self._busy.discard(connection)
-        if response.will_close:
-            connection.close()
-        else:
+        if answer.stays:
             self._idle.append(connection)
-        return response.status, text, _seconds(response.getheader("Retry-After"))
+        else:
+            connection.close()
+        return answer
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _connection(self) -> HTTPConnection:
-        kind = HTTPSConnection if self._secure else HTTPConnection
-        return kind(self._host or "", self._port, timeout=min(CONNECT_S, self._timeout_s))
-
-    def _connect(self, connection: HTTPConnection) -> None:
-        try:
-            connection.connect()
-        except TimeoutError:  # nobody is there: another matter than an answer that is long in coming
-            raise ConnectionError(f"no connection within {connection.timeout:g} s") from None
-        connection.sock.settimeout(self._timeout_s)
 
 
 def concurrently(
@@ -254,7 +243,9 @@ def url_fault(url: str) -> str:
         parts = urlsplit(url)
         _ = parts.port  # read for its ValueError
     except ValueError as error:
-        return f"{url!r} is not a URL: {error}"
+        return "is not a URL" if "@" in url else f"{url!r} is not a URL: {error}"
+    if any(not "!" <= letter <= "~" for letter in url):
+        return "has a space or a letter beyond ASCII; write it in its encoded form"
     if parts.username or parts.password:
         return "holds a user name or password; leave it out, and put the key into its environment variable"
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -262,11 +253,11 @@ def url_fault(url: str) -> str:
     return f"{url!r} has a query or fragment; give the URL of the API alone" if parts.query or parts.fragment else ""
 
 
-def _decoded(text: str) -> Any:
+def _decoded(body: bytes) -> Any:
     try:
-        return json.loads(text) if text.lstrip()[:1] in ("{", "[") else text
+        return json.loads(body) if body.lstrip()[:1] in (b"{", b"[") else body.decode("utf-8", "replace")
     except ValueError as error:
-        raise CallError(f"the answer is not JSON: {error}: {text[:80]!r}") from None
+        raise CallError(f"the answer is not JSON: {error}: {body[:80].decode('utf-8', 'replace')!r}") from None
 
 
 def _reason(text: str) -> tuple[str, str]:
@@ -281,12 +272,11 @@ def _reason(text: str) -> tuple[str, str]:
         return text.strip()[:200] or "no reason given", ""
 
 
-def _seconds(header: str | None) -> float | None:
+def _seconds(header: bytes | None) -> float | None:
     """Retry-After in seconds, from its number or its date; None when there is none that can be read."""
-    if header is None:
-        return None
     with contextlib.suppress(ValueError, TypeError, OverflowError):
-        number = float(header) if not header.rstrip().endswith("GMT") else parsedate_to_datetime(header).timestamp()
-        if math.isfinite(number):
-            return max(0.0, number - time.time() if header.rstrip().endswith("GMT") else number)
+        text = "" if header is None else header.decode("ascii").strip()
+        dated = text.endswith("GMT")
+        number = parsedate_to_datetime(text).timestamp() - time.time() if dated else float(text)
+        return max(0.0, number) if math.isfinite(number) else None
     return None
