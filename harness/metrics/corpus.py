@@ -3,11 +3,13 @@
 Each is a class with one decorator. It is made for the gold answers that it will be computed over and
 turns every (answer, gold) into a row of statistics that may be added up, and sums of rows into the value.
 So a bootstrap of the metric itself never looks at a text twice. Contract tests run over `CORPUS_METRICS`.
+
+    corpus         the registry, and what translations are measured by
+    corpus_labels  macro, micro and weighted F1, multi-label F1, MCC      corpus_choice  of log-likelihoods
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -15,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import Problem, UsageError
+from harness.metrics.extras import needed
 
 Floats = NDArray[np.float64]
 
@@ -62,36 +64,6 @@ def corpus_metric(name: str, *, limits: tuple[float, float]) -> Callable[[Over],
     return register
 
 
-@corpus_metric("macro_f1", limits=(0.0, 1.0))
-class MacroF1:
-    """Mean over the gold labels of each one's F1; a label is the text without surrounding whitespace.
-
-    An answer that is no gold label is a miss of its item's label and nothing else. A label without any
-    gold item among those summed (a resample may draw none) does not enter the mean. Equal to scikit-learn's
-    `f1_score(average="macro", labels=<gold labels>, zero_division=0)`.
-    """
-
-    def __init__(self, targets: Sequence[str]) -> None:
-        self._column = {label: i for i, label in enumerate(sorted({target.strip() for target in targets}))}
-
-    def row(self, answer: str, target: str) -> Floats:
-        """Rightly answered, answered and gold: one count a label each, (3 * labels,)."""
-        counts = np.zeros((3, len(self._column)))
-        gold, got = self._column[target.strip()], self._column.get(answer.strip())
-        counts[2, gold] = 1
-        if got is not None:
-            counts[1, got] = 1
-            counts[0, got] = got == gold
-        return counts.reshape(-1)
-
-    def value(self, sums: Floats) -> Floats:
-        """F1 of a label is 2 * right / (answered + gold)."""
-        right, answered, gold = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, -1), -2, 0)
-        present = gold > 0
-        f1 = np.divide(2 * right, answered + gold, out=np.zeros_like(right), where=present)
-        return np.asarray(f1.sum(axis=-1) / np.maximum(present.sum(axis=-1), 1))
-
-
 @corpus_metric("corpus_bleu", limits=(0.0, 100.0))
 class CorpusBleu:
     """BLEU of the whole corpus, 0 to 100: n-gram counts and score by sacrebleu (Post 2018) as it comes.
@@ -101,11 +73,7 @@ class CorpusBleu:
     """
 
     def __init__(self, targets: Sequence[str]) -> None:
-        try:
-            self._bleu: Any = importlib.import_module("sacrebleu.metrics").BLEU()
-        except ImportError as fault:
-            hint = "pip install 'finetune-harness[metrics]'"
-            raise UsageError(Problem("corpus_bleu", "sacrebleu is not installed", next=hint)) from fault
+        self._bleu: Any = needed("sacrebleu.metrics", "corpus_bleu is computed by it").BLEU()
 
     def row(self, answer: str, target: str) -> Floats:
         """Lengths of answer and reference, then matched and given n-grams of each order."""
@@ -123,6 +91,34 @@ class CorpusBleu:
         order = len(counts) // 2
         found = self._bleu.compute_bleu(counts[:order], counts[order:], answered, wanted, self._bleu.smooth_method)
         return float(found.score)
+
+
+@corpus_metric("corpus_chrf", limits=(0.0, 100.0))
+class CorpusChrf:
+    """chrF of the whole corpus, 0 to 100: character n-grams up to 6, beta 2 (Popović 2015), counted by sacrebleu.
+
+    Raises UsageError when sacrebleu is not installed.
+    """
+
+    def __init__(self, targets: Sequence[str]) -> None:
+        self._chrf: Any = needed("sacrebleu.metrics", "corpus_chrf is computed by it").CHRF()
+
+    def row(self, answer: str, target: str) -> Floats:
+        """Given, wanted and matched n-grams of each order."""
+        return np.array(self._chrf._extract_corpus_statistics([answer], [[target]])[0], dtype=np.float64)
+
+    def value(self, sums: Floats) -> Floats:
+        """F2 of precision and recall, each averaged over the orders that both sides have."""
+        given, wanted, matched = np.moveaxis(sums.reshape(*sums.shape[:-1], -1, 3), -1, 0)
+        both = (given > 0) & (wanted > 0)
+        orders = np.maximum(both.sum(axis=-1), 1)
+        precision, recall = (
+            np.divide(matched, side, out=np.zeros_like(matched), where=both).sum(axis=-1) / orders
+            for side in (given, wanted)
+        )
+        beta, below = 4.0, 4.0 * precision + recall
+        found = np.divide((1 + beta) * precision * recall, below, out=np.zeros_like(below), where=below > 0)
+        return np.asarray(100 * found)
 
 
 def byte_perplexity(sums: Floats) -> Floats:

@@ -9,9 +9,11 @@ from collections import Counter
 from decimal import Decimal
 
 from harness.metrics.registry import metric
+from harness.metrics.scoring import Unscored, no_gold
 
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _NUMBER = re.compile(r"(?<![\w.])-?(?:\d+(?:,\d{3})+|\d+)(?:\.\d+)?")
+_SCIENTIFIC = re.compile(_NUMBER.pattern + r"(?:[eE][+-]?\d{1,3}(?!\d))?")
 
 
 @metric("exact_match", binary=True, output="generate")
@@ -53,10 +55,20 @@ def normalised_match(answer: str, target: str) -> float:
 
 
 @metric("contains", binary=True, output="generate")
-def contains(answer: str, target: str) -> float:
+def contains(answer: str, target: str, *, ignore_case: bool = False) -> float:
     """1 when the target stands somewhere in the answer, letter by letter."""
     wanted = target.strip()
+    if ignore_case:
+        wanted, answer = wanted.casefold(), answer.casefold()
     return float(wanted in answer if wanted else not answer.strip())
+
+
+@metric("not_contains", binary=True, output="generate", target="what must not be said", gold=no_gold)
+def not_contains(answer: str, target: str, *, ignore_case: bool = True) -> float:
+    """1 when the target stands nowhere in the answer, e.g. a secret that must not be told."""
+    if not target.strip():
+        raise Unscored("the target is empty: nothing that must not be said")
+    return 1.0 - contains(answer, target, ignore_case=ignore_case)
 
 
 @metric("token_f1", binary=False, output="generate")
@@ -79,3 +91,17 @@ def numeric_match(answer: str, target: str) -> float:
 def _last_number(text: str) -> Decimal | None:
     found = _NUMBER.findall(text)
     return Decimal(found[-1].replace(",", "")) if found else None
+
+
+@metric("numeric", binary=True, output="generate", example="-1,234.50", arguments={"tolerance": 0.01})
+def numeric(answer: str, target: str, *, tolerance: float = 0.0, relative: float = 0.0) -> float:
+    """1 when the last number in the answer is near that in the target: within `tolerance`, or `relative` times it."""
+    if tolerance < 0 or relative < 0:
+        raise ValueError("tolerance and relative are not below 0")
+    got, wanted = (_SCIENTIFIC.findall(text)[-1:] for text in (answer, target))
+    if not wanted:
+        raise Unscored("the target holds no number")
+    if not got:
+        return 0.0
+    value, gold = (Decimal(number[0].replace(",", "")) for number in (got, wanted))
+    return float(abs(value - gold) <= max(Decimal(str(tolerance)), Decimal(str(relative)) * abs(gold)))
