@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -54,6 +55,16 @@ def _joined(answers: Sequence[Answer]) -> Answer:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One item to be answered once."""
+
+    task: Task
+    item: Item
+    repeat: int = 0
+    """Which repetition it is (0-based); the sampling seed is raised by it."""
+
+
 def ask(
     engine: Engine,
     task: Task,
@@ -64,29 +75,53 @@ def ask(
     repeat: int = 0,
     library: Library | None = None,
 ) -> Iterator[SampleRecord]:
-    """Ask all items and score each answer as it comes, in any order.
+    """Ask all items of one task; see `ask_all`."""
+    questions = [Question(task, item, repeat) for item in items]
+    return ask_all(engine, questions, prompt, decoding, adapter, library)
 
-    repeat: which repetition it is (0-based); the sampling seed is raised by it. library: where a prompt with
+
+def ask_all(
+    engine: Engine,
+    questions: Sequence[Question],
+    prompt: Prompt,
+    decoding: Decoding,
+    adapter: str | None = None,
+    library: Library | None = None,
+) -> Iterator[SampleRecord]:
+    """Ask all questions, of all tasks together, and score each answer as it comes, in any order.
+
+    The engine gets them in one call: it need not run dry at the end of every task. library: where a prompt with
     retrieval looks things up. A prompt with a fixed answer is not asked at all; prompts are for chat items, and
     plain ones are asked as they stand.
     """
-    turned = [item for item in items if item.messages]
     if prompt.fixed_answer is not None:
         fixed = Answer(text=prompt.fixed_answer, finish="stop", tokens_in=0, tokens_out=0)
-        yield from (_sample(task, item, fixed, repeat, prompt, None) for item in turned)
-        items, turned = [item for item in items if not item.messages], []
-    found: dict[str, Found] = {}
-    if prompt.retrieval is not None and turned:
-        if library is None:
-            raise ValueError(f"prompt {prompt.name!r} looks things up, and there is no library")
-        looked_up = library.look_up(prompt.retrieval, turned)
-        found = {item.id: one for item, one in zip(turned, looked_up, strict=True)}
-    if not items:
+        yield from (_sample(one, fixed, prompt, None) for one in questions if one.item.messages)
+        questions = [one for one in questions if not one.item.messages]
+    found = _looked_up(prompt, [one.item for one in questions if one.item.messages], library)
+    if not questions:
         return
-    decoding = decoding.model_copy(update={"seed": decoding.seed + repeat})
-    asked = [_requests(item, task, prompt, decoding, found.get(item.id)) for item in items]
+    asked = [
+        _requests(
+            one.item,
+            one.task,
+            prompt,
+            decoding.model_copy(update={"seed": decoding.seed + one.repeat}) if one.repeat else decoding,
+            found.get(id(one.item)),
+        )
+        for one in questions
+    ]
     for index, answer in _answers(engine, asked, adapter):
-        yield _sample(task, items[index], answer, repeat, prompt, found.get(items[index].id))
+        yield _sample(questions[index], answer, prompt, found.get(id(questions[index].item)))
+
+
+def _looked_up(prompt: Prompt, items: Sequence[Item], library: Library | None) -> dict[int, Found]:
+    """What a prompt with retrieval finds for each item, by its `id()`: items of two tasks may share an id."""
+    if prompt.retrieval is None or not items:
+        return {}
+    if library is None:
+        raise ValueError(f"prompt {prompt.name!r} looks things up, and there is no library")
+    return {id(item): one for item, one in zip(items, library.look_up(prompt.retrieval, items), strict=True)}
 
 
 def parsed(prompt: Prompt, text: str) -> tuple[str | None, str]:
@@ -95,9 +130,8 @@ def parsed(prompt: Prompt, text: str) -> tuple[str | None, str]:
     return (before.strip(), after.strip()) if mark else (None, text)
 
 
-def _sample(
-    task: Task, item: Item, answer: Answer, repeat: int, prompt: Prompt, found: Found | None
-) -> SampleRecord:  # fmt: skip
+def _sample(question: Question, answer: Answer, prompt: Prompt, found: Found | None) -> SampleRecord:
+    task, item = question.task, question.item
     scores: dict[str, float | None] = dict.fromkeys(task.metrics)
     text, reasoning, error = answer.text, None, answer.error
     if error is None:
@@ -121,7 +155,7 @@ def _sample(
     return SampleRecord(
         task=task.name,
         id=item.id,
-        repeat=repeat,
+        repeat=question.repeat,
         item_digest=item.digest,
         question=item.messages[-1].content if item.messages else item.text or "",
         target=item.target,

@@ -11,7 +11,7 @@ from harness.asking import asking_key
 from harness.chat import Library
 from harness.engines.base import Engine
 from harness.errors import EngineError, Problem
-from harness.evaluate.asking import ask
+from harness.evaluate.asking import Question, ask_all
 from harness.evaluate.summary import summarise
 from harness.evaluate.task import run_id
 from harness.progress import Progress
@@ -21,6 +21,7 @@ from harness.suites import Suite, Task
 
 ItemKey = tuple[str, str]
 SampleKey = tuple[str, str, int]
+Batch = list[tuple[Task, list[Item]]]
 
 MAX_FAILED = 0.02
 """Share of calls that may fail for good and be left unscored; more is a fault, not a result."""
@@ -67,11 +68,11 @@ def evaluate(
     asked: set[ItemKey] = set()
     with store.sample_journal(name) as journal, progress.bar(_label(candidate, suite), calls, len(done)) as shown:
         for batch in batches(suite, watch):
-            for task, items in batch:
-                asked |= {(task.name, item.id) for item in items}
-                for sample in _owed(engine, task, items, done, candidate, adapter, library):
-                    journal.append([sample])
-                    shown.advance()
+            asked |= {(task.name, item.id) for task, items in batch for item in items}
+            owed = list(_owed(batch, done))
+            for sample in ask_all(engine, owed, candidate.prompt, candidate.decoding, adapter, library):
+                journal.append([sample])
+                shown.advance()
             if watch is not None and watch.is_decided(list(_of(asked, store, name, suite))):
                 break
     samples = _of(asked, store, name, suite)
@@ -89,23 +90,17 @@ def _label(candidate: Candidate, suite: Suite) -> str:
     return f"{candidate.name} on {suite.name}"
 
 
-def _owed(
-    engine: Engine, task: Task, items: Sequence[Item], done: Set[SampleKey], candidate: Candidate,
-    adapter: str | None, library: Library | None,
-) -> Iterator[SampleRecord]:  # fmt: skip
-    """Ask what is not done, each repeat with a sampling seed of its own."""
-    for repeat in range(task.repeats):
-        owed = [item for item in items if (task.name, item.id, repeat) not in done]
-        yield from ask(engine, task, owed, candidate.prompt, candidate.decoding, adapter, repeat, library)
+def _owed(batch: Batch, done: Set[SampleKey]) -> Iterator[Question]:
+    """What of a batch is not done, each repeat with a sampling seed of its own."""
+    for task, items in batch:
+        for repeat in range(task.repeats):
+            yield from (Question(task, item, repeat) for item in items if (task.name, item.id, repeat) not in done)
 
 
 def _of(asked: Set[ItemKey], store: ExperimentStore, name: str, suite: Suite) -> JournalSamples:
     """The samples of what was asked, in the suite's order."""
     places = [place for key, place in _answered(store, name, suite).items() if key[:2] in asked]
     return store.under_way(name, places)
-
-
-Batch = list[tuple[Task, list[Item]]]
 
 
 def batches(suite: Suite, watch: Watch | None) -> Iterator[Batch]:
