@@ -13,7 +13,8 @@ from harness.compare.estimators import Estimator, Mean, Quantile, Statistic
 from harness.compare.measures import MEASURES, Prices, reader
 from harness.compare.samples import Samples, Sheet
 from harness.compare.selecting import Selection
-from harness.metrics import CORPUS_METRICS, METRICS, CorpusValue
+from harness.metrics import CORPUS_METRICS, CorpusValue
+from harness.metrics import higher_is_better as score_is_better
 from harness.records import SampleRecord
 
 Floats = NDArray[np.float64]
@@ -66,7 +67,7 @@ def averaged(values: Floats) -> Floats:
 
 def higher_is_better(metric: str) -> bool:
     """Whether more of a metric is better; False for the measures."""
-    return metric not in MEASURES and (metric not in METRICS or METRICS[metric].higher_is_better)
+    return metric not in MEASURES and score_is_better(metric)
 
 
 def yardstick(
