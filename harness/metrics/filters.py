@@ -11,8 +11,10 @@ FILTERS: dict[str, Callable[[str, str], str]] = {
     "lowercase": lambda text, _: text.lower(),
     "uppercase": lambda text, _: text.upper(),
     "regex": lambda text, argument: _extract(text, **json.loads(argument)),
+    "remove": lambda text, argument: re.sub(argument, "", text),
 }
-"""Name to (text, argument as JSON) -> text."""
+"""Name to (text, argument) -> text. The argument of `regex` is JSON, that of `remove` the pattern that goes
+(lm-eval's `regexes_to_ignore`, which is an option of its exact_match and no filter)."""
 
 
 def apply_filters(text: str, filters: Sequence[tuple[str, str]]) -> str:

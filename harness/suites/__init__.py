@@ -1,65 +1,77 @@
 """Suites: a folder with `suite.yaml`, one YAML per task and JSONL data becomes a `Suite` of items.
 
-A suite folder is also an lm-eval group and its tasks are lm-eval tasks; which of
-lm-eval's keys are read is told in `suites/README.md`. lm-eval itself is not imported.
+A suite folder is also an lm-eval group and its tasks are lm-eval tasks; which of lm-eval's keys are read is
+told in `suites/README.md`. A single task YAML is a suite of one task: so are those of `suites/published`, whose
+data is a folder of the user's. lm-eval itself is not imported.
+
+    finding    where a suite lies          reading, config, scoring   a task YAML, checked
+    documents  YAML and JSONL              fewshot, render            documents become items
+    model      what a loaded suite is      checking                   whether a suite can tell right from wrong
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import get_args
 
 from harness.errors import Problem, SuiteError, did_you_mean
 from harness.records import Role, SplitName
-from harness.suites.config import read_task
+from harness.suites.config import data_places, read_task, read_task_file
 from harness.suites.documents import Document, read_jsonl, read_yaml, shown
-from harness.suites.model import MUST_NOT_BREAK, Suite, Task, must_not_break
+from harness.suites.finding import MANIFEST, find, known_suites, published_suites
+from harness.suites.model import MUST_NOT_BREAK, Suite, SuiteUse, Task, must_not_break
 from harness.suites.render import render_items
 
-__all__ = ["MUST_NOT_BREAK", "Suite", "Task", "known_suites", "load_suite", "must_not_break"]
+__all__ = [
+    "MUST_NOT_BREAK",
+    "Suite",
+    "SuiteUse",
+    "Task",
+    "known_suites",
+    "load_suite",
+    "must_not_break",
+    "published_suites",
+]
 
-MANIFEST = "suite.yaml"
 GROUP_KEYS = ("group", "group_alias", "task", "tag", "metadata")
 DEFAULT_ROLE: Role = "regression"
 RESERVED = "task"
 """Name of the experiment's own task; no suite may take it."""
-BUNDLED = Path(__file__).resolve().parent.parent.parent / "suites"
+DATA = "HARNESS_DATA"
+"""Environment variable: a folder with the data files of published suites, looked into last."""
 
 
-def load_suite(name_or_path: str, *, near: Path | None = None, split: SplitName = "test") -> Suite:
+def load_suite(
+    name_or_path: str | SuiteUse, *, near: Path | None = None, split: SplitName = "test", data: Path | None = None
+) -> Suite:
     """One suite with all its items, or a SuiteError that tells everything that is wrong with it.
 
-    A folder is looked for relative to `near` (the spec's folder) and to the current
-    one, then by name under `./suites` and among the bundled suites.
+    A folder or a task YAML is looked for relative to `near` (the spec's folder) and to the current
+    folder, then by name under `./suites`, among the bundled suites and the published ones.
+    data: a folder in which the data files are looked for first; a relative one of a SuiteUse is meant from `near`.
     """
-    folder = _find(name_or_path, near)
+    use = SuiteUse(suite=name_or_path) if isinstance(name_or_path, str) else name_or_path
+    if data is None and use.data is not None:
+        data = (near or Path()) / Path(use.data).expanduser()
+    if data is not None and not data.is_dir():
+        raise SuiteError(Problem("data", f"{str(data)!r} is no folder", "The folder with the suite's data files"))
+    place = find(use.suite, near)
     problems: list[Problem] = []
-    manifest = read_yaml(folder / MANIFEST, problems)
+    manifest = read_yaml(place / MANIFEST if place.is_dir() else place, problems)
     if manifest is None:
         raise SuiteError(problems)
-    role = _check_manifest(folder, manifest, problems)
-    tasks = _tasks(folder, manifest, split, problems)
+    if place.is_dir():
+        role, name = _check_manifest(place, manifest, problems), place.name
+        tasks = _tasks(place, manifest, split, data, problems)
+    else:
+        role, name = _role(place, manifest, problems), str(manifest.get("task"))
+        _check_name(f"{shown(place)}: task", name, problems)
+        one = _task(place, manifest, split, data, problems)
+        tasks = () if one is None else (one,)
     if problems:
         raise SuiteError(problems)
-    return Suite(folder.name, role, split, tasks)
-
-
-def known_suites() -> list[str]:
-    """Names of the suites under `./suites` and of the bundled ones."""
-    roots = (Path.cwd() / "suites", BUNDLED)
-    return sorted({file.parent.name for root in roots for file in root.glob(f"*/{MANIFEST}")})
-
-
-def _find(name: str, near: Path | None) -> Path:
-    places = [root / Path(name).expanduser() for root in (near, Path.cwd(), Path.cwd() / "suites", BUNDLED) if root]
-    for place in places:
-        if (place / MANIFEST).is_file():
-            return place.resolve()
-    folder = next((place for place in places if place.is_dir()), None)
-    if folder is not None:
-        hint = f"Write one with `group: {folder.resolve().name}` and the list of its tasks"
-        raise SuiteError(Problem(shown(folder.resolve()), f"has no {MANIFEST}", next=hint))
-    raise SuiteError(Problem("", f"unknown suite {name!r}", did_you_mean(name, known_suites()), "A folder works too"))
+    return Suite(name, role, split, tuple(task.first(use.limit) for task in tasks))
 
 
 def _check_manifest(folder: Path, manifest: Document, problems: list[Problem]) -> Role:
@@ -73,17 +85,28 @@ def _check_manifest(folder: Path, manifest: Document, problems: list[Problem]) -
     if group != folder.name:
         hint = "Gates speak of a suite by one name"
         problems.append(Problem(f"{where}group", f"is {group!r}", f"The folder's name {folder.name!r} is needed", hint))
-    if group == RESERVED:
-        problems.append(Problem(f"{where}group", "`task` is the experiment's own task", next="Choose another name"))
-    metadata = manifest.get("metadata")
+    _check_name(f"{where}group", group, problems)
+    return _role(folder / MANIFEST, manifest, problems)
+
+
+def _check_name(where: str, name: object, problems: list[Problem]) -> None:
+    if name == RESERVED:
+        problems.append(Problem(where, "`task` is the experiment's own task", next="Choose another name"))
+
+
+def _role(file: Path, config: Document, problems: list[Problem]) -> Role:
+    metadata = config.get("metadata")
     role = metadata.get("role", DEFAULT_ROLE) if isinstance(metadata, dict) else DEFAULT_ROLE
     if role not in get_args(Role):
-        problems.append(Problem(f"{where}metadata.role", f"is {role!r}", f"One of {', '.join(get_args(Role))}"))
+        allowed = f"One of {', '.join(get_args(Role))}"
+        problems.append(Problem(f"{shown(file)}: metadata.role", f"is {role!r}", allowed))
         return DEFAULT_ROLE
     return role
 
 
-def _tasks(folder: Path, manifest: Document, split: SplitName, problems: list[Problem]) -> tuple[Task, ...]:
+def _tasks(
+    folder: Path, manifest: Document, split: SplitName, data: Path | None, problems: list[Problem]
+) -> tuple[Task, ...]:
     """The tasks in the manifest's order."""
     where = f"{shown(folder / MANIFEST)}: task"
     listed = manifest.get("task")
@@ -103,7 +126,7 @@ def _tasks(folder: Path, manifest: Document, split: SplitName, problems: list[Pr
     for name in sorted(found.keys() - set(listed)):
         hint = "List it there, or move it to another folder"
         problems.append(Problem(shown(found[name][0]), f"task {name!r} is not listed in {MANIFEST}", next=hint))
-    tasks = [_task(*found[name], split, problems) for name in listed if name in found]
+    tasks = [_task(*found[name], split, data, problems) for name in listed if name in found]
     return tuple(task for task in tasks if task is not None)
 
 
@@ -121,17 +144,22 @@ def _task_files(folder: Path, problems: list[Problem]) -> dict[str, tuple[Path, 
     return found
 
 
-def _task(file: Path, config: Document, split: SplitName, problems: list[Problem]) -> Task | None:
-    checked = read_task(file, config, split, problems)
+def _task(file: Path, config: Document, split: SplitName, data: Path | None, problems: list[Problem]) -> Task | None:
+    last = os.environ.get(DATA)
+    places = data_places(file, data, Path(last).expanduser() if last else None)
+    checked = read_task(file, read_task_file(file, config, problems), split, problems, places)
     if checked is None:
         return None
     items = render_items(checked, read_jsonl(checked.data, problems), problems)
+    by_context = any(item.continuation is not None for item in items)
     return Task(
         name=checked.name,
         output_type=checked.output_type,
         items=items,
-        metrics=checked.metrics,
+        metrics=checked.scoring.metrics,
         decoding=checked.decoding,
-        filters=checked.filters,
-        target_delimiter=checked.target_delimiter,
+        filters=checked.scoring.filters,
+        # Where contexts are compared, the delimiter stands before what follows them.
+        target_delimiter="" if by_context else checked.target_delimiter,
+        chance=checked.chance,
     )

@@ -6,29 +6,35 @@ that means something else here than in lm-eval would be judged on the wrong ques
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from harness import metrics
-from harness.errors import HarnessError, Problem, did_you_mean
+from harness.errors import Problem, did_you_mean
 from harness.records import Decoding, OutputType, SplitName
-from harness.suites.documents import Document, shown
+from harness.suites.documents import Document, read_jsonl, read_yaml, shown
+from harness.suites.fewshot import CONFIG_KEYS, SAMPLERS, Fewshot
+from harness.suites.reading import Reader
+from harness.suites.scoring import Scoring, read_scoring
 
 SPLIT_KEYS: dict[SplitName, str] = {"train": "training_split", "dev": "validation_split", "test": "test_split"}
-OUTPUT_TYPES: dict[str, OutputType] = {"multiple_choice": "choice", "generate_until": "generate"}
+OUTPUT_TYPES: dict[str, OutputType] = {
+    "multiple_choice": "choice",
+    "loglikelihood": "choice",
+    "generate_until": "generate",
+}
 TASK_KEYS = (
-    *("task", "task_alias", "tag", "dataset_path", "dataset_kwargs", *SPLIT_KEYS.values(), "output_type"),
-    *("description", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter", "num_fewshot"),
-    *("generation_kwargs", "filter_list", "metric_list", "metadata"),
+    *("task", "task_alias", "tag", "include", "dataset_path", "dataset_name", "dataset_kwargs", *SPLIT_KEYS.values()),
+    *("output_type", "description", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter"),
+    *("num_fewshot", "fewshot_split", "fewshot_delimiter", "fewshot_config"),
+    *("generation_kwargs", "filter_list", "metric_list", "repeats", "metadata"),
+    *("should_decontaminate", "doc_to_decontamination_query"),
 )
-METRIC_KEYS = ("metric", "aggregation", "higher_is_better", "ignore_case", "ignore_punctuation")
 GENERATION_KEYS = ("until", "max_gen_toks", "do_sample", "temperature", "top_p")
-DEFAULT_METRICS: dict[OutputType, tuple[str, ...]] = {"choice": ("acc", "acc_norm"), "generate": ("exact_match",)}
 DEFAULT_MAX_TOKENS = 256
 """lm-eval's default for max_gen_toks."""
+DEFAULT_DELIMITER = "\n\n"
+"""lm-eval's default for fewshot_delimiter, which also ends an answer where `until` is not given."""
 LEVELS_UP = 3
 """How far above its YAML a data file is looked for: data_files are written from the folder above `suites`."""
 
@@ -39,6 +45,8 @@ class TaskConfig:
 
     file: Path
     name: str
+    kind: str
+    """lm-eval's output_type."""
     output_type: OutputType
     data: Path
     description: str
@@ -46,49 +54,23 @@ class TaskConfig:
     target: str | int
     choices: str | list[str] | None
     target_delimiter: str
-    metrics: tuple[str, ...]
-    filters: tuple[tuple[str, str], ...]
+    fewshot: Fewshot | None
+    scoring: Scoring
     decoding: Decoding
+    slices: tuple[str, ...]
+    """Fields by which results can be cut, beside those of a document's own `slices`."""
+    cluster: str
+    """Field whose equal values make documents dependent."""
+    chance: float | None
+    """Score of who knows nothing, where the YAML states it."""
 
 
-class _Reader:
-    """Reads one YAML mapping and gathers its faults."""
+class _TaskReader(Reader):
+    """Reads one task YAML."""
 
-    def __init__(self, file: Path, config: Document) -> None:
-        self.file, self.config = file, config
-        self.problems: list[Problem] = []
-
-    def fault(self, path: str, what: str, allowed: str = "", hint: str = "") -> None:
-        self.problems.append(Problem(f"{shown(self.file)}: {path}", what, allowed, hint))
-
-    def unknown_keys(self, mapping: Document, known: tuple[str, ...], path: str = "") -> None:
-        for key in mapping:
-            if key not in known:
-                self.fault(f"{path}{key}", "is not supported", did_you_mean(str(key), known))
-
-    def text(self, key: str, default: str | None = None) -> str:
-        """A string value; a missing key without a default is a fault."""
-        value = self.config.get(key, default)
-        if isinstance(value, str):
-            return value
-        self.fault(key, "is missing" if key not in self.config else f"is {value!r}", "A string is needed")
-        return ""
-
-    def mapping(self, key: str) -> Document:
-        value = self.config.get(key, {})
-        if isinstance(value, dict):
-            return value
-        self.fault(key, f"is {value!r}", "A mapping is needed")
-        return {}
-
-    def entries(self, value: Any, path: str) -> list[Document]:
-        """A list of mappings."""
-        if isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
-            return value
-        self.fault(path, f"is {value!r}", "A list of mappings is needed")
-        return []
-
-    # ------------------------------------------------------------------ parts
+    def __init__(self, file: Path, config: Document, places: Sequence[Path]) -> None:
+        super().__init__(file, config)
+        self.places = places
 
     def output_type(self) -> OutputType:
         name = self.text("output_type", "generate_until")
@@ -96,29 +78,43 @@ class _Reader:
             self.fault("output_type", f"{name!r} is not supported", did_you_mean(name, list(OUTPUT_TYPES)))
         return OUTPUT_TYPES.get(name, "generate")
 
+    @property
+    def kind(self) -> str:
+        return str(self.config.get("output_type", "generate_until"))
+
+    def split_name(self, split: SplitName) -> str | None:
+        """What a split is called among the data files; without a test split lm-eval evaluates the validation split."""
+        keys = (SPLIT_KEYS[split], *([SPLIT_KEYS["dev"]] if split == "test" else []))
+        return next((self.config[key] for key in keys if self.config.get(key) is not None), None)
+
     def data(self, split: SplitName) -> Path | None:
         """The JSONL file of a split."""
         if self.text("dataset_path") not in ("json", ""):
-            self.fault("dataset_path", f"is {self.config['dataset_path']!r}", "Only `json` with local files is read")
-        arguments = self.mapping("dataset_kwargs")
-        self.unknown_keys(arguments, ("data_files",), "dataset_kwargs.")
-        named = self.config.get(SPLIT_KEYS[split])
+            hint = "Point dataset_kwargs.data_files to a JSONL file of the same fields"
+            self.fault("dataset_path", f"is {self.config['dataset_path']!r}", "Only `json` with local files", hint)
+        if self.config.get("dataset_name") is not None:
+            self.fault("dataset_name", f"is {self.config['dataset_name']!r}", "Local files have no subset")
+        self.unknown_keys(self.mapping("dataset_kwargs"), ("data_files",), "dataset_kwargs.")
+        named = self.split_name(split)
         if not isinstance(named, str):
-            self.fault(
-                SPLIT_KEYS[split], "is missing" if named is None else f"is {named!r}", "Name a key of data_files"
-            )
+            what = "is missing" if named is None else f"is {named!r}"
+            self.fault(SPLIT_KEYS[split], what, "Name a key of data_files")
             return None
-        files = arguments.get("data_files")
+        return self.data_file(named)
+
+    def data_file(self, named: str) -> Path | None:
+        """The JSONL file that is called so in data_files."""
+        files = self.mapping("dataset_kwargs").get("data_files")
         file = files.get(named) if isinstance(files, dict) else None
         path = f"dataset_kwargs.data_files.{named}"
         if not isinstance(file, str):
             self.fault(path, "is missing" if file is None else f"is {file!r}", "One file name for each split is needed")
             return None
-        folder = self.file.parent
-        places = [folder, *list(folder.parents)[:LEVELS_UP], Path.cwd()]
-        found = next((place / file for place in places if (place / file).is_file()), None)
+        found = next((place / file for place in self.places if (place / file).is_file()), None)
         if found is None:
-            self.fault(path, f"no file {file!r}", "Looked for beside the YAML, in the folders above it and from here")
+            hint = "Or name the folder that has it: `data:` of the suite, --data, or HARNESS_DATA"
+            where = "Looked for beside the YAML, in the folders above it and from here"
+            self.fault(path, f"no file {file!r}", where, hint)
         return found
 
     def target(self) -> str | int:
@@ -127,11 +123,11 @@ class _Reader:
             return value
         return self.text("doc_to_target")
 
-    def choices(self, output: OutputType) -> str | list[str] | None:
+    def choices(self) -> str | list[str] | None:
         value = self.config.get("doc_to_choice")
-        if output == "generate":
+        if self.kind != "multiple_choice":
             if value is not None:
-                self.fault("doc_to_choice", "is not supported with generate_until", hint="Use doc_to_target alone")
+                self.fault("doc_to_choice", f"is not supported with {self.kind}", hint="Use doc_to_target alone")
             return None
         if isinstance(value, dict):
             value = list(value.values())
@@ -140,81 +136,81 @@ class _Reader:
         self.fault("doc_to_choice", f"is {value!r}", "A field, a template or a list of (quoted) strings is needed")
         return None
 
-    def metrics(self, output: OutputType) -> tuple[str, ...]:
-        if "metric_list" not in self.config:
-            return DEFAULT_METRICS[output]
-        entries = self.entries(self.config["metric_list"], "metric_list")
-        names = [self._metric(entry, f"metric_list[{i}].", output) for i, entry in enumerate(entries)]
-        if len(set(names)) < len(names):
-            self.fault("metric_list", "names a metric twice")
-        return tuple(names)
+    def fields(self, key: str) -> tuple[str, ...]:
+        """Names of fields under `metadata.KEY`: one, or a list of them."""
+        metadata = self.config.get("metadata")
+        value = metadata.get(key) if isinstance(metadata, dict) else None
+        names = [value] if isinstance(value, str) else value or []
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return tuple(names)
+        self.fault(f"metadata.{key}", f"is {value!r}", "The name of a field of the documents is needed")
+        return ()
 
-    def _metric(self, entry: Document, path: str, output: OutputType) -> str:
-        self.unknown_keys(entry, METRIC_KEYS, path)
-        name = str(entry.get("metric"))
-        if name == "exact_match":
-            options = [part for part in ("case", "punctuation") if entry.get(f"ignore_{part}")]
-            name = "_".join(["exact_match", *(["ignore", *options] if options else [])])
-        elif "ignore_case" in entry or "ignore_punctuation" in entry:
-            self.fault(f"{path}ignore_case / ignore_punctuation", "go with exact_match only")
-        try:
-            found = metrics.get(name)
-        except HarnessError as error:
-            problem = error.problems[0]
-            self.fault(f"{path}metric", problem.what, problem.allowed)
-            return name
-        if found.output != output:
-            self.fault(f"{path}metric", f"{name!r} does not score {self.config.get('output_type')} tasks")
-        if entry.get("aggregation", "mean") != "mean":
-            self.fault(f"{path}aggregation", f"{entry['aggregation']!r} is not supported", "Only `mean`")
-        if entry.get("higher_is_better", found.higher_is_better) is not found.higher_is_better:
-            self.fault(f"{path}higher_is_better", f"is {found.higher_is_better} for {name!r}")
-        return name
+    def chance(self) -> float | None:
+        metadata = self.config.get("metadata")
+        value = metadata.get("chance") if isinstance(metadata, dict) else None
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1):
+            return value
+        self.fault("metadata.chance", f"is {value!r}", "A score from 0 to 1 is needed")
+        return None
 
-    def filters(self, output: OutputType) -> tuple[tuple[str, str], ...]:
-        if "filter_list" not in self.config:
-            return ()
-        if output == "choice":
-            self.fault("filter_list", "is not supported with multiple_choice")
-        pipelines = self.entries(self.config["filter_list"], "filter_list")
-        if len(pipelines) > 1:
-            self.fault("filter_list", f"has {len(pipelines)} pipelines", "One is supported")
-        if not pipelines:
-            return ()
-        self.unknown_keys(pipelines[0], ("name", "filter"), "filter_list[0].")
-        steps = self.entries(pipelines[0].get("filter"), "filter_list[0].filter")
-        # lm-eval hands every step before take_first the list of answers, and every later one a bare string.
-        names = [step.get("function") for step in steps]
-        if steps and (names[-1] != "take_first" or names.count("take_first") > 1):
-            self.fault("filter_list[0].filter", "take_first must be the last step, and only there")
-        return tuple(self._filter(step, f"filter_list[0].filter[{i}].") for i, step in enumerate(steps[:-1]))
+    # ------------------------------------------------------- worked examples
 
-    def _filter(self, step: Document, path: str) -> tuple[str, str]:
-        name = str(step.get("function"))
-        if name not in metrics.FILTERS:
-            known = [*metrics.FILTERS, "take_first"]
-            self.fault(f"{path}function", f"{name!r} is not supported", did_you_mean(name, known))
-            return name, ""
-        known_keys = ("function", "regex_pattern", "group_select", "fallback") if name == "regex" else ("function",)
-        self.unknown_keys(step, known_keys, path)
-        arguments = {key: value for key, value in step.items() if key != "function"}
-        if name != "regex":
-            return name, ""
-        try:
-            re.compile(arguments["regex_pattern"])
-        except (KeyError, TypeError, re.error) as fault:
-            self.fault(f"{path}regex_pattern", f"is missing or no valid pattern ({fault})")
-        return name, json.dumps(arguments, sort_keys=True)
+    def fewshot(self) -> Fewshot | None:
+        count = self.config.get("num_fewshot") or 0
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            self.fault("num_fewshot", f"is {count!r}", "A number from 0 is needed")
+            return None
+        if count == 0:
+            return None
+        given = self.mapping("fewshot_config")
+        self.unknown_keys(given, CONFIG_KEYS, "fewshot_config.")
+        sampler = str(given.get("sampler", "default"))
+        if sampler not in SAMPLERS:
+            self.fault("fewshot_config.sampler", f"{sampler!r} is not supported", did_you_mean(sampler, SAMPLERS))
+        if sampler == "default" and self.config.get("test_split") is None:
+            # There lm-eval draws one more, to leave out the question itself.
+            self.fault("fewshot_config.sampler", "`default` is not supported without test_split", "Use first_n")
+        documents = self._examples(given)
+        if documents is not None and len(documents) < count:
+            self.fault("num_fewshot", f"is {count}, and there are {len(documents)} examples")
+        both: Document = {**self.config, **{key: value for key, value in given.items() if value is not None}}
+        if not isinstance(both.get("doc_to_text"), str):
+            return None
+        return Fewshot(
+            count=count,
+            sampler=sampler,
+            documents=tuple(documents or ()),
+            text=both["doc_to_text"],
+            target=both.get("doc_to_target", ""),
+            choices=both.get("doc_to_choice"),
+            target_delimiter=both.get("target_delimiter", " "),
+            delimiter=both.get("fewshot_delimiter", DEFAULT_DELIMITER),
+        )
+
+    def _examples(self, given: Document) -> list[Document] | None:
+        named = given.get("split") or self.config.get("fewshot_split")
+        if named is None and "samples" in given:
+            return self.entries(given["samples"], "fewshot_config.samples")
+        named = named or self.config.get("training_split") or self.config.get("validation_split")
+        if named is None:
+            self.fault("num_fewshot", "has no examples", "Give fewshot_split or fewshot_config.samples")
+            return None
+        if named == self.split_name("test"):
+            self.fault("fewshot_split", f"{named!r} is what is evaluated", "Examples must come from elsewhere")
+            return None
+        file = self.data_file(str(named))
+        return None if file is None else read_jsonl(file, self.problems)
 
     def decoding(self, output: OutputType) -> Decoding:
         """Greedy unless do_sample says otherwise."""
         if output == "choice":
             if "generation_kwargs" in self.config:
-                self.fault("generation_kwargs", "is not supported with multiple_choice")
+                self.fault("generation_kwargs", f"is not supported with {self.kind}")
             return Decoding(max_tokens=1)
         given = self.mapping("generation_kwargs")
         self.unknown_keys(given, GENERATION_KEYS, "generation_kwargs.")
-        stop = given.get("until", "\n\n")
+        stop: Any = given.get("until", self.config.get("fewshot_delimiter", DEFAULT_DELIMITER))
         sample, temperature = given.get("do_sample", False), given.get("temperature")
         if sample and not temperature:
             self.fault("generation_kwargs.temperature", "is missing", "do_sample needs a temperature above 0")
@@ -232,27 +228,59 @@ class _Reader:
             return Decoding()
 
 
-def read_task(file: Path, config: Document, split: SplitName, problems: list[Problem]) -> TaskConfig | None:
+def data_places(file: Path, given: Path | None, last: Path | None) -> tuple[Path, ...]:
+    """Folders in which a YAML's data files are looked for, in this order.
+
+    given: a folder that was named for this suite. last: one for all suites (HARNESS_DATA).
+    """
+    found = (given, file.parent, *list(file.parent.parents)[:LEVELS_UP], Path.cwd(), last)
+    return tuple(place for place in found if place is not None)
+
+
+def read_task(
+    file: Path, config: Document, split: SplitName, problems: list[Problem], places: Sequence[Path]
+) -> TaskConfig | None:
     """A checked task, or None and all that is wrong with it."""
-    reader = _Reader(file, config)
+    reader = _TaskReader(file, config, places)
     reader.unknown_keys(config, TASK_KEYS)
-    if config.get("num_fewshot") not in (None, 0):
-        reader.fault("num_fewshot", f"is {config['num_fewshot']!r}", "Only 0", "Write the examples into doc_to_text")
+    if config.get("repeats", 1) != 1:
+        reader.fault("repeats", f"is {config['repeats']!r}", "Only 1")
     output = reader.output_type()
     data = reader.data(split)
+    cluster = reader.fields("cluster")
     checked = TaskConfig(
         file=file,
         name=reader.text("task"),
+        kind=reader.kind,
         output_type=output,
         data=data or Path(),
         description=reader.text("description", ""),
         text=reader.text("doc_to_text"),
         target=reader.target(),
-        choices=reader.choices(output),
-        target_delimiter=reader.text("target_delimiter", " ") if output == "choice" else "",
-        metrics=reader.metrics(output),
-        filters=reader.filters(output),
+        choices=reader.choices(),
+        target_delimiter=reader.text("target_delimiter", " ") if reader.kind == "multiple_choice" else "",
+        fewshot=reader.fewshot(),
+        scoring=read_scoring(reader, output),
         decoding=reader.decoding(output),
+        slices=reader.fields("slices"),
+        cluster=cluster[0] if cluster else "cluster",
+        chance=reader.chance(),
     )
     problems.extend(reader.problems)
     return None if reader.problems else checked
+
+
+def read_task_file(file: Path, config: Document, problems: list[Problem], seen: tuple[Path, ...] = ()) -> Document:
+    """A task YAML with what it includes: lm-eval's `include`, where the file's own keys win."""
+    merged: Document = {}
+    named = config.get("include")
+    for name in [named] if isinstance(named, str) else named or []:
+        path = (file.parent / str(name)).resolve()
+        where = f"{shown(file)}: include"
+        if path in (*seen, file.resolve()):
+            problems.append(Problem(where, f"{name!r} includes itself"))
+            continue
+        base = read_yaml(path, problems)
+        if base is not None:
+            merged |= read_task_file(path, base, problems, (*seen, file.resolve()))
+    return {key: value for key, value in (merged | config).items() if key != "include"}

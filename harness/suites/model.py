@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from harness.partspec import PartSpec
 from harness.records import Decoding, Item, OutputType, Role, SplitName, digest
 
 MUST_NOT_BREAK = "must-not-break-"
@@ -15,6 +18,17 @@ MUST_NOT_BREAK = "must-not-break-"
 def must_not_break(file: str) -> str:
     """Name of the suite that is made of such a file."""
     return MUST_NOT_BREAK + PurePosixPath(file).stem
+
+
+class SuiteUse(PartSpec):
+    """A suite as an experiment uses it; its name alone is the usual form."""
+
+    suite: str
+    """A suite's name, folder or task YAML."""
+    data: str | None = None
+    """Folder with its data files, for published suites; default: HARNESS_DATA."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Only the first items of each task, in the file's order (lm-eval's `--limit`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,12 @@ class Task:
     """Names from `harness.metrics.CORPUS_METRICS`, computed over all answers together and only reported."""
     target_delimiter: str = ""
     """Choice tasks: what stands before each choice as asked; it does not count in a choice's length."""
+    chance: float | None = None
+    """Score of who knows nothing, where the suite states it (`metadata.chance`)."""
+
+    def first(self, limit: int | None) -> Task:
+        """The task with its first items only; None keeps all."""
+        return self if limit is None else replace(self, items=self.items[:limit])
 
     @property
     def asked(self) -> list[Any]:

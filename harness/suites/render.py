@@ -66,23 +66,54 @@ class _Renderer:
         text = self.value("doc_to_text", self.config.text, document)
         if not isinstance(text, str):
             raise _Fault("doc_to_text", f"gives {text!r}", "A string is needed")
-        if self.config.output_type == "choice" and text.isdigit():
+        if self.config.kind == "multiple_choice" and text.isdigit():
             raise _Fault("doc_to_text", f"gives the bare number {text}", "lm-eval reads it as an index of contexts")
+        return text
+
+    def before(self, document: Document, examples: Sequence[Document]) -> str:
+        """The description and the worked examples: what stands before the question."""
         description = self.value("description", self.config.description, document) if self.config.description else ""
-        return f"{description}{text}"
+        return f"{description}{''.join(self.example(one) for one in examples)}"
+
+    def example(self, document: Document) -> str:
+        """A question with its answer, as lm-eval writes it."""
+        few = self.config.fewshot
+        if few is None:
+            raise ValueError("the task has no worked examples")
+        question: Any = self.value("fewshot doc_to_text", few.text, document)
+        choices: Any = None
+        if few.choices is not None:
+            choices = self.choices(document, few.choices)
+            if isinstance(question, int):  # contexts are compared: the right one is the question
+                question, choices = choices[question], None
+        answer: Any = few.target if isinstance(few.target, int) else self.value("doc_to_target", few.target, document)
+        if choices is not None and isinstance(answer, str) and answer.isdigit() and few.target not in self.fields:
+            answer = int(answer)
+        if choices is not None and isinstance(answer, int):
+            if not 0 <= answer < len(choices):
+                raise _Fault("fewshot_config", f"an example's answer is {answer}", f"There are {len(choices)} choices")
+            answer = choices[answer]
+        if not isinstance(question, str) or not isinstance(answer, str):
+            raise _Fault("fewshot_config", f"an example gives {question!r} and {answer!r}", "Texts are needed")
+        return f"{question}{few.target_delimiter if answer else ''}{answer}{few.delimiter if answer else ''}"
 
     def gold(self, document: Document) -> str:
-        """The target of a generated answer."""
+        """The target of a generated answer, or the text whose log-likelihood is asked."""
         source = self.config.target
         target = source if isinstance(source, int) else self.value("doc_to_target", source, document)
         if isinstance(target, list | dict) or isinstance(_literal(target), list):
             raise _Fault("doc_to_target", f"gives {target!r}", "One text is needed; several right answers are not read")
-        if not str(target).strip():
+        text = str(target)
+        for pattern in self.config.scoring.ignored:
+            text = re.sub(pattern, "", text)
+        if not text.strip():
             raise _Fault("doc_to_target", "gives an empty text")
-        return str(target)
+        return text
 
-    def choices(self, document: Document) -> list[str]:
-        choices: Any = self.config.choices
+    def choices(self, document: Document, source: Any) -> list[str]:
+        choices: Any = source
+        if isinstance(choices, dict):
+            choices = list(choices.values())
         if isinstance(choices, str):
             choices = self.value("doc_to_choice", choices, document)
             choices = choices if isinstance(choices, list) else _literal(choices)
@@ -105,18 +136,39 @@ class _Renderer:
             raise _Fault("doc_to_target", f"gives {target!r}, out of range", allowed)
         return target
 
-    def item(self, index: int, document: Document) -> Item:
+    def item(self, index: int, document: Document, examples: Sequence[Document] = ()) -> Item:
+        cluster, before = document.get(self.config.cluster), self.before(document, examples)
         common: dict[str, Any] = {
             "id": str(document.get("id", index)),
-            "text": self.text(document),
-            "cluster": None if document.get("cluster") is None else str(document["cluster"]),
-            "slices": document.get("slices") or {},
+            "cluster": None if cluster is None else str(cluster),
+            "slices": self.slices(document),
         }
-        if self.config.output_type == "generate":
+        if self.config.kind == "multiple_choice" and type(document.get(self.config.text)) is int:
+            return self.contexts_item(document, common, before)
+        common["text"] = before + self.text(document)
+        if self.config.kind == "loglikelihood":
+            after = self.gold(document)
+            return _checked(**common, choices=(after,), target=after)
+        if self.config.kind == "generate_until":
             return _checked(**common, target=self.gold(document))
-        bare = self.choices(document)
+        bare = self.choices(document, self.config.choices)
         asked = tuple(f"{self.config.target_delimiter}{choice}" for choice in bare)
         return _checked(**common, choices=asked, target=asked[self.right(document, bare)])
+
+    def contexts_item(self, document: Document, common: dict[str, Any], before: str) -> Item:
+        """lm-eval's multiple inputs: the text field holds the index of the right context, the target what follows."""
+        contexts = self.choices(document, self.config.choices)
+        right = document[self.config.text]
+        if not 0 <= right < len(contexts):
+            raise _Fault("doc_to_text", f"gives {right}", f"An index of the {len(contexts)} contexts is needed")
+        after = f"{self.config.target_delimiter}{self.gold(document)}"
+        return _checked(**common, text=before, choices=tuple(contexts), target=contexts[right], continuation=after)
+
+    def slices(self, document: Document) -> Any:
+        """The document's own slices and the fields that the YAML names."""
+        named = {field: str(document[field]) for field in self.config.slices if document.get(field) is not None}
+        own = document.get("slices") or {}
+        return own | named if isinstance(own, dict) else own
 
 
 def _checked(**fields: Any) -> Item:
@@ -142,9 +194,10 @@ def render_items(config: TaskConfig, documents: Sequence[Document], problems: li
     renderer = _Renderer(config, frozenset(key for document in documents for key in document))
     items: list[Item] = []
     faults: list[Problem] = []
-    for index, document in enumerate(documents):
+    few = config.fewshot.chosen(len(documents)) if config.fewshot else [()] * len(documents)
+    for index, (document, examples) in enumerate(zip(documents, few, strict=True)):
         try:
-            items.append(renderer.item(index, document))
+            items.append(renderer.item(index, document, examples))
         except _Fault as fault:
             where = f"{shown(config.file)}: {fault.key}"
             name = str(document.get("id", index))

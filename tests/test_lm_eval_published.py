@@ -1,0 +1,100 @@
+"""lm-eval asks of the published suites, item by item, what the harness asks, and scores the answers alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import metrics
+from harness.records import Item
+from harness.suites import Task, load_suite, published_suites
+from lm_eval_tasks import manager, requests
+
+pytest.importorskip("lm_eval")
+
+# lm-eval and its libraries warn about their own insides; those warnings are not ours to mend.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+PUBLISHED = Path(__file__).resolve().parent.parent / "suites" / "published"
+OWN_METRICS = {"ifeval", "humaneval", "mbpp", "xstest"}
+"""Scored by metrics that lm-eval does not have."""
+NAMES = [name for name in published_suites() if name not in OWN_METRICS]
+MOST = 60
+
+
+@pytest.fixture(scope="module")
+def theirs(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(shared_data / "suites")
+        found = manager(PUBLISHED, tmp_path_factory.mktemp("datasets"), patch).load(NAMES)["tasks"]
+        for task in found.values():
+            task.set_fewshot_seed(1234)
+            task.build_all_requests(limit=MOST)
+        yield found
+
+
+def ours(name: str, shared_data: Path) -> Task:
+    return load_suite(name, data=shared_data / "suites").tasks[0].first(MOST)
+
+
+def asked(item: Item) -> list[tuple[str, str]]:
+    """Context and continuation of each request, the last empty where text is generated."""
+    before = item.text or ""
+    if item.continuation is not None:
+        return [(before + choice, item.continuation) for choice in item.choices or ()]
+    return [(before, choice) for choice in item.choices or ("",)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_ask_the_same(theirs: dict[str, Any], shared_data: Path, name: str) -> None:
+    task = ours(name, shared_data)
+    for item, instances in zip(task.items, requests(theirs[name]), strict=True):
+        generated = task.output_type == "generate"
+        wanted = [(i.args[0], "" if generated else i.args[1]) for i in instances]
+        assert asked(item) == wanted
+        assert item.id == instances[0].doc["id"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_score_alike(theirs: dict[str, Any], shared_data: Path, name: str) -> None:
+    task = ours(name, shared_data)
+    found = []
+    for index, (item, (first, *_)) in enumerate(zip(task.items, requests(theirs[name]), strict=True)):
+        result, expected = answered(task, item, index)
+        if task.output_type == "generate":
+            for instance in (first,):
+                instance.resps = [result[0]]
+            (ensemble,) = theirs[name]._filters
+            ensemble.apply([first])
+            result = [first.filtered_resps[ensemble.name]]
+        scored = {key: float(value) for key, value in theirs[name].process_results(first.doc, result).items()}
+        assert list(scored.values()) == expected, item.id
+        found.append(expected[0])
+    assert 0 < sum(found) < len(found)
+
+
+def answered(task: Task, item: Item, index: int) -> tuple[list[Any], list[float]]:
+    """A made-up answer in lm-eval's form, right on some items and wrong on others, and our scores of it."""
+    if item.choices is None:
+        text = f" The answer is {item.target}." if index % 3 else " 12 and 7.5"
+        text = text if task.filters[0][0] == "regex" else f" {item.target}\n" if index % 3 else " 7"
+        filtered = metrics.apply_filters(text, task.filters)
+        return [text], [metrics.score_text(name, filtered, item.target) for name in task.metrics]
+    if len(item.choices) == 1:
+        return [(-3.0, bool(index % 3))], [float(bool(index % 3))]
+    logprobs = [-1.0 - ((index * 7 + place * 5) % 11) for place in range(len(item.choices))]
+    at, delimiter = item.choices.index(item.target), task.target_delimiter
+    scores = [metrics.score_choice(name, logprobs, item.choices, at, delimiter) for name in task.metrics]
+    return [(value, False) for value in logprobs], scores
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_generate_under_the_same_limits(theirs: dict[str, Any], shared_data: Path, name: str) -> None:
+    task = ours(name, shared_data)
+    if task.output_type == "generate":
+        stated = theirs[name].config.generation_kwargs
+        assert (tuple(stated["until"]), task.decoding.temperature) == (task.decoding.stop, 0.0)
+        assert task.decoding.max_tokens == stated.get("max_gen_toks", 256)
