@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from harness.engines.base import Answer, Engine, Request
 from harness.records import Decoding, Item, Prompt, SampleRecord
 from harness.suites import Task
 
+N = TypeVar("N", int, float)
 NO_GREEDY = "this engine does not say whether greedy decoding would write a text"
 
 
@@ -49,10 +51,16 @@ def _joined(answers: Sequence[Answer]) -> Answer:
         return Answer(error=failed)
     return Answer(
         logprobs=tuple(answer.logprobs[0] for answer in answers if answer.logprobs),
-        tokens_in=sum(answer.tokens_in or 0 for answer in answers),
-        tokens_out=0,
-        latency_s=max(answer.latency_s or 0.0 for answer in answers),
+        tokens_in=_all([answer.tokens_in for answer in answers], sum),
+        tokens_out=_all([answer.tokens_out for answer in answers], sum),
+        latency_s=_all([answer.latency_s for answer in answers], max),
     )
+
+
+def _all(values: Sequence[N | None], join: Callable[[list[N]], N]) -> N | None:
+    """Values joined; None when one of them is missing."""
+    known = [value for value in values if value is not None]
+    return join(known) if len(known) == len(values) else None
 
 
 @dataclass(frozen=True, slots=True)
