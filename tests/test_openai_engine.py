@@ -12,10 +12,10 @@ from engine_contract import PERSON, QUESTIONS, answers, ask, constrained
 from pydantic import ValidationError
 from test_http_engine import Reply, Server, chat_reply, serving
 
-from harness import models
+from harness import models, trainers
 from harness.engines import Adapter, Answer, Engine, Request, ServeSpec, choose, open_endpoint, open_engine
 from harness.engines.openai.engine import exposed
-from harness.errors import EngineError, ModelError
+from harness.errors import EngineError, ModelError, TrainingError
 from harness.records import Constraint, Decoding
 
 TWO = {"data": [{"id": "small", "owned_by": "acme"}, {"id": "small-tuned", "owned_by": "acme"}]}
@@ -53,8 +53,9 @@ def test_conditions_name_the_server_and_the_model() -> None:
     assert said.flags == {"server": server.url.removeprefix("http://"), "model": "small"}
 
 
-def test_a_server_that_lists_nothing_can_be_asked() -> None:
-    with serving(lambda *_: chat_reply()) as server, opened(server) as engine:
+@pytest.mark.parametrize("version", [(403, "no", {}), (500, "no", {}), (200, "<html>", {})])
+def test_a_server_that_lists_nothing_can_be_asked(version: Reply) -> None:
+    with serving(lambda *_: chat_reply(), {"/version": version}) as server, opened(server) as engine:
         assert answers(engine, [ask("hello")])[0].text == "hi"
     assert engine.conditions.engine_version == "unknown"
 
@@ -173,6 +174,8 @@ def test_a_model_that_only_a_server_has_is_served_nowhere_else() -> None:
     assert model.ref.digest != models.resolve("openai:gpt-large").ref.digest
     with pytest.raises(EngineError, match=r"serve: \{engine: openai, url"):
         open_engine(ServeSpec(engine="transformers"), model, max_adapters=0, log=Path("unused"))
+    with pytest.raises(TrainingError, match="only a name at a server"):
+        trainers.train(None, None, None, model, 0, None)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="names no model"):
         models.exists("openai:")
 

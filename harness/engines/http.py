@@ -25,6 +25,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
+from harness import __version__
 from harness.engines.base import Answer
 from harness.engines.wire import Answered, Connection
 from harness.errors import EngineError, Problem
@@ -83,7 +84,8 @@ class HttpClient:
         self._key = api_key or ""
         if not self._key.isprintable() or not self._key.isascii() or " " in self._key:
             raise EngineError("the API key has characters that no key has, perhaps a line break; set it again.")
-        head = f" HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/json\r\nContent-Type: application/json\r\n"
+        head = f" HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: finetune-harness/{__version__}\r\n"
+        head += "Accept: application/json\r\nContent-Type: application/json\r\n"
         key = f"Authorization: Bearer {self._key}\r\n" if self._key else ""
         self._head = f"{head}{key}Content-Length: ".encode("ascii")
         self._timeout_s, self._attempts, self._pause_s = timeout_s, attempts, pause_s
@@ -92,13 +94,16 @@ class HttpClient:
         self._closed = threading.Event()
         self._resume_at = 0.0
 
-    def call(self, method: str, path: str, payload: object = None) -> Any:
-        """The JSON body of the answer. Raises CallError or EngineError."""
+    def call(self, method: str, path: str, payload: object = None, attempts: int | None = None) -> Any:
+        """The JSON body of the answer, tried `attempts` times or as often as the client does.
+
+        Raises CallError or EngineError.
+        """
         body = b"" if payload is None else json.dumps(payload, separators=(",", ":")).encode()
         request = b"%b %b%b%d\r\n\r\n%b" % (method.encode(), (self.path + path).encode(), self._head, len(body), body)
-        attempt = 1
+        attempt, most = 1, attempts or self._attempts
         while True:
-            last, pause = attempt == self._attempts, self._pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
+            last, pause = attempt == most, self._pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
             if (held := self._resume_at - time.monotonic()) > 0:
                 self._wait(held * random.uniform(1.0, 1.1))
             try:
@@ -123,14 +128,10 @@ class HttpClient:
             attempt += 1
 
     def probe(self, path: str) -> Any:
-        """What a GET of this path answers, or None where the server has no such path."""
+        """What a GET of this path answers, asked once; None where the server has no such path or does not show it."""
         try:
-            return self.call("GET", path)
-        except Refused as refusal:
-            if refusal.status == 404:
-                return None
-            raise
-        except CallError:
+            return self.call("GET", path, attempts=1)
+        except (Refused, CallError):
             return None
 
     def close(self) -> None:

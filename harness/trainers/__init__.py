@@ -48,9 +48,12 @@ def train(
 ) -> tuple[SeedTraining, Supervision]:
     """Train one seed by the method that the spec names, in a process of its own. See `Trainer`.
 
-    Raises ValueError when it is handed the test split. When it returns, that process is gone and with it all memory
-    that it held, on the GPU too.
+    Raises ValueError when it is handed the test split, TrainingError for a model that only a server has. When it
+    returns, that process is gone and with it all memory that it held, on the GPU too.
     """
+    if model.remote_name is not None:
+        hint = "Name the hub id or folder of its weights (model), or ask for prompts alone"
+        raise TrainingError(Problem("model", f"{model.ref.name!r} is only a name at a server", next=hint))
     from harness.trainers.child import train_in_child  # not above: Python warns when it runs what the package imported
 
     return train_in_child(spec, split.to_learn_from(), prompt, model, seed, progress)
