@@ -6,7 +6,9 @@ files to scores. Chosen answers are compared item by item, so that nobody is fas
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
 import tempfile
 import time
 import warnings
@@ -21,7 +23,7 @@ from harness.models import LocalModel
 from harness.progress import Silent
 from harness.records import Candidate, Decoding, Prompt
 from harness.store import Store
-from harness.suites import Suite, Task
+from harness.suites import Suite, Task, load_suite
 
 SUITES = Path(__file__).resolve().parent.parent.parent / "suites"
 
@@ -85,12 +87,19 @@ def lm_eval_model(model: LocalModel, batch_size: str) -> Any:
     return HFLM(pretrained=str(model.path), device="cpu", dtype="float32", batch_size=batch_size)
 
 
-def measure(model: LocalModel, tasks: Sequence[Task], include: Path, batch_size: str, rounds: int) -> list[Scoring]:
-    """Both programs `rounds` times in turn."""
+def measure(model: LocalModel, name: str, data: Path, items: int, batch_size: str, rounds: int) -> list[Scoring]:
+    """Both programs `rounds` times in turn on the first items of a published suite."""
     found: list[Scoring] = []
     lm = lm_eval_model(model, batch_size)
-    with TransformersEngine(model) as engine:
+    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work), TransformersEngine(model) as engine:
+        folder = Path(work)
+        shutil.copy(SUITES / "published" / f"{name}.yaml", folder)
+        for file in data.glob(f"{name}*.jsonl"):
+            few = file.name.endswith(".fewshot.jsonl")
+            lines = file.read_text(encoding="utf-8").split("\n")
+            (folder / file.name).write_text("\n".join(lines if few else lines[:items]) + "\n", encoding="utf-8")
+        tasks = load_suite(str(folder / f"{name}.yaml")).tasks
         for number in range(rounds):
-            clients = [lambda: ours(model, tasks, engine), lambda: theirs(lm, tasks, include)]
+            clients = [lambda: ours(model, tasks, engine), lambda: theirs(lm, tasks, folder)]
             found += [client() for client in (clients if number % 2 == 0 else clients[::-1])]
     return found

