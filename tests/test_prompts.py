@@ -252,7 +252,7 @@ def test_an_arm_whose_calls_fail_falls_with_the_fault_and_larger_ones_are_not_tr
 
     record = run(tmp_path, short, shots=[4, 12, 16], demonstrations=["nearest"])
     fates = {arm.prompt.retrieval.count: arm.fate for arm in record.arms if arm.prompt.retrieval and "fail" in arm.fate}
-    assert "12 of 12 calls failed: prompt of 1300 tokens" in fates[12]
+    assert re.search(r"(\d+) of \1 calls failed: prompt of 1300 tokens", fates[12])
     assert 16 not in fates
     assert record.winner_dev.n == len(DEV.items)
 

@@ -57,44 +57,68 @@ class Contest:
         """The best of those that met most items."""
         return self.alive[0]
 
-    def heat(self, arms: Sequence[Arm], allowance: int, keep: int, first: int, *, to_the_end: bool = False) -> None:
+    def heat(self, arms: Sequence[Arm], allowance: int, keep: int, *, to_the_end: bool = False) -> None:
         """Race new arms against those that are alive until `keep` are left, or the allowance is spent.
 
-        first: items of the first round; each further round doubles them. to_the_end: go on to the last item, and let
-        arms fall by bounds and for want of budget alone. Raises EngineError when no arm gets an answer.
+        Each round spends an equal part of what is left of the allowance, so that what a bound saved goes to those
+        that stay. to_the_end: go on to the last item; no half falls that the budget can carry there.
+        Raises EngineError when no arm gets an answer.
         """
         self.alive += [Entry(arm) for arm in arms if arm.key not in self.entries]
-        end = self._asker.left - allowance
-        size = max(1, min(first, len(self.order)))
-        while self._fit(size, end, keep):
+        end, size = self._asker.left - allowance, 0
+        while self.alive:
+            size = self._next_size(size, end, keep)
+            if not self._fit(size, end, keep):
+                break
             self._ask(size)
             self._drop_failing(size)
             self._drop_beaten(size)
-            if not to_the_end:
-                self._halve(size, keep)
             most = max(len(entry.samples) for entry in self.alive)
-            few = sum(not _raw(entry) for entry in self.alive) <= keep
+            if not (to_the_end and self._affordable(len(self.order), end)):
+                self._halve(size, keep)
+            few = len(self._contenders()) <= keep
             if size >= len(self.order) or (few and size >= most and not to_the_end):
                 break
-            size = min(len(self.order), 2 * size)
         self.alive = [entry for entry in self.alive if entry.samples]
 
     def finish(self) -> Entry:
-        """The best arm over all items it was asked together with the others; it meets every item.
+        """The best of the arms that met every item; those that stayed meet what they owe, as far as the budget goes.
 
-        Raises EngineError when no arm got an answer.
+        Where none can meet them all, the best of those that stayed.
         """
-        met = [entry for entry in self.alive if self._asker.cost(entry.arm, self.order) == 0]
-        best = min(met or self.alive, key=lambda entry: entry.rank(self.order, self._metric))
-        if best not in met and self._asker.cost(best.arm, self.order) <= self._asker.left:
-            self._take(best, self.order)
+        for entry in (*self.alive, *self.entries.values()):
+            cost = self._asker.cost(entry.arm, self.order)
+            if 0 < cost <= self._asker.left and (entry in self.alive or not self._met()):
+                self._take(entry, self.order)
+        best = min(self._met() or self.alive, key=lambda entry: entry.rank(self.order, self._metric))
         for entry in self.alive:
             if entry is not best:
                 entry.fate = "runner-up: " + self._compared(entry, best, self._shared(entry, best))
         best.fate = "winner"
         return best
 
+    def _met(self) -> list[Entry]:
+        """Those that met every item: that stayed, or else any."""
+        met = [entry for entry in self.entries.values() if self._asker.cost(entry.arm, self.order) == 0]
+        return [entry for entry in met if entry in self.alive] or met
+
     # ------------------------------------------------------------------- one round
+
+    def _next_size(self, size: int, end: int, keep: int) -> int:
+        """Up to which item the next round asks: as far as its part of the allowance goes, and a few in any case."""
+        rounds = max(1, math.ceil(math.log2(len(self._contenders()) / keep)))
+        share = (self._asker.left - end) / rounds
+        least = min(len(self.order), max(FEWEST, size + FEWEST // 2))
+        low, high = least, len(self.order)
+        while low < high:
+            middle = (low + high + 1) // 2
+            cost = sum(self._asker.cost(entry.arm, self.order[:middle]) for entry in self.alive)
+            low, high = (middle, high) if cost <= share else (low, middle - 1)
+        return low
+
+    def _contenders(self) -> list[Entry]:
+        """All that are alive, and raw only while it is alone: it is no part of what is halved."""
+        return [entry for entry in self.alive if not _raw(entry)] or self.alive
 
     def _ask(self, size: int) -> None:
         for entry in self.alive:
@@ -115,14 +139,21 @@ class Contest:
         self.alive.sort(key=lambda entry: (-len(entry.samples), entry.rank(items, self._metric)))
 
     def _fit(self, size: int, end: int, keep: int) -> bool:
-        """Let arms fall until the next round is affordable; whether it is with those that stay."""
+        """Let arms fall until the next round is affordable; whether it is with those that stay.
+
+        First those that were asked nothing, the least promising first; then the worst on the items that all met.
+        """
         while not self._affordable(size, end):
             loose = [entry for entry in self.alive[1:] if not _raw(entry)]
-            if len(self.alive) <= keep:
-                loose = [entry for entry in loose if not entry.samples]
-            if not loose:
+            unasked = [entry for entry in loose if not entry.samples]
+            if unasked:
+                self.alive.remove(unasked[-1])
+            elif loose and len(self._contenders()) > keep:
+                shared = self.order[: min(len(entry.samples) for entry in self.alive)]
+                worst = max(loose, key=lambda entry: entry.rank(shared, self._metric))
+                self._fall(worst, size, "the budget goes to better ones")
+            else:
                 return False
-            self._fall(loose[-1], size, "the budget goes to better ones")
         return True
 
     def _affordable(self, size: int, end: int) -> bool:
@@ -157,11 +188,11 @@ class Contest:
         if size < min(FEWEST, len(self.order)):
             return
         equals = [entry for entry in self.alive if len(entry.samples) <= size and not _raw(entry)]
-        others = sum(not _raw(entry) for entry in self.alive) - len(equals)
+        others = len(self._contenders()) - len(equals)
         most = max(1, keep - others, math.ceil(len(equals) / 2))
         for entry in equals[most:]:
             same = entry.mean(self.order[:size], self._metric) == self.leader.mean(self.order[:size], self._metric)
-            self._fall(entry, size, "no better and dearer" if same else "the worse half falls")
+            self._fall(entry, size, "no better and no cheaper" if same else "the worse half falls")
 
     # ----------------------------------------------------------------------- words
 

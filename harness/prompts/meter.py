@@ -42,15 +42,12 @@ class Arm:
     origin: str
     """Where it came from, e.g. `rule: labels`, `yours`, `proposed`, `crossed`, `gepa`."""
 
-    @property
-    def key(self) -> str:
-        """Identity by content: names do not count."""
-        return digest(
-            [
-                self.prompt.model_dump(mode="json", exclude={"name", "demonstration_ids"}),
-                self.decoding.model_dump(mode="json"),
-            ]
-        )
+    key: str = field(init=False, repr=False, compare=False)
+    """Identity by content, sha256: names do not count."""
+
+    def __post_init__(self) -> None:
+        content = self.prompt.model_dump(mode="json", exclude={"name", "demonstration_ids"})
+        object.__setattr__(self, "key", digest([content, self.decoding.model_dump(mode="json")]))
 
 
 @dataclass(slots=True)

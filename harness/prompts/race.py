@@ -85,17 +85,17 @@ class _Race:
             least = self._meter.budget - self._meter.left + self._meter.cost(self._raw, order)
             what = f"{self._meter.budget} {self._meter.unit} cannot score one prompt on the {len(order)} dev items"
             raise UsageError(Problem("prompt.budget", what, next=f"Give at least {least}")) from None
-        self._contest.heat([self._raw], self._meter.left, 1, FEWEST)
+        self._contest.heat([self._raw], min(self._meter.left, self._meter.cost(self._raw, order[:FEWEST])), 1)
 
     def _generations(self) -> None:
         racing = self._meter.left - self._meter.cost(self._raw, self._field.order)
         calls = self._in_calls(racing)
-        count = 1 if calls < 12 * FEWEST else min(5, 2 + round(calls / (8 * len(self._field.order))))
+        count = 1 if calls < 12 * FEWEST else min(5, 1 + max(1, round(calls / (5 * len(self._field.order)))))
         self._generation(round((FIRST_SHARE if count > 1 else 1.0) * racing), ELITE)
         for _ in range(count - 1):
             self._look_for_hard_rows()
             self._generation(round(NEXT_SHARE * racing / (count - 1)), ELITE)
-        self._contest.heat([], self._meter.left, 1, 2 * len(self._contest.leader.samples), to_the_end=True)
+        self._contest.heat([], self._meter.left, 1, to_the_end=True)
         leader, idle = self._contest.leader, 0
         while idle < PATIENCE and self._generation(self._spare(), 1):
             idle = idle + 1 if self._contest.leader is leader else 0
@@ -107,10 +107,8 @@ class _Race:
         new = self._next(most) if most else []
         if not new:
             return False
-        rounds = len(new) * (FEWEST + FEWEST / 2 * max(0.0, math.log2(len(new)) - 1))
-        start = max(FEWEST, min(len(self._field.order) // 2, int(FEWEST * self._in_calls(allowance) / rounds)))
         origin = None if len(self._contest.entries) == 1 else "crossed"
-        self._contest.heat([self._arm(recipe, origin) for recipe in new], allowance, keep, start)
+        self._contest.heat([self._arm(recipe, origin) for recipe in new], allowance, keep)
         return True
 
     def _next(self, most: int) -> list[Recipe]:
@@ -179,8 +177,8 @@ class _Race:
 
 
 def _entrants(calls: int) -> int:
-    """How many arms so many calls can tell apart: each meets the first items, the better half twice as many, ..."""
+    """How many arms so many calls can tell apart: in each round they meet at least `FEWEST` items, and half fall."""
     for count in range(MOST_ARMS, 0, -1):
-        if count * (FEWEST + FEWEST / 2 * max(0.0, math.log2(count) - 1)) <= calls:
+        if max(1, math.ceil(math.log2(count / ELITE))) * count * FEWEST <= calls:
             return count
     return 0
