@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval_tasks import manager, requests
 
 from harness import metrics
 from harness.records import Item
 from harness.suites import Task, load_suite, published_suites
-from lm_eval_tasks import manager, requests
 
 pytest.importorskip("lm_eval")
 

@@ -20,6 +20,8 @@ NO_GREEDY = "this engine does not say whether greedy decoding would write a text
 
 def _requests(item: Item, task: Task, prompt: Prompt, decoding: Decoding, found: Found | None) -> list[Request]:
     """What is asked for an item: one request, or one for each context where the contexts are compared."""
+    if item.messages and task.as_it_stands:
+        return [Request(task.decoding, messages=item.messages)]
     if item.messages:
         return [Request(decoding, messages=chat(prompt, item, found))]
     if item.continuation is not None:
@@ -72,6 +74,11 @@ class Question:
     repeat: int = 0
     """Which repetition it is (0-based); the sampling seed is raised by it."""
 
+    @property
+    def prompted(self) -> bool:
+        """Whether the candidate's prompt is put around it."""
+        return bool(self.item.messages) and not self.task.as_it_stands
+
 
 def ask(
     engine: Engine,
@@ -104,9 +111,9 @@ def ask_all(
     """
     if prompt.fixed_answer is not None:
         fixed = Answer(text=prompt.fixed_answer, finish="stop", tokens_in=0, tokens_out=0)
-        yield from (_sample(one, fixed, prompt, None) for one in questions if one.item.messages)
-        questions = [one for one in questions if not one.item.messages]
-    found = _looked_up(prompt, [one.item for one in questions if one.item.messages], library)
+        yield from (_sample(one, fixed, prompt, None) for one in questions if one.prompted)
+        questions = [one for one in questions if not one.prompted]
+    found = _looked_up(prompt, [one.item for one in questions if one.prompted], library)
     if not questions:
         return
     asked = [
@@ -156,7 +163,7 @@ def _sample(question: Question, answer: Answer, prompt: Prompt, found: Found | N
                 for name in task.metrics
             }
         elif text is not None:
-            if item.messages:
+            if question.prompted:
                 reasoning, text = parsed(prompt, text)
             text = metrics.apply_filters(text, task.filters)
             scores = {name: metrics.score_text(name, text, item.target) for name in task.metrics}

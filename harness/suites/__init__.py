@@ -161,5 +161,6 @@ def _task(file: Path, config: Document, split: SplitName, data: Path | None, pro
         filters=checked.scoring.filters,
         # Where contexts are compared, the delimiter stands before what follows them.
         target_delimiter="" if by_context else checked.target_delimiter,
+        as_it_stands=checked.chat,
         chance=checked.chance,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import Problem, did_you_mean
 from harness.records import Decoding, OutputType, SplitName
@@ -61,6 +62,8 @@ class TaskConfig:
     """Fields by which results can be cut, beside those of a document's own `slices`."""
     cluster: str
     """Field whose equal values make documents dependent."""
+    chat: bool
+    """Asked as a user turn, the description as system turn, through the model's chat template."""
     chance: float | None
     """Score of who knows nothing, where the YAML states it."""
 
@@ -136,19 +139,29 @@ class _TaskReader(Reader):
         self.fault("doc_to_choice", f"is {value!r}", "A field, a template or a list of (quoted) strings is needed")
         return None
 
+    def metadata(self, key: str) -> Any:
+        metadata = self.config.get("metadata")
+        return metadata.get(key) if isinstance(metadata, dict) else None
+
     def fields(self, key: str) -> tuple[str, ...]:
         """Names of fields under `metadata.KEY`: one, or a list of them."""
-        metadata = self.config.get("metadata")
-        value = metadata.get(key) if isinstance(metadata, dict) else None
+        value = self.metadata(key)
         names = [value] if isinstance(value, str) else value or []
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             return tuple(names)
         self.fault(f"metadata.{key}", f"is {value!r}", "The name of a field of the documents is needed")
         return ()
 
+    def chat(self) -> bool:
+        value = self.metadata("chat") or False
+        if not isinstance(value, bool):
+            self.fault("metadata.chat", f"is {value!r}", "true or false is needed")
+        if value and self.kind != "generate_until":
+            self.fault("metadata.chat", f"is not supported with {self.kind}", "Only generate_until")
+        return bool(value)
+
     def chance(self) -> float | None:
-        metadata = self.config.get("metadata")
-        value = metadata.get("chance") if isinstance(metadata, dict) else None
+        value = self.metadata("chance")
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1):
             return value
         self.fault("metadata.chance", f"is {value!r}", "A score from 0 to 1 is needed")
@@ -264,6 +277,7 @@ def read_task(
         decoding=reader.decoding(output),
         slices=reader.fields("slices"),
         cluster=cluster[0] if cluster else "cluster",
+        chat=reader.chat(),
         chance=reader.chance(),
     )
     problems.extend(reader.problems)

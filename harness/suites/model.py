@@ -50,6 +50,8 @@ class Task:
     """Names from `harness.metrics.CORPUS_METRICS`, computed over all answers together and only reported."""
     target_delimiter: str = ""
     """Choice tasks: what stands before each choice as asked; it does not count in a choice's length."""
+    as_it_stands: bool = False
+    """Chat items are asked with this task's decoding and without any candidate's prompt, as plain ones always are."""
     chance: float | None = None
     """Score of who knows nothing, where the suite states it (`metadata.chance`)."""
 
@@ -61,7 +63,7 @@ class Task:
     def asked(self) -> list[Any]:
         """What makes two runs of this task comparable."""
         plain = self.output_type == "generate" and any(not item.messages for item in self.items)
-        decoding = self.decoding.model_dump(mode="json") if plain else None
+        decoding = self.decoding.model_dump(mode="json") if plain or self.as_it_stands else None
         items = sorted(f"{item.id}:{item.digest}" for item in self.items)
         return [self.name, self.output_type, self.metrics[0], self.filters, self.target_delimiter, decoding, items]
 

@@ -13,7 +13,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import ValidationError
 
 from harness.errors import Problem, did_you_mean
-from harness.records import Item
+from harness.records import Item, Message
 from harness.suites.config import TaskConfig
 from harness.suites.documents import Document, shown
 
@@ -70,10 +70,8 @@ class _Renderer:
             raise _Fault("doc_to_text", f"gives the bare number {text}", "lm-eval reads it as an index of contexts")
         return text
 
-    def before(self, document: Document, examples: Sequence[Document]) -> str:
-        """The description and the worked examples: what stands before the question."""
-        description = self.value("description", self.config.description, document) if self.config.description else ""
-        return f"{description}{''.join(self.example(one) for one in examples)}"
+    def description(self, document: Document) -> str:
+        return str(self.value("description", self.config.description, document)) if self.config.description else ""
 
     def example(self, document: Document) -> str:
         """A question with its answer, as lm-eval writes it."""
@@ -137,15 +135,22 @@ class _Renderer:
         return target
 
     def item(self, index: int, document: Document, examples: Sequence[Document] = ()) -> Item:
-        cluster, before = document.get(self.config.cluster), self.before(document, examples)
+        cluster, description = document.get(self.config.cluster), self.description(document)
+        worked = "".join(self.example(one) for one in examples)
         common: dict[str, Any] = {
             "id": str(document.get("id", index)),
             "cluster": None if cluster is None else str(cluster),
             "slices": self.slices(document),
         }
         if self.config.kind == "multiple_choice" and type(document.get(self.config.text)) is int:
-            return self.contexts_item(document, common, before)
-        common["text"] = before + self.text(document)
+            return self.contexts_item(document, common, description + worked)
+        if self.config.chat:
+            return _checked(
+                **common,
+                messages=_turns(description, worked + self.text(document)),
+                target=self.gold(document),
+            )
+        common["text"] = description + worked + self.text(document)
         if self.config.kind == "loglikelihood":
             after = self.gold(document)
             return _checked(**common, choices=(after,), target=after)
@@ -169,6 +174,12 @@ class _Renderer:
         named = {field: str(document[field]) for field in self.config.slices if document.get(field) is not None}
         own = document.get("slices") or {}
         return own | named if isinstance(own, dict) else own
+
+
+def _turns(description: str, text: str) -> tuple[Message, ...]:
+    """What lm-eval asks under `--apply_chat_template`: the description is a system turn, all else one user turn."""
+    system = (Message(role="system", content=description),) if description else ()
+    return (*system, Message(role="user", content=text))
 
 
 def _checked(**fields: Any) -> Item:
