@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.metrics.extras import needed
 
-_END = re.compile(r"(?<![.!?])([.!?]++)[\"')\]\u201d\u2019*_]*+\s++(?=(\S))")
+_END = re.compile(r"(?<![.!?])([.!?]++)([\"')\]\u201d\u2019*_]*+)\s++(?=(\S))")
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:mr|mrs|ms|dr|prof|sr|jr|st|vs|etc|e\.g|i\.e|no|vol|fig|gen|col|capt|lt|rev|hon|inc|ltd|co|corp|dept|approx|"
+    r"(?:\b(?:mr|mrs|ms|dr|prof|sr|jr|st|vs|etc|e\.g|i\.e|vol|fig|gen|col|capt|lt|rev|hon|inc|ltd|co|corp|dept|approx|"
     r"jan|feb|mar|apr|aug|sept?|oct|nov|dec|a\.m|p\.m)|\b[A-Za-z]|\b(?:[A-Za-z]\.)+[A-Za-z])$",
     re.IGNORECASE,
 )
@@ -30,8 +30,8 @@ def sentences(text: str) -> int:
     ends = 0
     for end in _END.finditer(text):
         before = text[max(0, end.start() - LOOK_BACK) : end.start()]
-        stop = set(end[1]) == {"."}
-        ends += not (stop and (end[2].islower() or (len(end[1]) == 1 and _ABBREVIATION.search(before))))
+        shortened = end[1] == "." and not end[2] and _ABBREVIATION.search(before) is not None
+        ends += not (shortened or (set(end[1]) == {"."} and end[3].islower()))
     return ends + 1
 
 
