@@ -71,6 +71,8 @@ class Question:
 
     task: Task
     item: Item
+    digest: str
+    """The item's digest, taken once."""
     repeat: int = 0
     """Which repetition it is (0-based); the sampling seed is raised by it."""
 
@@ -91,7 +93,7 @@ def ask(
     library: Library | None = None,
 ) -> Iterator[SampleRecord]:
     """Ask all items of one task; see `ask_all`."""
-    questions = [Question(task, item, repeat) for item in items]
+    questions = [Question(task, item, item.digest, repeat) for item in items]
     return ask_all(engine, questions, prompt, decoding, adapter, library)
 
 
@@ -171,7 +173,7 @@ def _sample(question: Question, answer: Answer, prompt: Prompt, found: Found | N
         task=task.name,
         id=item.id,
         repeat=question.repeat,
-        item_digest=item.digest,
+        item_digest=question.digest,
         question=item.messages[-1].content if item.messages else item.text or "",
         target=item.target,
         answer=text,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Protocol
 
 from harness.asking import asking_key
@@ -21,6 +21,7 @@ from harness.suites import Suite, Task
 
 ItemKey = tuple[str, str]
 SampleKey = tuple[str, str, int]
+Plan = Mapping[SampleKey, str]
 Batch = list[tuple[Task, list[Item]]]
 
 MAX_FAILED = 0.02
@@ -63,20 +64,20 @@ def evaluate(
     """
     name = run_id(candidate.name, suite.name, suite.split)
     started = time.monotonic()
-    calls = sum(len(task.items) * task.repeats for task in suite.tasks)
-    done = {key for key, place in _answered(store, name, suite).items() if not place.failed}
+    plan = _plan(suite)
+    done = {key for key, place in _answered(store, name, plan).items() if not place.failed}
     asked: set[ItemKey] = set()
-    with store.sample_journal(name) as journal, progress.bar(_label(candidate, suite), calls, len(done)) as shown:
+    with store.sample_journal(name) as journal, progress.bar(_label(candidate, suite), len(plan), len(done)) as shown:
         for batch in batches(suite, watch):
             asked |= {(task.name, item.id) for task, items in batch for item in items}
-            owed = list(_owed(batch, done))
+            owed = list(_owed(batch, plan, done))
             for sample in ask_all(engine, owed, candidate.prompt, candidate.decoding, adapter, library):
                 journal.append([sample])
                 shown.advance()
-            if watch is not None and watch.is_decided(list(_of(asked, store, name, suite))):
+            if watch is not None and watch.is_decided(list(_of(asked, store, name, plan))):
                 break
-    samples = _of(asked, store, name, suite)
-    wanted = sum(task.repeats for task in suite.tasks for item in task.items if (task.name, item.id) in asked)
+    samples = _of(asked, store, name, plan)
+    wanted = sum(key[:2] in asked for key in plan)
     _refuse_faults(name, wanted, samples)
     run = summarise(name, candidate, suite, engine, samples, time.monotonic() - started)
     if watch is not None:
@@ -90,16 +91,36 @@ def _label(candidate: Candidate, suite: Suite) -> str:
     return f"{candidate.name} on {suite.name}"
 
 
-def _owed(batch: Batch, done: Set[SampleKey]) -> Iterator[Question]:
+def _plan(suite: Suite) -> dict[SampleKey, str]:
+    """Every sample that a suite makes, in its order, with the digest of what is asked for it."""
+    return {
+        (task.name, item.id, repeat): content
+        for task in suite.tasks
+        for item in task.items
+        for content in (item.digest,)
+        for repeat in range(task.repeats)
+    }
+
+
+def _owed(batch: Batch, plan: Plan, done: Set[SampleKey]) -> Iterator[Question]:
     """What of a batch is not done, each repeat with a sampling seed of its own."""
     for task, items in batch:
         for repeat in range(task.repeats):
-            yield from (Question(task, item, repeat) for item in items if (task.name, item.id, repeat) not in done)
+            for item in items:
+                key = (task.name, item.id, repeat)
+                if key not in done:
+                    yield Question(task, item, plan[key], repeat)
 
 
-def _of(asked: Set[ItemKey], store: ExperimentStore, name: str, suite: Suite) -> JournalSamples:
+def _answered(store: ExperimentStore, name: str, plan: Plan) -> dict[SampleKey, Place]:
+    """What of the plan is on disk, in its order; answers to other content under the same id are not."""
+    on_disk = store.answered(name)
+    return {key: place for key, content in plan.items() if (place := on_disk.get((*key, content))) is not None}
+
+
+def _of(asked: Set[ItemKey], store: ExperimentStore, name: str, plan: Plan) -> JournalSamples:
     """The samples of what was asked, in the suite's order."""
-    places = [place for key, place in _answered(store, name, suite).items() if key[:2] in asked]
+    places = [place for key, place in _answered(store, name, plan).items() if key[:2] in asked]
     return store.under_way(name, places)
 
 
@@ -123,18 +144,6 @@ def batches(suite: Suite, watch: Watch | None) -> Iterator[Batch]:
 
 def _by_task(suite: Suite, batch: Sequence[tuple[object, Task, Item]]) -> Batch:
     return [(task, items) for task in suite.tasks if (items := [item for _, of, item in batch if of is task])]
-
-
-def _answered(store: ExperimentStore, name: str, suite: Suite) -> dict[SampleKey, Place]:
-    """What is on disk of this suite's items, by task, id and repeat, in the suite's order."""
-    on_disk = store.answered(name)
-    wanted = [
-        (task.name, item.id, repeat, item.digest)
-        for task in suite.tasks
-        for item in task.items
-        for repeat in range(task.repeats)
-    ]
-    return {key[:3]: on_disk[key] for key in wanted if key in on_disk}
 
 
 def _refuse_faults(name: str, asked: int, samples: Sequence[SampleRecord]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,7 +23,8 @@ class TaskSpec(PartSpec):
     """What the task is: how an answer is scored and what the model is told."""
 
     metric: str
-    """Primary metric; `harness doctor` lists the names."""
+    """Primary metric; docs/metrics.md lists the names. With arguments: `{numeric: {tolerance: 0.01}}`, or as text
+    `numeric(tolerance=0.01)`; one's own: `./my_metric.py:score`."""
     metrics: tuple[str, ...] = ()
     """Further metrics to report, also of all answers together (`macro_f1`); they decide nothing unless a gate does."""
     instruction: str | None = None
@@ -36,6 +37,15 @@ class TaskSpec(PartSpec):
     """0 is greedy; else answers are sampled, with a stated seed."""
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     """Answers per test item, for sampled answers; they are averaged before anything else."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        further = given.get("metrics")
+        several = {"metrics": [metrics.entry(one) for one in further]} if isinstance(further, list | tuple) else {}
+        return {**given, **({"metric": metrics.entry(given["metric"])} if "metric" in given else {}), **several}
 
     @field_validator("metric")
     @classmethod
@@ -68,6 +78,8 @@ class TaskSpec(PartSpec):
 
 def _generative(name: str) -> str:
     """A metric with a score for every answer: what a prompt race ranks by and a gate pairs."""
+    if metrics.names_a_file(name):
+        return name  # known once the file is read: see `metrics.bind`
     if name in CORPUS_METRICS:
         raise ValueError(f"{name!r} is a metric of all answers together; put it into task.metrics, or into a gate")
     try:
@@ -76,7 +88,7 @@ def _generative(name: str) -> str:
         raise ValueError(str(fault)) from fault
     if found.output != "generate":
         raise ValueError(f"metric {name!r} scores multiple-choice tasks; the task's answers are generated text")
-    return name
+    return found.name
 
 
 def task_suite(split: Split, spec: TaskSpec) -> Suite:
