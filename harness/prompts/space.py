@@ -117,10 +117,8 @@ class Space:
             return False  # worked examples without reasoning teach not to reason; a constraint forbids it
         if recipe.constrained and self._constraint is None:
             return False
-        if recipe.shown is None and 0 not in self.spec.shots and recipe != Recipe() and not recipe.reasoning:
-            return False
-        text = self.templates[recipe.template]
-        return text is None or recipe.shown is None or recipe.shown.kind != "documents" or "context" in text
+        bare = recipe.shown is None and recipe != Recipe() and not recipe.reasoning
+        return not (bare and 0 not in self.spec.shots)
 
     def name(self, recipe: Recipe) -> str:
         """Short and readable in a table, unique over recipes."""
