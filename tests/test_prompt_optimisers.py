@@ -103,13 +103,6 @@ def test_the_budget_is_kept_whatever_it_is(name: str, budget: int, tmp_path: Pat
 
 
 @both
-def test_names_of_arms_are_their_own(name: str, tmp_path: Path) -> None:
-    _, sheets, _ = run(name, tmp_path, Scripted(model))
-    names = [sheet.arm.prompt.name for sheet in sheets.values()]
-    assert len(set(names)) == len(names) >= 2
-
-
-@both
 def test_a_killed_search_goes_on_and_comes_to_the_same_end(name: str, tmp_path: Path) -> None:
     whole, sheets, calls = run(name, tmp_path / "whole", Scripted(model))
     for dies_after in (5, 25):

@@ -20,9 +20,9 @@ import io
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
+from harness import metrics
 from harness.chat import demonstration
 from harness.errors import Problem, UsageError
 from harness.prompts.meter import Arm, Meter
@@ -37,8 +37,8 @@ ROWS = 32
 """Train rows drawn for a candidate: at most so many are asked of the teacher."""
 CANDIDATES = 500
 """More are not tried, however large the budget: on few train rows they only repeat."""
-RIGHT = 1.0
-"""Score from which an answer is a demonstration: what is partly wrong teaches what is wrong."""
+RIGHT, HALF_RIGHT = 1.0, 0.5
+"""Score from which an answer is a demonstration, by a metric of right and wrong and by one of shares."""
 
 
 def search(spec: PromptSpec, field: Field, meter: Meter) -> Found:
@@ -66,7 +66,7 @@ def search(spec: PromptSpec, field: Field, meter: Meter) -> Found:
         with bridge.silenced(), dspy.context(lm=dspy.BaseLM(model="meter"), adapter=adapter, disable_history=True):
             optimiser = dspy.BootstrapFewShotWithRandomSearch(
                 metric=_right,
-                metric_threshold=RIGHT,
+                metric_threshold=RIGHT if metrics.get(meter.metric).binary else HALF_RIGHT,
                 num_candidate_programs=max(1, seed + 1),
                 num_threads=1,
                 max_errors=ROWS + len(dev) + 1,  # the fuse ends it, not a count
@@ -124,7 +124,6 @@ class _Bridge:
         self._items = {_key("train", item): item for item in field.train.to_learn_from()}
         self._items |= {_key("dev", item): item for item in field.order}
         self._order, self._raw, self._meter, self._fuse = field.order, raw, meter, fuse
-        self._names: dict[str, int] = {}
         self._streams = (sys.stdout, sys.stderr)
 
     @property
@@ -154,14 +153,7 @@ class _Bridge:
             demonstrations=tuple(demonstration(row) for row in rows),
             demonstration_ids=tuple(row.id for row in rows),
         )
-        arm = Arm(prompt, self._raw.decoding, "dspy")
-        known = self._meter.sheets.get(arm.key)
-        if known is not None:
-            return known.arm
-        count = self._names[prompt.name] = self._names.get(prompt.name, 0) + 1
-        if count == 1:
-            return arm
-        return replace(arm, prompt=prompt.model_copy(update={"name": f"{prompt.name} {count}"}))
+        return Arm(prompt, self._raw.decoding, "dspy")
 
     @contextlib.contextmanager
     def silenced(self) -> Iterator[None]:

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.chat import demonstration
-from harness.engines.base import Engine
 from harness.prompts.meter import Arm, Meter, Spent
 from harness.prompts.optimisers import Fuse, concluded, package, raw_first
 from harness.prompts.searching import Field, Found
@@ -67,7 +66,7 @@ def search(spec: PromptSpec, field: Field, meter: Meter) -> Found:
         fuse.check()  # what was raised first tells more than what gepa made of it
         raise
     fuse.check()
-    return concluded(field, meter, proposer=writer.name)
+    return concluded(field, meter, proposer=meter.proposer)
 
 
 def _draw(rows: Sequence[Item], count: int, seed: int) -> tuple[Item, ...]:
@@ -143,13 +142,7 @@ class _Writer:
     seed: int
     meter: Meter
     fuse: Fuse
-    writer: Engine | None = None
     calls: int = 0
-
-    @property
-    def name(self) -> str:
-        """Who writes."""
-        return "the base model" if self.proposals.by == "base" else f"{self.proposals.model} at {self.proposals.by}"
 
     def __call__(self, prompt: str | list[dict[str, Any]]) -> str:
         """What the model writes."""
@@ -159,7 +152,7 @@ class _Writer:
         )
         self.calls += 1
         messages = [Message(role=turn["role"], content=turn["content"]) for turn in turns]
-        return self.fuse.guard(lambda: self.meter.write(messages, decoding, self.writer))
+        return self.fuse.guard(lambda: self.meter.write(messages, decoding))
 
 
 @dataclass
