@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness.engines import check_constraint
+from harness.engines import check_constraint, refusal
 from harness.engines.constrain import structured_outputs
 from harness.errors import UsageError
-from harness.records import Constraint
+from harness.records import Conditions, Constraint
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,13 @@ def test_constraints_of_every_kind_can_be_enforced(given: dict[str, Any]) -> Non
 def test_a_constraint_that_cannot_be_enforced_is_told_with_its_place(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         check_constraint(Constraint(**given), "spec.yaml: prompt.constrain")
+
+
+def test_whether_an_engine_refuses_a_constraint_is_told_without_asking_it() -> None:
+    for name in ("vllm", "transformers"):
+        under = Conditions(engine=name, engine_version="1", dtype="x", device="x", chat_template_digest=None)
+        assert refusal(under, Constraint(choices=("a", "b"))) == ""
+        assert "unclosed character class" in refusal(under, Constraint(regex="[0-9"))
 
 
 def test_white_space_in_json_is_bounded_unless_the_schema_says_otherwise() -> None:

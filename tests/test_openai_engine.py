@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from engine_contract import PERSON, QUESTIONS, answers, ask, constrained
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from test_http_engine import Reply, Server, chat_reply, serving
 
 from harness import models, trainers
-from harness.engines import Adapter, Answer, Engine, Request, ServeSpec, choose, open_endpoint, open_engine
+from harness.engines import Adapter, Answer, Engine, Request, ServeSpec, choose, open_endpoint, open_engine, refusal
 from harness.engines.openai.engine import exposed
 from harness.errors import EngineError, ModelError, TrainingError
 from harness.records import Constraint, Decoding
@@ -103,6 +103,11 @@ def test_what_the_server_cannot_do_is_an_error_that_says_so() -> None:
     ]
     with serving(lambda *_: chat_reply(), PAGES) as server, opened(server) as engine:
         got = answers(engine, wanted)
+        for request in wanted[1:3]:
+            assert "cannot constrain an answer" in refusal(
+                engine.conditions, cast(Constraint, request.decoding.constraint)
+            )
+        assert not refusal(engine.conditions, Constraint(json_schema=PERSON))
     assert not server.asked
     assert "no log-likelihoods" in (got[0].error or "")
     assert all("cannot constrain" in (answer.error or "") for answer in got[1:])

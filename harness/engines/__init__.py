@@ -22,9 +22,10 @@ from harness.engines.base import Adapter, Answer, Engine, Request
 from harness.engines.constrain import check_constraint
 from harness.engines.http import url_fault
 from harness.engines.probe import check_adapter_acts
-from harness.errors import EngineError, Problem
+from harness.errors import EngineError, HarnessError, Problem
 from harness.models import LocalModel, remote
 from harness.partspec import PartSpec
+from harness.records import Conditions, Constraint
 
 __all__ = [
     "ENGINES",
@@ -39,6 +40,7 @@ __all__ = [
     "choose",
     "open_endpoint",
     "open_engine",
+    "refusal",
 ]
 
 
@@ -169,6 +171,23 @@ def open_endpoint(
     from harness.engines.openai.engine import OpenAIEngine, Remote
 
     return OpenAIEngine(remote(model), Remote(url, key_env=key_env, concurrency=concurrency), note)
+
+
+def refusal(conditions: Conditions, constraint: Constraint) -> str:
+    """Why an engine with these conditions cannot enforce a constraint on a chat answer; empty where it can.
+
+    Asked before a prompt with that constraint is tried, so that no call is spent on it.
+    """
+    plain = conditions.engine == "openai" and conditions.flags.get("kind") != "vllm"
+    if plain and constraint.json_schema is None:
+        return f"the server at {conditions.flags.get('server')} cannot constrain an answer to choices or a regex"
+    if plain:
+        return ""  # what schemas the server understands, only it can tell
+    try:
+        check_constraint(constraint)
+    except HarnessError as fault:
+        return str(fault)
+    return ""
 
 
 def _open_openai(opening: Opening) -> Engine:
