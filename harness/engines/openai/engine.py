@@ -151,7 +151,8 @@ def exposed(url: str, with_key: bool) -> str:
 def _listed(client: OpenAIClient, key_env: str, with_key: bool) -> list[dict[str, Any]]:
     """The models that the server lists, with what it says of each; empty where it lists none."""
     try:
-        body = client.call("GET", f"{client.api}/models")
+        # Few attempts: a mistyped URL should be told at once.
+        body = client.call("GET", f"{client.api}/models", attempts=3)
     except Refused as refusal:
         if refusal.status == 401:
             state = f"The key in {key_env} is not accepted" if with_key else f"No key was sent: {key_env} is not set"
