@@ -1,126 +1,87 @@
 """Writes the JSONL files of the regression-core suite. Run it from anywhere; no arguments.
 
-What is asked stands in `source/*.txt`, one question a line, the right answer first.
-This file deals the right answers evenly over the positions and, for arithmetic,
-draws the numbers. The same seed gives the same bytes on every machine.
+What is asked stands in `source/*.txt`, one question a line, the right answer first; what is computed (sums, word
+lists, programs, long texts) is drawn in `drawn.py`. The same seeds give the same bytes on every machine.
 """
 
 from __future__ import annotations
 
-import json
-import random
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 HERE = Path(__file__).resolve().parent
-SEED = 7
-ARITHMETIC_ITEMS = 36
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-Row = dict[str, Any]
-
-
-def lines(kind: str) -> Iterator[str]:
-    """The lines of one source file that are not comments."""
-    for line in (HERE / "source" / f"{kind}.txt").read_text(encoding="utf-8").split("\n"):
-        if line.strip() and not line.startswith("#"):
-            yield line.strip()
+import drawn  # noqa: E402
+from dealing import Kind, Row, cells, jsonl, levels, numbered, passages, placed, positions, write  # noqa: E402
 
 
-def cells(line: str) -> list[str]:
-    """The cells of a line; \\n in a cell is a line break."""
-    return [cell.strip().replace("\\n", "\n") for cell in line.split(" | ")]
-
-
-def positions(choices: int, items: int, rng: random.Random) -> list[int]:
-    """Where the right answer goes, item by item: every position equally often, shuffled."""
-    dealt = [i % choices for i in range(items)]
-    rng.shuffle(dealt)
-    return dealt
-
-
-def placed(right: str, wrong: list[str], at: int, rng: random.Random) -> Row:
-    """Choices in random order, the right one at position `at`."""
-    others = rng.sample(wrong, len(wrong))
-    return {"choices": [*others[:at], right, *others[at:]], "answer": at}
-
-
-def choice_rows(kind: str, rng: random.Random) -> Iterator[Row]:
+def choices(kind: str) -> Kind:
     """opening | right | wrong ...; the opening is the question."""
-    table = [cells(line) for line in lines(kind)]
-    dealt = positions(len(table[0]) - 1, len(table), rng)
-    for (opening, right, *wrong), at in zip(table, dealt, strict=True):
-        yield {"question": opening, **placed(right, wrong, at, rng)}
+
+    def rows(source: Path) -> Iterator[Row]:
+        for level, lines in levels(source / f"{kind}.txt").items():
+            dealt = positions(len(cells(lines[0])) - 1, kind, level)
+            for line, at in zip(lines, dealt, strict=False):
+                opening, right, *wrong = cells(line)
+                yield {"level": level, "question": opening, **placed(right, wrong, at, kind, opening)}
+
+    return rows
 
 
-def grammar_rows(kind: str, rng: random.Random) -> Iterator[Row]:
+def commonsense(source: Path) -> Iterator[Row]:
+    """Easy lines are choices; the others are twins, two openings with the same two endings, in one cluster."""
+    dealt = positions(2, "commonsense")
+    for level, lines in levels(source / "commonsense.txt").items():
+        for number, (line, at) in enumerate(zip(lines, dealt, strict=False)):
+            first, second, *rest = cells(line)
+            if not rest[1:]:
+                yield {"level": level, "question": first, **placed(second, rest, at, "commonsense")}
+                continue
+            for opening, place, ending in ((first, at, rest[0]), (second, 1 - at, rest[1])):
+                other = rest[1] if ending is rest[0] else rest[0]
+                row = placed(ending, [other], place, "commonsense")
+                yield {"level": level, "question": opening, **row, "cluster": f"twins-{level}-{number:02d}"}
+
+
+def grammar(source: Path) -> Iterator[Row]:
     """right sentence | wrong sentence; there is no question."""
-    table = [cells(line) for line in lines(kind)]
-    for (right, wrong), at in zip(table, positions(2, len(table), rng), strict=True):
-        yield placed(right, [wrong], at, rng)
+    for level, lines in levels(source / "grammar.txt").items():
+        for line, at in zip(lines, positions(2, "grammar", level), strict=False):
+            right, wrong = cells(line)
+            yield {"level": level, **placed(right, [wrong], at, "grammar")}
 
 
-def reading_rows(kind: str, rng: random.Random) -> Iterator[Row]:
+def reading(source: Path) -> Iterator[Row]:
     """Questions under a passage share its cluster."""
-    source = list(lines(kind))
-    dealt = iter(positions(3, sum(not line.startswith(">") for line in source), rng))
-    passage, number = "", 0
-    for line in source:
-        if line.startswith(">"):
-            passage, number = line.removeprefix(">").strip(), number + 1
-            continue
-        opening, right, *wrong = cells(line)
-        row = placed(right, wrong, next(dealt), rng)
-        yield {"passage": passage, "question": opening, **row, "cluster": f"passage-{number:02d}"}
+    for level, lines in levels(source / "reading.txt").items():
+        dealt = positions(3, "reading", level)
+        for number, (passage, questions) in enumerate(passages(lines)):
+            for (opening, right, *wrong), at in zip(questions, dealt, strict=False):
+                row = placed(right, wrong, at, "reading", passage, opening)
+                cluster = f"passage-{level}-{number:02d}"
+                yield {"level": level, "passage": passage, "question": opening, **row, "cluster": cluster}
 
 
-def transform_rows(kind: str, rng: random.Random) -> Iterator[Row]:
-    """An instruction, three worked examples, then the question."""
-    head: list[str] = []
-    for line in lines(kind):
-        if line.startswith(">"):
-            head = [line.removeprefix(">").strip()]
-        elif line.startswith("="):
-            head.append(line.removeprefix("=").strip())
-        else:
-            question, answer = cells(line)
-            yield {"examples": "\n".join(head), "question": question, "answer": answer}
-
-
-def arithmetic_rows(kind: str, rng: random.Random) -> Iterator[Row]:
-    """Sums and differences with results from 1 to 20; no question twice, none among the worked examples."""
-    seen = {"2 + 3", "9 - 4", "6 + 1"}
-    while len(seen) < ARITHMETIC_ITEMS + 3:
-        a, b = rng.randrange(1, 11), rng.randrange(1, 11)
-        adds = len(seen) % 2 == 0
-        question = f"{a} + {b}" if adds else f"{a + b} - {b}"
-        if question not in seen:
-            seen.add(question)
-            yield {"question": question, "answer": str(a + b if adds else a)}
-
-
-KINDS: dict[str, Callable[[str, random.Random], Iterator[Row]]] = {
-    "facts": choice_rows,
-    "reading": reading_rows,
-    "commonsense": choice_rows,
-    "grammar": grammar_rows,
-    "arithmetic": arithmetic_rows,
-    "transform": transform_rows,
-    "code": choice_rows,
+KINDS: dict[str, Kind] = {
+    "facts": choices("facts"),
+    "reading": reading,
+    "commonsense": commonsense,
+    "grammar": grammar,
+    "arithmetic": drawn.arithmetic,
+    "instructions": drawn.instructions,
+    "transform": drawn.transform,
+    "code": choices("code"),
+    "output": drawn.output,
+    "retrieval": drawn.retrieval,
 }
-
-
-def rows(kind: str) -> list[Row]:
-    """The rows of one kind, in file order; each kind draws from its own seed."""
-    found = KINDS[kind](kind, random.Random(f"{SEED}-{kind}"))
-    return [{"id": f"{kind}-{number:03d}", **row} for number, row in enumerate(found)]
 
 
 def files() -> dict[str, str]:
     """File name to content; a test holds the committed files against it."""
-    return {f"{kind}.jsonl": "".join(json.dumps(row) + "\n" for row in rows(kind)) for kind in KINDS}
+    return {f"{kind}.jsonl": jsonl(numbered(kind, rows(HERE / "source"))) for kind, rows in KINDS.items()}
 
 
 if __name__ == "__main__":
-    for file, content in files().items():
-        (HERE / file).write_text(content, encoding="utf-8", newline="\n")
+    write(HERE, files())
