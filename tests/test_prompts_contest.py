@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.prompts.contest import Contest
@@ -110,6 +110,7 @@ def test_a_clearly_worse_arm_falls_by_a_bound_that_says_so() -> None:
     assert fates["arm 1"].endswith("points")
 
 
+@settings(deadline=None)
 @given(SCORES)
 def test_a_bound_holds_zero_for_differences_and_their_mirror(differences: list[float]) -> None:
     low, high = paired_bound(differences)
