@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness import artifacts
 from harness.engines import ServeSpec, check_adapter_acts, open_engine
 from harness.engines.base import Adapter, Engine
+from harness.engines.cached import FILE, Answers, CachedEngine
 from harness.errors import NotComparableError, Problem, StoreError
 from harness.models import LocalModel
 from harness.progress import Progress
@@ -32,12 +33,14 @@ class Serving:
         self._folder = folder
         self._progress = progress
         self._adapters: dict[str, Adapter] = {}
+        self._names: dict[str, str] = {}
         self._engine: Engine | None = None
+        self._asked: Engine | None = None
 
     @property
     def engine(self) -> Engine:
-        """The running engine; started now if it is not."""
-        if self._engine is None:
+        """The running engine, started now if it is not, behind the cache of answers where the spec allows it."""
+        if self._engine is None or self._asked is None:
             log = self._folder.log_path("engine.log")
             self._engine = open_engine(
                 self._spec,
@@ -48,9 +51,19 @@ class Serving:
                 note=self._progress.note,
             )
             self._pin_conditions(self._engine.conditions)
+            self._asked = self._remembering(self._engine)
             for adapter in self._adapters.values():
-                self._load(self._engine, adapter)
-        return self._engine
+                self._load(adapter)
+        return self._asked
+
+    def _remembering(self, engine: Engine) -> Engine:
+        """The engine behind the cache of answers.
+
+        Not for a server that runs elsewhere: its weights cannot be seen, and answers are kept by weights alone.
+        """
+        if not self._spec.cache or self._model.remote_name is not None or engine.conditions.engine == "openai":
+            return engine
+        return CachedEngine(engine, self._model.ref.digest, Answers(artifacts.home() / FILE, self._progress.note))
 
     def _pin_conditions(self, conditions: Conditions) -> None:
         """All answers of an experiment come under one set of conditions, over all its sittings."""
@@ -71,11 +84,12 @@ class Serving:
             hint = "Go on with the engine it was begun with (serve.engine), or delete its folder to start over"
             raise NotComparableError([*problems, Problem(str(self._folder.path), "answers would be mixed", next=hint)])
 
-    @staticmethod
-    def _load(engine: Engine, adapter: Adapter) -> None:
+    def _load(self, adapter: Adapter) -> None:
         """Load it and prove that it changes something: an inert adapter would be the base model judged twice."""
-        engine.load_adapter(adapter)
-        check_adapter_acts(engine, adapter.name)
+        assert self._engine is not None  # noqa: S101  callers started it
+        assert self._asked is not None  # noqa: S101
+        self._asked.load_adapter(adapter)
+        check_adapter_acts(self._engine, adapter.name)  # the engine itself, never what the cache remembers of it
 
     def add(self, name: str, adapter: AdapterRef) -> None:
         """Serve one more adapter beside the base model. Its weights must lie under HARNESS_HOME."""
@@ -86,15 +100,20 @@ class Serving:
         if artifacts.digest_folder(path) != adapter.digest:
             hint = "Delete it and training.json of the experiment to train it again"
             raise StoreError(Problem(str(path), f"the adapter of {name} was changed after training", next=hint))
-        self._adapters[name] = Adapter(name, str(path))
+        self._adapters[name], self._names[adapter.digest] = Adapter(name, str(path)), name
         if self._engine is not None:
-            self._load(self._engine, self._adapters[name])
+            self._load(self._adapters[name])
+
+    def name_of(self, adapter: AdapterRef) -> str:
+        """The name under which an adapter that was added is served: one, under however many prompts it is asked."""
+        return self._names[adapter.digest]
 
     def close(self) -> None:
         """Stop the engine; the next use starts it again."""
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        for engine in (self._asked, self._engine):
+            if engine is not None:
+                engine.close()
+        self._asked = self._engine = None
 
     def __enter__(self) -> Serving:
         return self

@@ -58,6 +58,9 @@ class ServeSpec(PartSpec):
     """Requests a batch (transformers); by default chosen by the engine."""
     concurrency: Annotated[int, Field(ge=1)] | None = None
     """Requests in flight (vllm, openai); by default 16, and 128 for vllm on a GPU."""
+    cache: bool = True
+    """Take an answer that these very weights once gave, under the same conditions, from the cache under HARNESS_HOME.
+    Never done for a server that runs elsewhere, nor where a gate is on latency."""
     vllm_args: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Flags of speed, memory and parallelism for vLLM, e.g. {"tensor-parallel-size": 2}; recorded with each run."""
     url: str | None = None

@@ -108,6 +108,11 @@ class CachedEngine:
         self.hits = 0
         """Answers that were there already."""
 
+    @property
+    def inside(self) -> Engine:
+        """The engine itself: what proves something of it must not be told what it once said."""
+        return self._engine
+
     def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
         """Answer all requests; see the protocol. What is known comes first, marked `cached`."""
         who = [self._model, self._adapters[adapter] if adapter is not None else None]
@@ -156,7 +161,7 @@ def _key(common: str, request: Request) -> str:
     return digest(asked)
 
 
-KEPT: Final = ("text", "logprobs", "finish", "tokens_in", "tokens_out", "latency_s")
+KEPT: Final = ("text", "logprobs", "greedy", "finish", "tokens_in", "tokens_out", "latency_s")
 """Fields of an answer that are kept: all but the fault, of which there is none, and where it came from."""
 
 
@@ -166,6 +171,7 @@ def _text(answer: Answer) -> str:
 
 def _answer(text: str) -> Answer:
     fields = json.loads(text)
-    if fields.get("logprobs") is not None:
-        fields["logprobs"] = tuple(fields["logprobs"])
+    for name in ("logprobs", "greedy"):
+        if isinstance(fields.get(name), list):
+            fields[name] = tuple(fields[name])
     return Answer(**fields)
