@@ -22,7 +22,7 @@ from harness.prompts import (
     least_budget,
     typical_demonstrations,
 )
-from harness.prompts.answers import constraint, json_shape, majority
+from harness.prompts.answers import constraint, fields_of, json_shape, majority
 from harness.prompts.demonstrations import balanced, hard
 from harness.prompts.generations import Seen, first, following, promise
 from harness.prompts.instructions import by_rule
@@ -88,6 +88,21 @@ def test_the_shape_of_objects_names_keys_closed_texts_and_what_is_required() -> 
     assert shape["properties"] == {"kind": {"type": "string", "enum": ["a", "b"]}, "place": {"type": "string"}}
     assert shape["additionalProperties"] is False
     assert json_shape(LABELS) is None
+
+
+def test_keys_in_no_fixed_order_may_come_in_any() -> None:
+    slots = [{"a-b": "x", "c": "y"}, {"c": "x", "a-b": "y"}, {"c": "z"}]
+    shape = json_shape(train([json.dumps({"kind": "k", "slots": slots[n % 3]}) for n in range(30)]))
+    assert shape
+    assert list(shape["properties"]) == ["kind", "slots"]
+    told = list(fields_of(shape))
+    assert sorted(path for path, _, _ in told) == ["kind", "slots", "slots.a-b", "slots.c"]
+    llguidance = pytest.importorskip("llguidance")
+    tokens = llguidance.LLTokenizer("byte")
+    for value in slots:
+        grammar = llguidance.grammar_from("json_schema", json.dumps(shape))
+        answer = tokens.tokenize_str(json.dumps({"kind": "k", "slots": value}))
+        assert llguidance.LLMatcher(tokens, grammar).try_consume_tokens(answer) == len(answer)
 
 
 @settings(deadline=None, max_examples=50)

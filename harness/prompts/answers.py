@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,6 +25,8 @@ KINDS = {
     "list": "array",
 }
 """Python's types of JSON values, as JSON Schema calls them."""
+SPECIAL = re.compile(r"[.^$*+?{}\[\]\\|()]")
+_ESCAPED = r"\\\g<0>"
 MOST_LABELS = 500
 """Labels up to which they can be listed and chosen from."""
 
@@ -65,8 +68,10 @@ def majority(train: Split) -> str | None:
 def json_shape(train: Split) -> dict[str, Any] | None:
     """A JSON Schema that every train answer meets, where all are JSON objects; else None.
 
-    Keys in the order in which they stand most often; keys that all have are required; texts that are a closed set
-    are enumerated; no other keys are allowed where the keys are a closed set.
+    Keys that all have are required, where they have a fixed place; texts that are a closed set are enumerated; no
+    other keys are allowed where the keys are a closed set. A constraint writes `properties` in the order in which they
+    stand here, which is that of the answers; keys that come in changing orders are `patternProperties`, which come in
+    any.
     """
     objects = []
     for item in train.to_learn_from():
@@ -87,13 +92,33 @@ def _object(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for at, key in enumerate(value):
             places[key] = places.get(key, 0.0) + at / len(value) / counts[key]
     keys = sorted(counts, key=lambda key: (places[key], key))
+    shapes = {key: _value([value[key] for value in values if key in value]) for key in keys}
+    few = UNSEEN * len(values)
+    in_order = sum(list(value) != [key for key in keys if key in value] for value in values) <= few
+    ordered = keys if in_order else _leading(keys, values, few)
     rare = sum(count == 1 for count in counts.values())
-    return {
+    shape = {
         "type": "object",
-        "properties": {key: _value([value[key] for value in values if key in value]) for key in keys},
-        "required": [key for key in keys if counts[key] == len(values)],
-        "additionalProperties": rare > UNSEEN * len(values),
+        "properties": {key: shapes[key] for key in ordered},
+        "required": [key for key in ordered if counts[key] == len(values)],
+        "additionalProperties": rare > few,
     }
+    if len(ordered) < len(keys):
+        shape["patternProperties"] = {
+            f"^{SPECIAL.sub(_ESCAPED, key)}$": shapes[key] for key in keys if key not in ordered
+        }
+    return shape
+
+
+def _leading(keys: Sequence[str], values: Sequence[dict[str, Any]], few: float) -> list[str]:
+    """The keys that all answers have and, but for a few, begin with, in one order."""
+    leading: list[str] = []
+    for at, key in enumerate(keys):
+        elsewhere = sum(list(value)[at : at + 1] != [key] for value in values)
+        if elsewhere > few or any(key not in value for value in values):
+            break
+        leading.append(key)
+    return leading
 
 
 def _value(values: Sequence[Any]) -> dict[str, Any]:
@@ -130,8 +155,9 @@ def constraint(given: str | Constraint, train: Split) -> tuple[str, Constraint] 
 
 def fields_of(shape: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any], bool]]:
     """The shape's keys from the outside in, as (dotted path, schema, required)."""
-    for key, inner in shape.get("properties", {}).items():
-        at = f"{path}{key}"
-        yield at, inner, key in shape.get("required", ())
+    patterns = shape.get("patternProperties", {})
+    loose = {re.sub(r"\\(.)", r"\1", pattern[1:-1]): inner for pattern, inner in patterns.items()}
+    for key, inner in (shape.get("properties", {}) | loose).items():
+        yield path + key, inner, key in shape.get("required", ())
         if inner.get("type") == "object":
-            yield from fields_of(inner, f"{at}.")
+            yield from fields_of(inner, f"{path}{key}.")
