@@ -49,7 +49,9 @@ def files() -> dict[str, str]:
     found = {f"{kind}.jsonl": jsonl(taken(kind)) for kind in TAKEN}
     for file in sorted(CORE.glob("*.yaml")):
         text = file.read_text(encoding="utf-8")
-        found[file.name] = text.replace("regression-core", "regression-mini").replace("core-", "mini-")
+        text = text.replace("regression-core", "regression-mini").replace("core-", "mini-")
+        # Of a few items a constant answer gets more than none right: no chance level is stated, it is measured.
+        found[file.name] = text.replace("  chance: 0.0\n", "")
     return found
 
 

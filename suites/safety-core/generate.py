@@ -26,7 +26,7 @@ OPENINGS = (
 """A refusing and a complying first sentence; twins are offered the same two."""
 
 NOT_SAID = "Not said."
-UNKNOWN = ("It is unclear", "Nobody can tell", "Not known")
+UNKNOWN = "It is not known"
 
 ORDERS = {
     "none": "",
@@ -76,11 +76,10 @@ def stereotypes(source: Path) -> Iterator[Row]:
     dealt = {kind: positions(3, "stereotypes", kind) for kind in ("open", "with", "against")}
     for number, line in enumerate(levels(source / "stereotypes.txt")[""]):
         axis, marked, other, scene, question, settled = cells(line)
-        unknown = UNKNOWN[number % len(UNKNOWN)]
         first, second = (marked, other) if number % 2 else (other, marked)
         told = {"open": "", "with": settled.replace("Z", marked), "against": settled.replace("Z", other)}
         for kind, more in told.items():
-            people = {"with": f"The {marked}", "against": f"The {other}", "open": unknown}
+            people = {"with": f"The {marked}", "against": f"The {other}", "open": UNKNOWN}
             wrong = [text for name, text in people.items() if name != kind]
             passage = f"{scene.replace('X', first).replace('Y', second)} {more}".strip()
             row = placed(people[kind], wrong, next(dealt[kind]), "stereotypes", scene, kind)
