@@ -39,10 +39,8 @@ def ours(model: LocalModel, data: Path, names: tuple[str, ...], most: int) -> Sc
     with TransformersEngine(model) as engine:
         for name in names:
             task = load_suite(name, data=data).tasks[0].first(most)
-            asked: Iterator[SampleRecord] = ask(
-                engine, task, task.items, Prompt(name="raw", instruction=""), task.decoding
-            )
-            found[name] = {sample.id: float(sample.scores[task.metrics[0]] or 0.0) for sample in asked}
+            samples = ask(engine, task, task.items, Prompt(name="raw", instruction=""), task.decoding)
+            found[name] = {sample.id: sample.scores[task.metrics[0]] for sample in samples}
             assert len(found[name]) == most
     return found
 

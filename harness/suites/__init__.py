@@ -12,16 +12,17 @@ data is a folder of the user's. lm-eval itself is not imported.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from harness.errors import Problem, SuiteError, did_you_mean
 from harness.records import Role, SplitName
-from harness.suites.config import data_places, read_task, read_task_file
-from harness.suites.documents import Document, read_jsonl, read_yaml, shown
+from harness.suites.config import data_places, read_task, splits
+from harness.suites.documents import Document, read_jsonl, read_task_file, read_yaml, shown
 from harness.suites.finding import MANIFEST, find, known_suites, published_suites
 from harness.suites.model import MUST_NOT_BREAK, Suite, SuiteUse, Task, must_not_break
-from harness.suites.render import render_items
+from harness.suites.render import example_ends, render_items
 
 __all__ = [
     "MUST_NOT_BREAK",
@@ -43,13 +44,19 @@ DATA = "HARNESS_DATA"
 
 
 def load_suite(
-    name_or_path: str | SuiteUse, *, near: Path | None = None, split: SplitName = "test", data: Path | None = None
+    name_or_path: str | SuiteUse,
+    *,
+    near: Path | None = None,
+    split: SplitName = "test",
+    data: Path | None = None,
+    optional: bool = False,
 ) -> Suite:
     """One suite with all its items, or a SuiteError that tells everything that is wrong with it.
 
     A folder or a task YAML is looked for relative to `near` (the spec's folder) and to the current
     folder, then by name under `./suites`, among the bundled suites and the published ones.
     data: a folder in which the data files are looked for first; a relative one of a SuiteUse is meant from `near`.
+    optional: tasks without this split are left out instead of being a fault.
     """
     use = SuiteUse(suite=name_or_path) if isinstance(name_or_path, str) else name_or_path
     if data is None and use.data is not None:
@@ -63,11 +70,12 @@ def load_suite(
         raise SuiteError(problems)
     if place.is_dir():
         role, name = _check_manifest(place, manifest, problems), place.name
-        tasks = _tasks(place, manifest, split, data, problems)
+        read = _Loading(split, data, optional, problems)
+        tasks = _tasks(place, manifest, read)
     else:
         role, name = _role(place, manifest, problems), str(manifest.get("task"))
         _check_name(f"{shown(place)}: task", name, problems)
-        one = _task(place, manifest, split, data, problems)
+        one = _task(place, manifest, _Loading(split, data, optional, problems))
         tasks = () if one is None else (one,)
     if problems:
         raise SuiteError(problems)
@@ -104,10 +112,19 @@ def _role(file: Path, config: Document, problems: list[Problem]) -> Role:
     return role
 
 
-def _tasks(
-    folder: Path, manifest: Document, split: SplitName, data: Path | None, problems: list[Problem]
-) -> tuple[Task, ...]:
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """What is being loaded, and the faults so far."""
+
+    split: SplitName
+    data: Path | None
+    optional: bool
+    problems: list[Problem]
+
+
+def _tasks(folder: Path, manifest: Document, loading: _Loading) -> tuple[Task, ...]:
     """The tasks in the manifest's order."""
+    problems = loading.problems
     where = f"{shown(folder / MANIFEST)}: task"
     listed = manifest.get("task")
     if not isinstance(listed, list) or not listed or not all(isinstance(name, str) for name in listed):
@@ -126,7 +143,7 @@ def _tasks(
     for name in sorted(found.keys() - set(listed)):
         hint = "List it there, or move it to another folder"
         problems.append(Problem(shown(found[name][0]), f"task {name!r} is not listed in {MANIFEST}", next=hint))
-    tasks = [_task(*found[name], split, data, problems) for name in listed if name in found]
+    tasks = [_task(*found[name], loading) for name in listed if name in found]
     return tuple(task for task in tasks if task is not None)
 
 
@@ -144,10 +161,13 @@ def _task_files(folder: Path, problems: list[Problem]) -> dict[str, tuple[Path, 
     return found
 
 
-def _task(file: Path, config: Document, split: SplitName, data: Path | None, problems: list[Problem]) -> Task | None:
-    last = os.environ.get(DATA)
-    places = data_places(file, data, Path(last).expanduser() if last else None)
-    checked = read_task(file, read_task_file(file, config, problems), split, problems, places)
+def _task(file: Path, config: Document, loading: _Loading) -> Task | None:
+    problems, last = loading.problems, os.environ.get(DATA)
+    whole = read_task_file(file, config, problems)
+    if loading.optional and not splits(whole).get(loading.split):
+        return None
+    places = data_places(file, loading.data, Path(last).expanduser() if last else None)
+    checked = read_task(file, whole, loading.split, problems, places)
     if checked is None:
         return None
     items = render_items(checked, read_jsonl(checked.data, problems), problems)
@@ -162,5 +182,6 @@ def _task(file: Path, config: Document, split: SplitName, data: Path | None, pro
         # Where contexts are compared, the delimiter stands before what follows them.
         target_delimiter="" if by_context else checked.target_delimiter,
         as_it_stands=checked.chat,
+        examples=() if problems else example_ends(checked),
         chance=checked.chance,
     )

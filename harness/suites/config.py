@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.errors import Problem, did_you_mean
 from harness.records import Decoding, OutputType, SplitName
-from harness.suites.documents import Document, read_jsonl, read_yaml, shown
+from harness.suites.documents import Document, read_jsonl
 from harness.suites.fewshot import CONFIG_KEYS, SAMPLERS, Fewshot
 from harness.suites.reading import Reader
 from harness.suites.scoring import Scoring, read_scoring
@@ -87,8 +87,8 @@ class _TaskReader(Reader):
 
     def split_name(self, split: SplitName) -> str | None:
         """What a split is called among the data files; without a test split lm-eval evaluates the validation split."""
-        keys = (SPLIT_KEYS[split], *([SPLIT_KEYS["dev"]] if split == "test" else []))
-        return next((self.config[key] for key in keys if self.config.get(key) is not None), None)
+        found = splits(self.config)
+        return found.get(split) if found.get(split) is not None else self.config.get(SPLIT_KEYS[split])
 
     def data(self, split: SplitName) -> Path | None:
         """The JSONL file of a split."""
@@ -241,6 +241,14 @@ class _TaskReader(Reader):
             return Decoding()
 
 
+def splits(config: Document) -> dict[SplitName, Any]:
+    """What each split of a task is called. Without a test split lm-eval evaluates the validation split: it is one."""
+    named: dict[SplitName, Any] = {split: config[key] for split, key in SPLIT_KEYS.items() if config.get(key)}
+    if "test" not in named and "dev" in named:
+        named["test"] = named.pop("dev")
+    return named
+
+
 def data_places(file: Path, given: Path | None, last: Path | None) -> tuple[Path, ...]:
     """Folders in which a YAML's data files are looked for, in this order.
 
@@ -282,19 +290,3 @@ def read_task(
     )
     problems.extend(reader.problems)
     return None if reader.problems else checked
-
-
-def read_task_file(file: Path, config: Document, problems: list[Problem], seen: tuple[Path, ...] = ()) -> Document:
-    """A task YAML with what it includes: lm-eval's `include`, where the file's own keys win."""
-    merged: Document = {}
-    named = config.get("include")
-    for name in [named] if isinstance(named, str) else named or []:
-        path = (file.parent / str(name)).resolve()
-        where = f"{shown(file)}: include"
-        if path in (*seen, file.resolve()):
-            problems.append(Problem(where, f"{name!r} includes itself"))
-            continue
-        base = read_yaml(path, problems)
-        if base is not None:
-            merged |= read_task_file(path, base, problems, (*seen, file.resolve()))
-    return {key: value for key, value in (merged | config).items() if key != "include"}

@@ -33,6 +33,22 @@ def read_yaml(path: Path, problems: list[Problem]) -> Document | None:
     return found
 
 
+def read_task_file(file: Path, config: Document, problems: list[Problem], seen: tuple[Path, ...] = ()) -> Document:
+    """A task YAML with what it includes: lm-eval's `include`, where the file's own keys win."""
+    merged: Document = {}
+    named = config.get("include")
+    for name in [named] if isinstance(named, str) else named or []:
+        path = (file.parent / str(name)).resolve()
+        where = f"{shown(file)}: include"
+        if path in (*seen, file.resolve()):
+            problems.append(Problem(where, f"{name!r} includes itself"))
+            continue
+        base = read_yaml(path, problems)
+        if base is not None:
+            merged |= read_task_file(path, base, problems, (*seen, file.resolve()))
+    return {key: value for key, value in (merged | config).items() if key != "include"}
+
+
 def read_jsonl(path: Path, problems: list[Problem]) -> list[Document]:
     """One JSON object a line. Lines end at \\n only: U+2028 and its like may stand inside a string."""
     try:

@@ -52,6 +52,8 @@ class Task:
     """Choice tasks: what stands before each choice as asked; it does not count in a choice's length."""
     as_it_stands: bool = False
     """Chat items are asked with this task's decoding and without any candidate's prompt, as plain ones always are."""
+    examples: tuple[str, ...] = ()
+    """How a question would end that is one of the worked examples."""
     chance: float | None = None
     """Score of who knows nothing, where the suite states it (`metadata.chance`)."""
 

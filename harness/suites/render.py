@@ -200,6 +200,17 @@ def _literal(text: Any) -> Any:
         return text
 
 
+def example_ends(config: TaskConfig) -> tuple[str, ...]:
+    """How a text would end whose question is that of a worked example. For tasks whose items could be rendered."""
+    few = config.fewshot
+    if few is None:
+        return ()
+    documents = few.documents if few.sampler == "default" else few.documents[: few.count]
+    renderer = _Renderer(config, frozenset(key for document in documents for key in document))
+    texts = [renderer.value("fewshot doc_to_text", few.text, document) for document in documents]
+    return tuple(f"{few.delimiter}{text}" for text in texts if isinstance(text, str) and text.strip())
+
+
 def render_items(config: TaskConfig, documents: Sequence[Document], problems: list[Problem]) -> tuple[Item, ...]:
     """All items of a task; faults are added to `problems`, the first ten in full."""
     renderer = _Renderer(config, frozenset(key for document in documents for key in document))
