@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from harness.records import Item, Message, SampleRecord, SplitName
 from harness.store import ExperimentStore
 
 SEARCHERS: dict[str, Searcher] = {"gepa": gepa_search.search, "dspy": dspy_search.search}
+Reply = Callable[[Request], Answer]
 both = pytest.mark.parametrize("name", SEARCHERS)
 MAGIC = "Say the answer in capitals."
 TASK = TaskSpec(metric="exact_match")
@@ -52,11 +54,11 @@ def model(request: Request) -> Answer:
 
 
 @contextmanager
-def meter(folder: Path, engine: Scripted, budget: int = 120) -> Iterator[Meter]:
+def meter(folder: Path, engine: Scripted, budget: int = 120, unit: str = "calls") -> Iterator[Meter]:
     store = ExperimentStore(folder)
     (task,) = task_suite(FIELD.dev, TASK).tasks
     with store.journal(JOURNAL) as journal, Silent().bar("search", budget) as bar:
-        yield Meter(budget, "calls", task, engine, None, store, journal, bar)
+        yield Meter(budget, unit, task, engine, None, store, journal, bar)
 
 
 def spec(name: str, budget: int = 120) -> PromptSpec:
@@ -151,9 +153,12 @@ def test_a_missing_package_says_how_to_install_it(name: str, tmp_path: Path, mon
 
 
 @both
-def test_nothing_is_printed(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_printed_or_logged(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     run(name, tmp_path, Scripted(model))
     assert capfd.readouterr() == ("", "")
+    assert not caplog.records
 
 
 @both
@@ -164,6 +169,41 @@ def test_the_seed_decides(name: str, tmp_path: Path) -> None:
             return [one for sheet in counted.sheets.values() for one in sheet.samples]
 
     assert winner("a", 1) == winner("b", 1) != winner("c", 2)
+
+
+def test_gepa_passes_over_a_rewriting_that_fails_and_says_when_all_fail(tmp_path: Path) -> None:
+    def rewriting(fails: int) -> Reply:
+        left = [fails]
+
+        def reply(request: Request) -> Answer:
+            if "write a new instruction" in request.messages[-1].content and left[0]:
+                left[0] -= 1
+                return Answer(error="prompt too long")
+            return model(request)
+
+        return reply
+
+    found, _, _ = run("gepa", tmp_path / "some", Scripted(rewriting(2)))
+    assert found.winner.prompt.instruction == MAGIC
+    with pytest.raises(EngineError, match="prompt too long"):
+        run("gepa", tmp_path / "all", Scripted(rewriting(1000)))
+
+
+@both
+def test_a_budget_of_tokens_is_kept_and_needs_an_engine_that_counts(name: str, tmp_path: Path) -> None:
+    def counted(tokens: int | None) -> Reply:
+        return lambda request: replace(model(request), tokens_in=tokens, tokens_out=tokens)
+
+    with meter(tmp_path / "counted", Scripted(counted(10)), 1600, "tokens") as some:
+        found = SEARCHERS[name](spec(name), FIELD, some)
+        assert some.tokens is not None
+        assert some.tokens <= 1600
+        assert all(one.id in some.sheets[found.winner.key].samples for one in FIELD.order)
+    with (
+        meter(tmp_path / "uncounted", Scripted(counted(None)), 1600, "tokens") as some,
+        pytest.raises(EngineError, match="does not count"),
+    ):
+        SEARCHERS[name](spec(name), FIELD, some)
 
 
 def test_gepa_carries_demonstrations_where_shots_does_not_allow_none(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -157,10 +158,16 @@ class _Bridge:
 
     @contextlib.contextmanager
     def silenced(self) -> Iterator[None]:
-        """DSPy prints and draws bars of its own; inside `_heard` the streams are as they were."""
+        """DSPy prints, logs and draws bars of its own; inside `_heard` the streams are as they were."""
         self._streams = (sys.stdout, sys.stderr)
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
+        log = logging.getLogger("dspy")
+        level = log.level
+        log.setLevel(logging.CRITICAL + 1)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                yield
+        finally:
+            log.setLevel(level)
 
     def _heard(self, call: Callable[[], list[SampleRecord]]) -> list[SampleRecord]:
         out, err = self._streams

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.chat import demonstration
+from harness.errors import EngineError
 from harness.prompts.meter import Arm, Meter, Spent
 from harness.prompts.optimisers import Fuse, concluded, package, raw_first
 from harness.prompts.searching import Field, Found
@@ -33,6 +34,8 @@ MINIBATCH = 3
 """Train rows that a rewriting rests on; gepa's own default."""
 TEMPERATURE = 1.0
 """Of the rewriting model: greedy, it would write the same again."""
+UNWRITTEN = 6
+"""Rewritings that fail one after the other until the writer is taken to be gone; gepa tries each one twice."""
 IDLE = 100
 """Rounds without a model call after which the search is over: there is nothing left to rewrite."""
 
@@ -143,6 +146,8 @@ class _Writer:
     meter: Meter
     fuse: Fuse
     calls: int = 0
+    failed: int = 0
+    """Calls without a text, one after the other: gepa passes over one, e.g. about rows that are too long."""
 
     def __call__(self, prompt: str | list[dict[str, Any]]) -> str:
         """What the model writes."""
@@ -152,7 +157,18 @@ class _Writer:
         )
         self.calls += 1
         messages = [Message(role=turn["role"], content=turn["content"]) for turn in turns]
-        return self.fuse.guard(lambda: self.meter.write(messages, decoding))
+        try:
+            written = self.meter.write(messages, decoding)
+        except Spent as end:
+            self.fuse.blown = end
+            raise
+        except EngineError as fault:
+            self.failed += 1
+            if self.failed >= UNWRITTEN:
+                self.fuse.blown = fault
+            raise
+        self.failed = 0
+        return written
 
 
 @dataclass
