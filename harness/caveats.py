@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.evaluate import TASK_SUITE
-from harness.records import DataRecord, RunRecord
+from harness.records import DataRecord, Prompt, RunRecord, TrainingRecord
 from harness.store import ExperimentStore
 
 MUCH_CUT = 0.05
@@ -22,11 +22,12 @@ def caveats(runs: Sequence[RunRecord], folder: ExperimentStore, seeds: Sequence[
     if record is not None and record.findings:
         found.append(f"The data audit has {len(record.findings)} findings; see data.json.")
     on_task = [run for run in runs if run.suite == TASK_SUITE]
-    judged = sum(run.candidate.adapter is not None for run in on_task)
+    judged = len({run.candidate.adapter.digest for run in on_task if run.candidate.adapter is not None})
     if 0 < judged < len(seeds):
         best = "is the best" if judged == 1 else f"are the {judged} best"
         found.append(f"Judged {best} on dev of {len(seeds)} seeds; the others never met test.")
     found += _raw_beats_the_bar(on_task)
+    found += _other_prompts(on_task, folder.read(TrainingRecord))
     found += [told for run in on_task for told in _cut(run, folder)]
     return tuple(found)
 
@@ -37,6 +38,28 @@ def _raw_beats_the_bar(on_task: Sequence[RunRecord]) -> list[str]:
     if base is None or best is None or base <= best:
         return []
     return [f"On test the raw prompt did better ({base:.3f}) than the winner of the race ({best:.3f})."]
+
+
+def _other_prompts(on_task: Sequence[RunRecord], training: TrainingRecord | None) -> list[str]:
+    """Adapters that were asked under another prompt than they were trained under."""
+    if training is None:
+        return []
+    asked: dict[str, list[str]] = {}
+    for run in on_task:
+        prompt = run.candidate.prompt
+        if run.candidate.adapter is not None and _content(prompt) != _content(training.prompt):
+            asked.setdefault(prompt.name, []).append(run.candidate.name)
+    trained = training.prompt.name
+    return [
+        f"{', '.join(names)}: judged under the prompt {prompt!r}, while the adapter was trained under {trained!r}; "
+        f"what was judged is the adapter with {prompt!r}, so serve it with that prompt."
+        for prompt, names in asked.items()
+    ]
+
+
+def _content(prompt: Prompt) -> str:
+    """What is put around a question, whatever it is called."""
+    return prompt.model_dump_json(exclude={"name", "demonstration_ids"})
 
 
 def _cut(run: RunRecord, folder: ExperimentStore) -> list[str]:

@@ -1,6 +1,7 @@
 """The page: the order of the stages, and the only file that knows it.
 
-    spec -> data -> baseline -> prompt race -> enough? -> train -> serve -> evaluate -> compare -> gate -> report
+    spec -> data -> baseline, contestants -> prompt search -> enough? -> train -> serve -> evaluate -> compare
+         -> gate -> report
 
 Each stage reads the records before it and leaves one record behind. A stage whose
 record is there is not run again; so a killed experiment goes on where it was, and an
@@ -9,9 +10,11 @@ unchanged one ends at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from harness import data, evaluate, machine, models, prompts, report, trainers
-from harness.engines import Choice, choose
-from harness.errors import NotComparableError, Problem
+from harness.engines import Choice, choose, open_endpoint
+from harness.errors import NotComparableError, Problem, SpecError
 from harness.judgement import Contender, Court, share
 from harness.models import LocalModel
 from harness.progress import Progress
@@ -19,11 +22,11 @@ from harness.records import (
     AdapterRef,
     Candidate,
     DataRecord,
+    Decoding,
     ModelRef,
     Prompt,
     PromptRecord,
     Provenance,
-    RunRecord,
     SeedTraining,
     TrainingRecord,
     VerdictRecord,
@@ -50,13 +53,26 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     progress.note(choice.reason)
     trainers.require_installed(experiment.spec.train.method)
     spec = experiment.spec
+    refuse_prompts(prompts.missing_packages(spec.prompt))
     model = models.resolve(spec.model, revision=spec.revision, near=experiment.folder, note=progress.note)
-    folder = store.create(experiment.id, experiment.resolved_yaml(folder.path))
-    with folder.lock():
+    refuse_prompts(
+        prompts.too_long(
+            spec.prompt, spec.task, experiment.instruction, experiment.data.train.items, model.path,
+            spec.serve.max_model_len or model.context_length,
+        )
+    )  # fmt: skip
+    folder = store.create(experiment.id, experiment.resolved_yaml(folder.path), experiment.files)
+    with folder.lock(), evaluate.aided(spec.allow_code_execution, spec.judge, progress.note):
         verdict = _Line(experiment, model, choice, folder, store.looks, progress).to_verdict()
         folder.write(verdict)
         report.write_reports(folder)
     return verdict
+
+
+def refuse_prompts(problems: Iterable[Problem]) -> None:
+    """Raise SpecError for what the prompt search could not do here."""
+    if told := list(problems):
+        raise SpecError(told)
 
 
 class _Line:
@@ -92,22 +108,25 @@ class _Line:
             folder=self.folder,
             progress=self.progress,
         )
-        self.court = Court(self.experiment, self.folder, self.looks, self.serving, self.progress)
+        self.shelves = self.experiment.shelves(self.progress.note)
+        self.court = Court(self.experiment, self.folder, self.looks, self.serving, self.progress, self.shelves)
         test = evaluate.task_suite(self.experiment.data.test.unseal(), self.spec.task)
         with self.serving:
             self.progress.stage("baseline")
             base = self.candidate("base", prompts.raw_prompt(self.experiment.instruction))
             self.court.evaluate(base, test)
-            self.progress.stage("prompt race")
-            raced = self.race_prompts()
-            best = self.candidate("best_prompt", raced.winner)
-            best_run = self.court.evaluate(best, test)
-            if self.is_enough(best_run):
-                return self.court.record("prompt_suffices", self.enough_reason(best_run), best.name)
+            for contestant in self.contestants():
+                self.court.evaluate(contestant, test)
+            self.progress.stage("prompt search")
+            found = self.search_prompts()
+            best = self.candidate("best_prompt", found.winner, decoding=found.winner_decoding)
+            suffices = self.court.is_enough(best, test)
+            if suffices is not None:
+                return suffices
             self.progress.stage("training")
             training = self.train()
             self.progress.stage("evaluation")
-            contenders = self.pick(training)
+            contenders = self.pick(training, best)
             self.court.examine(contenders, base, test)
         self.progress.stage("verdict")
         return self.court.verdict(contenders)
@@ -143,41 +162,32 @@ class _Line:
             hint = "Give the experiment another name, or pin the model with `revision`"
             raise NotComparableError(Problem(f"model {self.spec.model}", what, next=hint))
 
-    def race_prompts(self) -> PromptRecord:
+    def contestants(self) -> list[Candidate]:
+        """The baselines beside the raw prompt: few-shot, reasoning, retrieval, the most frequent answer."""
+        spec, train = self.spec, self.experiment.data.train
+        made = prompts.contestants(spec.prompt, spec.task, self.experiment.instruction, train, self.shelves)
+        return [self.candidate(name, arm.prompt, decoding=arm.decoding) for name, arm in made.items()]
+
+    def search_prompts(self) -> PromptRecord:
         """The best prompt that the budget finds. It is handed train and dev, never test."""
         record = self.folder.read(PromptRecord)
         if record is None:
-            rows = self.experiment.data
-            if self.spec.prompt.search == "none":
-                record = prompts.no_search(self.spec.prompt, self.spec.task, self.experiment.instruction)
-            else:
-                record = prompts.race(
-                    self.spec.prompt,
-                    self.spec.task,
-                    self.experiment.instruction,
-                    rows.train,
-                    rows.dev,
-                    self.serving.engine,
-                    self.folder,
-                    self.progress,
-                )
+            spec, rows = self.spec, self.experiment.data
+            record = prompts.search(
+                spec.prompt,
+                spec.task,
+                self.experiment.instruction,
+                rows.train,
+                rows.dev,
+                self.serving.engine,
+                self.shelves,
+                self.folder,
+                self.progress,
+                lambda proposals: open_endpoint(proposals.by, proposals.model),
+            )
             self.folder.write(record)
         self.progress.note(f"best prompt: {record.winner.name} ({share(record.winner_dev.value)} on dev)")
         return record
-
-    def is_enough(self, best: RunRecord) -> bool:
-        """Whether the best prompt is good enough with confidence, so that training is not worth it."""
-        score = best.metrics[0].estimate
-        return self.spec.enough is not None and score.low is not None and score.low > self.spec.enough
-
-    def enough_reason(self, best: RunRecord) -> str:
-        """Why nothing is trained."""
-        score = best.metrics[0].estimate
-        return (
-            f"The best prompt alone scores {share(score.value)} on {best.metrics[0].metric} "
-            f"(95 % interval from {share(score.low)}, n = {score.n}), above the {share(self.spec.enough)} "
-            "that is enough; nothing was trained."
-        )
 
     # -------------------------------------------------------------- train and judge
 
@@ -207,32 +217,61 @@ class _Line:
         self.folder.write(record)
         return record
 
-    def pick(self, training: TrainingRecord) -> list[Contender]:
-        """Who meets the test split: the finalists best on dev, or all seeds together for a claim about the recipe."""
+    def pick(self, training: TrainingRecord, best: Candidate) -> list[Contender]:
+        """Who meets the test split: the finalists best on dev, or all seeds together for a claim about the recipe.
+
+        Each under the prompt that it was trained under, and under the best prompt where that is another one: prompt
+        and weights together often win. Each is a look; who does better on dev looks first.
+        """
         made = [self.tuned(training, seed) for seed in training.seeds]
         for candidate in made:
             if candidate.adapter is not None:
                 self.serving.add(candidate.name, candidate.adapter)
-        ranked = self.ranked_on_dev(made)
+        teams = self.best_on_dev_first([[candidate] for candidate in made])
         if self.spec.policy.claim == "recipe":
-            return [self.court.enter(ranked)]
-        return [self.court.enter([candidate]) for candidate in ranked[: self.spec.finalists]]
+            teams = [[candidate for team in teams for candidate in team]]
+        teams = teams[: self.spec.finalists]
+        if self.spec.prompt.with_tuned and not same_question(made[0], best):
+            teams += [[under(candidate, best) for candidate in team] for team in teams]
+        return [self.court.enter(team) for team in self.best_on_dev_first(teams)]
 
-    def ranked_on_dev(self, made: list[Candidate]) -> list[Candidate]:
-        """Best on dev first; with one seed there is nothing to rank."""
-        if len(made) == 1:
-            return made
+    def best_on_dev_first(self, teams: list[list[Candidate]]) -> list[list[Candidate]]:
+        """By their mean score on dev; of equals in the order given. With one there is nothing to rank."""
+        if len(teams) == 1:
+            return teams
         dev = evaluate.task_suite(self.experiment.data.dev, self.spec.task)
-        scores = [self.court.evaluate(candidate, dev).metrics[0].estimate.value for candidate in made]
-        order = sorted(range(len(made)), key=lambda at: -(scores[at] or 0.0) if scores[at] is not None else 1.0)
-        self.progress.note(f"{made[order[0]].name} does best on dev ({share(scores[order[0]])})")
-        return [made[at] for at in order]
+
+        def mean(team: list[Candidate]) -> float:
+            scores = [self.court.evaluate(candidate, dev).metrics[0].estimate.value for candidate in team]
+            return sum(-1.0 if score is None else score for score in scores) / len(scores)
+
+        means = [mean(team) for team in teams]
+        order = sorted(range(len(teams)), key=lambda at: -means[at])
+        self.progress.note(f"{teams[order[0]][0].name} does best on dev ({share(means[order[0]])})")
+        return [teams[at] for at in order]
 
     def tuned(self, training: TrainingRecord, seed: SeedTraining) -> Candidate:
         """The candidate of one seed."""
         return self.candidate(f"tuned-seed{seed.seed}", training.prompt, seed.adapter)
 
-    def candidate(self, name: str, prompt: Prompt, adapter: AdapterRef | None = None) -> Candidate:
-        """A candidate of this experiment."""
+    def candidate(
+        self, name: str, prompt: Prompt, adapter: AdapterRef | None = None, decoding: Decoding | None = None
+    ) -> Candidate:
+        """A candidate of this experiment. decoding: its own; by default as the task states."""
         ref: ModelRef = self.model.ref
-        return Candidate(name=name, model=ref, adapter=adapter, prompt=prompt, decoding=self.spec.task.decoding)
+        return Candidate(
+            name=name, model=ref, adapter=adapter, prompt=prompt, decoding=decoding or self.spec.task.decoding
+        )
+
+
+def under(candidate: Candidate, best: Candidate) -> Candidate:
+    """A tuned candidate asked as the best prompt asks."""
+    return candidate.model_copy(
+        update={"name": f"{candidate.name}+{best.name}", "prompt": best.prompt, "decoding": best.decoding}
+    )
+
+
+def same_question(one: Candidate, other: Candidate) -> bool:
+    """Whether two candidates ask alike: prompt and decoding by content, whatever they are called."""
+    prompts_of = [c.prompt.model_dump(exclude={"name", "demonstration_ids"}) for c in (one, other)]
+    return prompts_of[0] == prompts_of[1] and one.decoding == other.decoding

@@ -27,8 +27,24 @@ HOSTILE = (
     '<script>window.pwned=1</script><b id="bold">bold</b> ![x](http://127.0.0.1:9/x.png) [a](javascript:pwned=1) ```'
 )
 LABELS = ("card", "refund", "transfer")
+TRAINED = r.Prompt(name="trained", instruction="Intent?")
+PROMPTS = {
+    "base": RAW,
+    "few_shot": BEST.model_copy(update={"name": "few_shot", "instruction": RAW.instruction}),
+    "cot": r.Prompt(name="cot", instruction="Think first, then write 'Answer:' and the label.", answer_after="Answer:"),
+    "rag": r.Prompt(
+        name="rag",
+        instruction=RAW.instruction,
+        turn="{{ context }}\n\nMessage: {{ input }}",
+        retrieval=r.Retrieval(source="documents", use="context", count=2, corpus="ef" * 32),
+    ),
+    "majority": r.Prompt(name="majority", instruction="", fixed_answer="card"),
+}
+"""By contestant; the best prompt and tuned candidates with it have BEST, the other tuned ones TRAINED."""
 LANGUAGES = ("en", "de", "fr")
 REGRESSION = "regression-core"
+TOKENS_IN = {"base": 21, "majority": 0, "cot": 40, "rag": 180}
+TOKENS_OUT = {"majority": 0, "cot": 90}
 
 
 def wilson(scores: list[float]) -> r.Interval:
@@ -40,13 +56,15 @@ def wilson(scores: list[float]) -> r.Interval:
 
 
 def candidate(name: str) -> r.Candidate:
-    """`base` with the raw prompt, `best_prompt` with the best, the others with an adapter on top."""
-    seed = int(name[-1]) if name.startswith("tuned") else None
+    """Prompts on the base model, and tuned ones with an adapter on top, under their own prompt or the best."""
+    own, _, under = name.partition("+")
+    seed = int(own[-1]) if name.startswith("tuned") else None
     adapter = None if seed is None else r.AdapterRef(digest=f"{seed}e" * 32, method="lora", seed=seed)
-    prompt = RAW if name == "base" else BEST
-    return r.Candidate(
-        name=name, model=MODEL, adapter=adapter, prompt=prompt, decoding=r.Decoding(max_tokens=16, stop=("\n",))
-    )
+    prompt = PROMPTS.get(name, BEST) if seed is None or under else TRAINED
+    free = r.Decoding(max_tokens=16, stop=("\n",))
+    decoding = free.model_copy(update={"constraint": r.Constraint(choices=LABELS)}) if prompt is BEST else free
+    decoding = r.Decoding(max_tokens=272) if name == "cot" else decoding
+    return r.Candidate(name=name, model=MODEL, adapter=adapter, prompt=prompt, decoding=decoding)
 
 
 def samples(
@@ -68,6 +86,8 @@ def samples(
         answer: str | None = target if right else LABELS[(number + 1) % 3]
         if number == (6 if suite.startswith("must-not-break") else 3) and not (right and who.startswith("tuned")):
             answer, right = HOSTILE, False
+        if who == "majority":
+            answer, right = "card", target == "card"
         failed = who == "base" and number == 5
         made.append(
             r.SampleRecord(
@@ -80,9 +100,13 @@ def samples(
                 scores={"exact_match": None if failed else float(right)},
                 error="the engine died" if failed else None,
                 finish=None if failed else "stop",
-                tokens_in=21 if who == "base" else 64,
-                tokens_out=4,
-                latency_s=round(0.18 + 0.01 * (number % 7) + 0.05 * who.startswith("tuned"), 3),
+                tokens_in=TOKENS_IN.get(who, 64),
+                tokens_out=TOKENS_OUT.get(who, 4),
+                latency_s=None
+                if who == "majority"
+                else round(0.18 + 0.01 * (number % 7) + 0.05 * who.startswith("tuned"), 3),
+                reasoning=f"A {target}? {HOSTILE}" if who == "cot" else None,
+                retrieved=("faq.md#1", f"cards.md#{number}") if who == "rag" else (),
                 slices={"language": language},
             )
         )
@@ -122,10 +146,10 @@ def write_run(
         n=len(made),
         unscored=unscored,
         tokens_in=sum(s.tokens_in or 0 for s in made),
-        tokens_out=4 * len(made),
+        tokens_out=sum(s.tokens_out or 0 for s in made),
         seconds=len(made) * 0.21,
-        latency_p50_s=0.21,
-        latency_p95_s=0.34,
+        latency_p50_s=None if who == "majority" else 0.21,
+        latency_p95_s=None if who == "majority" else 0.34,
         samples_digest=samples_digest(made),
         stopped=stopped,
         created=CREATED,
@@ -135,9 +159,20 @@ def write_run(
 
 
 def prompt_record(n: int) -> r.PromptRecord:
-    """A race of three arms."""
+    """A race of three arms; what only newer records hold is there for the first."""
+    best = candidate("best_prompt").decoding
     arms = (
-        r.ArmRecord(prompt=BEST, scores=(1.0, 0.0, 1.0, 1.0), mean=0.75, rung=1, fate="winner"),
+        r.ArmRecord(
+            prompt=BEST,
+            decoding=best,
+            origin="crossed",
+            asked=("d0", "d1", "d2", "d3"),
+            scores=(1.0, 0.0, 1.0, 1.0),
+            mean=0.75,
+            tokens=272,
+            rung=1,
+            fate="winner",
+        ),
         r.ArmRecord(prompt=RAW, scores=(0.0, None), mean=0.0, rung=0, fate="fell at rung 0"),
         r.ArmRecord(
             prompt=r.Prompt(name="terse", instruction=HOSTILE),
@@ -152,10 +187,17 @@ def prompt_record(n: int) -> r.PromptRecord:
         metric="exact_match",
         budget=n,
         calls=8,
+        tokens=412,
+        proposer="a-model at https://proposer.invalid/v1",
+        trace=(
+            r.TracePoint(calls=4, tokens=160, leader="terse", mean=0.5),
+            r.TracePoint(calls=8, tokens=412, leader="labels+2", mean=0.75),
+        ),
         seed=0,
         dev_ids=("d0", "d1", "d2", "d3"),
         arms=arms,
         winner=BEST,
+        winner_decoding=best,
         winner_dev=wilson([1.0, 0.0, 1.0, 1.0]),
     )
 
@@ -190,7 +232,7 @@ def training_record(seeds: list[int]) -> r.TrainingRecord:
     )
     return r.TrainingRecord(
         method="lora",
-        prompt=BEST,
+        prompt=TRAINED,
         arguments={"rank": 16, "epochs": 2, "learning_rate": 2e-4},
         device="cpu",
         supervision=evidence,

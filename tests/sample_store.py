@@ -4,6 +4,7 @@
     intents-lora      reject            gains on the task, loses on the regression suite
     summary-lora      inconclusive      too few items to tell
     faq-prompt        prompt_suffices   the best prompt is good enough, nothing was trained
+    orders-lora       promote           every contestant before training; one adapter under its own prompt and the best
     routing-recipe    promote           three seeds as one claim, look 2 of 5, a relative margin, the worst slice,
                                         a latency limit, a suite that ended early
     claims-lora       reject            two finalists; one breaks a slice, critical items and the latency
@@ -64,10 +65,31 @@ class Case:
     @property
     def tuned(self) -> list[str]:
         """Names of the tuned candidates."""
-        return [name for name in self.task if name.startswith("tuned")]
+        return [name for name in self.task if name.startswith("tuned") and "+" not in name]
 
 
 CASES = (
+    Case(
+        name="orders-lora",
+        decision="promote",
+        reason="tuned-seed0+best_prompt: 2 of 2 blocking gates passed.",
+        task={
+            "base": 0.10,
+            "few_shot": 0.35,
+            "cot": 0.25,
+            "rag": 0.45,
+            "majority": 0.0,
+            "best_prompt": 0.55,
+            "tuned-seed0": 0.70,
+            "tuned-seed0+best_prompt": 0.95,
+        },
+        regression={"base": 0.70, "tuned-seed0": 0.72, "tuned-seed0+best_prompt": 0.72},
+        n=90,
+        finalists=(
+            ("tuned-seed0+best_prompt", "promote", "2 of 2 blocking gates passed."),
+            ("tuned-seed0", "inconclusive", "1 of 2 blocking gates undecided: task vs best_prompt."),
+        ),
+    ),
     Case(
         name="faq-prompt",
         decision="prompt_suffices",
@@ -75,7 +97,8 @@ CASES = (
         task={"base": 0.45, "best_prompt": 0.95},
         regression={},
         n=60,
-        gates=(),
+        gates=(Gate("task", limit=0.5, metric="latency_p95_s"),),
+        finalists=(("best_prompt", "prompt_suffices", "1 of 1 blocking gates passed."),),
     ),
     Case(
         name="summary-lora",

@@ -67,7 +67,7 @@ def reply(request: Request) -> Answer:
 def judged(of: Experiment, reports: Path, *entrants: list[Candidate], engine: Scripted | None = None) -> VerdictRecord:
     """The pipeline's last stages: looks taken, everything asked, the verdict."""
     store = Store(reports)
-    serving = cast(Any, SimpleNamespace(engine=engine or Scripted(reply)))
+    serving = cast(Any, SimpleNamespace(engine=engine or Scripted(reply), name_of=lambda adapter: adapter.digest))
     court = Court(of, store.create(of.id, of.resolved_yaml(reports / of.id)), store.looks, serving, Silent())
     test = evaluate.task_suite(of.data.test.unseal(), of.spec.task)
     court.evaluate(BASE, test)

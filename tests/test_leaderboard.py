@@ -36,7 +36,7 @@ def test_every_experiment_starts_with_the_raw_base_then_the_best_prompt_then_the
 
 def test_the_newest_experiment_stands_first(rows: pd.DataFrame) -> None:
     names = ["tickets-lora", "intents-lora", "routing-recipe", "claims-lora", "spent-lora", "summary-lora"]
-    names += ["faq-prompt", "half-done"]
+    names += ["faq-prompt", "orders-lora", "half-done"]
     assert list(dict.fromkeys(rows["name"])) == names
 
 
@@ -63,10 +63,24 @@ def test_the_difference_to_the_bar_is_the_one_that_the_gate_judged(rows: pd.Data
 
 def test_what_was_not_measured_is_missing_and_never_zero(rows: pd.DataFrame) -> None:
     prompt = of(rows, "faq-prompt").loc["best_prompt"]
-    absent = ["delta", "delta_n", "training_s", "seed", "task_gate", "regression-core score", "regression-core gate"]
+    absent = ["delta", "delta_n", "training_s", "seed", "regression-core score", "regression-core gate"]
     assert prompt[absent].isna().all()
     majority = of(rows, "faq-prompt").loc["majority"]
     assert majority[["score_low", "tokens_in", "latency_p50_s", "unscored"]].isna().all()
+    asked = of(rows, "orders-lora").loc["majority"]
+    assert pd.isna(asked["latency_p50_s"])
+    assert (asked["tokens_in"], asked["asked"]) == (0, "always 'card', no model")
+
+
+def test_prompts_before_training_come_in_one_order_and_a_tuned_candidate_under_both_of_its_prompts(
+    rows: pd.DataFrame,
+) -> None:
+    names = ["base", "few_shot", "cot", "rag", "majority", "best_prompt", "tuned-seed0", "tuned-seed0+best_prompt"]
+    orders = of(rows, "orders-lora")
+    assert list(orders.index) == names
+    assert list(orders.loc[names[-2:], "looks"]) == ["2 of 5", "1 of 5"]
+    assert orders.loc["tuned-seed0+best_prompt", "method"] == "lora, seed 0, prompt labels+2"
+    assert orders.loc["tuned-seed0+best_prompt", "delta_of"] == "tuned-seed0+best_prompt"
 
 
 def test_a_broken_suite_is_seen_in_the_row_of_the_candidate(rows: pd.DataFrame) -> None:
@@ -218,7 +232,7 @@ def test_slices_broken_items_finalists_and_standing_are_frames(store: Store) -> 
     assert list(broken["id"]) == ["test-0", "test-5", "test-6"]
     assert list(broken.loc[2, ["target", "answer"]]) == ["card", HOSTILE]
     assert list(leaderboard.finalists(claims)["look"]) == ["1 of 5", "2 of 5"]
-    assert list(leaderboard.standing(claims)["what"]) == ["claim", "test split", "family"]
+    assert list(leaderboard.standing(claims)["what"]) == ["claim", "judged", "test split", "family"]
 
 
 def test_records_of_version_1_are_read_and_shown() -> None:

@@ -15,7 +15,7 @@ from sample_store import HOSTILE, build
 from harness.report import write_reports
 from harness.store import Store
 
-NAMES = ("tickets", "intents", "summary", "faq", "half", "routing", "claims", "spent")
+NAMES = ("tickets", "intents", "summary", "faq", "orders", "half", "routing", "claims", "spent")
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +103,24 @@ def test_what_is_missing_is_said_and_not_made_up(store: Store) -> None:
 
 
 def test_without_training_there_is_no_learning_curve(store: Store) -> None:
-    assert "polyline" not in text(store, "faq", "html")
-    assert "polyline" in text(store, "tickets", "html")
+    assert "Training loss by optimizer step" not in text(store, "faq", "html")
+    assert "Training loss by optimizer step" in text(store, "tickets", "html")
+
+
+def test_every_contestant_stands_side_by_side_with_what_its_prompt_is(store: Store) -> None:
+    for kind in ("md", "html"):
+        page = text(store, "orders", kind)
+        for name in ("base", "few_shot", "cot", "rag", "majority", "best_prompt", "tuned-seed0+best_prompt"):
+            assert name.replace("_", r"_") in page
+        for what in ("found in documents", "reasons first", "one of 3 choices"):
+            assert what in page
+
+
+def test_the_search_shows_origins_the_proposer_and_how_good_it_was_when(store: Store) -> None:
+    page = text(store, "orders", "html")
+    assert "<td>crossed</td>" in page
+    assert "a-model at https://proposer.invalid/v1" in page
+    assert "<title>8 calls: labels+2, 0.750</title>" in page
 
 
 @pytest.mark.parametrize("kind", ["md", "html"])

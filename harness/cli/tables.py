@@ -33,12 +33,14 @@ def contestants(known: evidence.Evidence) -> Table:
     """Everyone who was evaluated, with the score on every suite."""
     rows = []
     for contestant in evidence.contestants(known):
-        task = contestant.runs.get("task")
-        tokens = evidence.DASH if task is None or task.tokens_in is None else f"{task.tokens_in / task.n:.0f}"
+        tokens = [evidence.number(value, 0) for value in (contestant.tokens_in, contestant.tokens_out)]
+        latency = evidence.number(contestant.latency_p50_s, 2)
         scores = [evidence.span(evidence.suite_score(contestant.runs.get(suite))) for suite in known.suites]
         n = evidence.DASH if contestant.score is None else str(contestant.score.n)
-        rows.append([contestant.name, evidence.span(contestant.score), n, tokens, *scores])
-    columns = [("candidate", LEFT), ("task score [95 %]", LEFT), ("n", RIGHT), ("tokens in", RIGHT)]
+        span, asked = evidence.span(contestant.score), contestant.asked
+        rows.append([contestant.name, asked, span, n, *tokens, latency, *scores])
+    columns = [("candidate", LEFT), ("asked with", LEFT), ("task score [95 %]", LEFT), ("n", RIGHT)]
+    columns += [("tokens in", RIGHT), ("out", RIGHT), ("p50 s", RIGHT)]
     return console.table("contestants", columns + [(suite, LEFT) for suite in known.suites], rows)
 
 

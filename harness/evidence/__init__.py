@@ -5,17 +5,14 @@
     numbers      how scores and differences are written, each in its unit
     gating       what a gate demanded and what decided it
     wording      the verdict in one sentence, in four answers, and what it stands on
-    facts        data, prompt race, training and provenance as short lines
+    prompting    what a prompt is: in full, part by part, in a few words
+    facts        data, prompt search, training and provenance as short lines
 
 Both views, the leaderboard and the reports, tell the same facts from here. Nothing
 is computed that a record does not hold: records are joined, ordered and worded.
 """
 
-from harness.evidence.facts import (
-    Fact,
-    facts_of,
-    prompt_text,
-)
+from harness.evidence.facts import Fact, facts_of
 from harness.evidence.gathered import (
     BAR,
     RAW,
@@ -55,6 +52,7 @@ from harness.evidence.numbers import (
     span,
     unit_of,
 )
+from harness.evidence.prompting import prompt_parts, prompt_text, prompt_words
 from harness.evidence.sidebyside import Broken, Flip, Joined, broken_items, join
 from harness.evidence.wording import (
     DECISIONS,
@@ -110,7 +108,9 @@ __all__ = [
     "number",
     "percent",
     "place",
+    "prompt_parts",
     "prompt_text",
+    "prompt_words",
     "reference_name",
     "slice_bounds",
     "slices_worst_first",

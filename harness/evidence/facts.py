@@ -1,10 +1,11 @@
-"""The facts of an experiment as short lines: data, prompt race, training, provenance."""
+"""The facts of an experiment as short lines: data, prompt search, training, provenance."""
 
 from __future__ import annotations
 
 from harness.evidence.gathered import Evidence
 from harness.evidence.numbers import number
-from harness.records import DataRecord, Prompt, PromptRecord, Provenance, TrainingRecord
+from harness.evidence.prompting import prompt_parts
+from harness.records import DataRecord, PromptRecord, Provenance, TrainingRecord
 
 Fact = tuple[str, str, str]
 """Group, what, value."""
@@ -14,14 +15,6 @@ def facts_of(evidence: Evidence) -> list[Fact]:
     """Every fact, group by group; a stage without a record has none."""
     made = _data_facts(evidence.data) + _race_facts(evidence.prompt)
     return made + _training_facts(evidence.training) + _provenance_facts(evidence.provenance)
-
-
-def prompt_text(prompt: Prompt, question: str | None = None) -> str:
-    """A prompt's turns in full, before the chat template is put around them."""
-    turns = [("system", prompt.instruction)] if prompt.instruction else []
-    turns += [(message.role, message.content) for shown in prompt.demonstrations for message in shown]
-    turns += [("user", question)] if question is not None else []
-    return "\n\n".join(f"[{role}]\n{content}" for role, content in turns) or "(empty: the question alone)"
 
 
 def _data_facts(data: DataRecord | None) -> list[Fact]:
@@ -38,9 +31,17 @@ def _data_facts(data: DataRecord | None) -> list[Fact]:
 def _race_facts(race: PromptRecord | None) -> list[Fact]:
     if race is None:
         return []
-    return [
-        ("prompt", "search", f"{race.search}, {race.calls} of {race.budget} model calls, seed {race.seed}"),
-        ("prompt", "winner", race.winner.name),
+    if race.budget_unit == "calls":
+        spent = f"{race.calls:,} of {race.budget:,} model calls"
+        spent += "" if race.tokens is None else f", {race.tokens:,} tokens"
+    else:
+        spent = f"{number(race.tokens, 0)} of {race.budget:,} tokens, {race.calls:,} model calls"
+    made = [("prompt", "search", f"{race.search}: {spent}, seed {race.seed}")]
+    if race.proposer is not None:
+        made.append(("prompt", "instructions proposed by", race.proposer))
+    made.append(("prompt", "winner", race.winner.name))
+    return made + [
+        ("prompt", f"winner's {what}", told) for what, told in prompt_parts(race.winner, race.winner_decoding)
     ]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.evidence.prompting import prompt_words
 from harness.records import (
+    Candidate,
     ComparisonRecord,
     DataRecord,
     Finalist,
@@ -25,6 +28,9 @@ from harness.suites import MUST_NOT_BREAK
 
 RAW, BAR = "base", "best_prompt"
 """Names of the two contestants that every experiment has: the raw base, and the bar to beat."""
+_BETWEEN = re.compile(r"(?<=--dev)\+|(?<=--test)\+|(?<=--train)\+")
+PROMPTS = (RAW, "few_shot", "cot", "rag", "majority")
+"""The order of those before the bar."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ class Contestant:
     """One candidate with all that was measured of it."""
 
     name: str
+    candidate: Candidate
+    """Who answered: weights, prompt, decoding."""
     order: int
     method: str
     seed: int | None
@@ -119,6 +127,29 @@ class Contestant:
     """Gates that judged this very candidate, alone or as one seed of several."""
     look: LookRecord | None = None
     """Which look at the task's test split it was, for one that was judged."""
+
+    @property
+    def tokens_in(self) -> float | None:
+        """Prompt tokens per request on the task; None where they were not counted."""
+        task = self.runs.get("task")
+        return None if task is None or task.tokens_in is None or not task.n else task.tokens_in / task.n
+
+    @property
+    def tokens_out(self) -> float | None:
+        """Answer tokens per request on the task, likewise."""
+        task = self.runs.get("task")
+        return None if task is None or task.tokens_out is None or not task.n else task.tokens_out / task.n
+
+    @property
+    def latency_p50_s(self) -> float | None:
+        """Median seconds for an answer on the task; None where no model answered."""
+        task = self.runs.get("task")
+        return task.latency_p50_s if task else None
+
+    @property
+    def asked(self) -> str:
+        """Its prompt in a few words."""
+        return prompt_words(self.candidate.prompt, self.candidate.decoding)
 
 
 def gather(experiment: ExperimentStore) -> Evidence:
@@ -138,8 +169,11 @@ def gather(experiment: ExperimentStore) -> Evidence:
 
 
 def who(run_ids: str) -> tuple[str, ...]:
-    """Candidate names in a comparison's side: run ids `<candidate>--<suite>--<split>`, joined by `+`."""
-    return tuple(run_id.split("--")[0] for run_id in run_ids.split("+"))
+    """Candidate names in a comparison's side: run ids `<candidate>--<suite>--<split>`, joined by `+`.
+
+    A name may hold a `+` itself (`tuned-seed0+best_prompt`), while a run id ends in its split.
+    """
+    return tuple(run_id.split("--")[0] for run_id in re.split(_BETWEEN, run_ids))
 
 
 def is_plain(evidence: Evidence, found: ComparisonRecord, suite: str) -> bool:
@@ -171,14 +205,22 @@ def suite_score(run: RunRecord | None) -> Interval | None:
 
 
 def contestants(evidence: Evidence) -> list[Contestant]:
-    """Everyone who was evaluated: the raw base first, then the best prompt, other prompts, the tuned ones."""
+    """Everyone who was evaluated: the raw base first, then other prompts, the best one, the tuned ones.
+
+    A tuned candidate comes under its own prompt first, then under the best one.
+    """
     named: dict[str, dict[str, RunRecord]] = {}
     for run in evidence.runs:
         if run.split == "test":
             named.setdefault(run.candidate.name, {})[run.suite] = run
     found = [_contestant(evidence, name, runs) for name, runs in named.items()]
-    rank = {RAW: 0, BAR: 1}
-    ranked = sorted(found, key=lambda c: (rank.get(c.name, 2 if c.seed is None else 3), c.seed or 0, c.name))
+
+    def place(c: Contestant) -> tuple[int, int, int, str]:
+        known = PROMPTS.index(c.name) if c.name in PROMPTS else len(PROMPTS)
+        kind = 2 if c.seed is not None else 1 if c.name == BAR else 0
+        return kind, 0 if kind else known, c.seed or 0, c.name
+
+    ranked = sorted(found, key=place)
     return [replace(c, order=order) for order, c in enumerate(ranked)]
 
 
@@ -188,8 +230,9 @@ def _contestant(evidence: Evidence, name: str, runs: Mapping[str, RunRecord]) ->
     trained = evidence.training.seeds if evidence.training else ()
     return Contestant(
         name=name,
+        candidate=someone,
         order=0,
-        method=f"{adapter.method}, seed {adapter.seed}" if adapter else f"prompt {someone.prompt.name}",
+        method=_method(evidence, someone),
         seed=adapter.seed if adapter else None,
         runs=runs,
         score=suite_score(runs.get("task")),
@@ -198,6 +241,22 @@ def _contestant(evidence: Evidence, name: str, runs: Mapping[str, RunRecord]) ->
         gates=tuple(gate for gate in evidence.gates if name in _judges(evidence, gate)),
         look=next((f.look for f in _finalists(evidence) if name in evidence.members(f.name)), None),
     )
+
+
+def _method(evidence: Evidence, someone: Candidate) -> str:
+    """How it was made; a tuned candidate's prompt is told where it is another than it was trained under."""
+    if someone.adapter is None:
+        return f"prompt {someone.prompt.name}"
+    made = f"{someone.adapter.method}, seed {someone.adapter.seed}"
+    return f"{made}, prompt {someone.prompt.name}" if asked_otherwise(evidence, someone) else made
+
+
+def asked_otherwise(evidence: Evidence, someone: Candidate) -> bool:
+    """Whether a tuned candidate was asked under another prompt than it was trained under, whatever that is called."""
+    if someone.adapter is None or evidence.training is None:
+        return False
+    sides = [p.model_dump(exclude={"name", "demonstration_ids"}) for p in (someone.prompt, evidence.training.prompt)]
+    return sides[0] != sides[1]
 
 
 def _finalists(evidence: Evidence) -> tuple[Finalist, ...]:
@@ -213,8 +272,10 @@ def _judges(evidence: Evidence, gate: GateRecord) -> set[str]:
 
 def judged(evidence: Evidence) -> str:
     """The candidate that the verdict speaks of, as a contestant's name; a mean over seeds shows its first."""
-    names = [c.name for c in contestants(evidence)]
+    everyone = contestants(evidence)
+    names = [c.name for c in everyone]
     wanted = evidence.verdict.candidate if evidence.verdict else ""
     behind = evidence.members(wanted)
-    tuned = [name for name in names if name not in (RAW, BAR)]
-    return next((name for name in names if name in behind), next(iter(tuned or names[::-1]), RAW))
+    tuned = [c.name for c in everyone if c.seed is not None]
+    prompts = [name for name in (BAR, RAW) if name in names]
+    return next((name for name in names if name in behind), next(iter(tuned or prompts or names[::-1]), RAW))

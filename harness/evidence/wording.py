@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.evidence.gathered import BAR, Evidence, comparison, contestants, is_plain, judged
+from harness.evidence.gathered import BAR, Evidence, asked_otherwise, comparison, contestants, is_plain, judged
 from harness.evidence.gating import Bounds, compared, decided_by, gate_name, topic
 from harness.evidence.numbers import DASH, basis, percent, span
 from harness.records import Family, GateRecord, LookRecord
@@ -75,11 +75,13 @@ def headline(evidence: Evidence) -> str:
 def subject(evidence: Evidence) -> str:
     """What the claim is about: `this adapter (tuned-seed0)`, or `training this way (3 seeds)`."""
     verdict, name = evidence.verdict, judged(evidence)
+    found = next((c for c in contestants(evidence) if c.name == name), None)
+    other = found is not None and asked_otherwise(evidence, found.candidate)
+    prompt = f" under the prompt {found.candidate.prompt.name}" if found is not None and other else ""
     if verdict is not None and verdict.claim == "recipe":
-        return f"training this way ({_seeds(evidence)} seeds)"
-    adapted = any(c.name == name and c.seed is not None for c in contestants(evidence))
+        return f"training this way{prompt} ({_seeds(evidence)} seeds)"
     said = verdict.candidate if verdict else name
-    return f"this adapter ({said})" if adapted else said
+    return f"this adapter{prompt} ({said})" if found is not None and found.seed is not None else said
 
 
 def look_words(look: LookRecord) -> str:
@@ -95,9 +97,15 @@ def look_words(look: LookRecord) -> str:
 def standing(evidence: Evidence) -> list[tuple[str, str]]:
     """What the verdict stands on, as (what, value): claim, look, family of the correction, early stops."""
     verdict, finalist = evidence.verdict, evidence.finalist
-    if verdict is None or evidence.decision == "prompt_suffices":
+    if verdict is None:
         return []
+    if evidence.decision == "prompt_suffices":
+        asked = "as to whether a prompt is enough, which spends nothing of what promotions may spend"
+        return [] if finalist is None else [("test split", f"{_spending(finalist.look, 'stop')}; {asked}")]
     made = [("claim", _claim(evidence))]
+    judged_ones = [one.name for one in verdict.finalists]
+    if len(judged_ones) > 1:
+        made.append(("judged", f"{', '.join(judged_ones)}: each a look of its own, who did better on dev first"))
     if finalist is not None:
         made.append(("test split", _spending(finalist.look)))
     if verdict.family is not None:
@@ -161,18 +169,20 @@ def _seeds(evidence: Evidence) -> int:
     return max(trained, default=len(evidence.training.seeds) if evidence.training else 1)
 
 
-def _spending(look: LookRecord) -> str:
+def _spending(look: LookRecord, what: str = "promotion") -> str:
     if look.level == 0:
         return look_words(look)
     how = "spends half of what is left" if look.spending == "halving" else "spends an even part"
     return (
-        f"look {look.number} of {look.budget}; each {how} of the {percent(look.alpha)} chance of a wrong promotion, "
+        f"look {look.number} of {look.budget}; each {how} of the {percent(look.alpha)} chance of a wrong {what}, "
         f"this one {percent(look.level)}"
     )
 
 
 def _broke(evidence: Evidence) -> str:
     guards = [gate for gate in evidence.deciding_gates if _is_guard(gate)]
+    if evidence.decision == "prompt_suffices":
+        return "Not measured"
     if not guards:
         return "Not measured"
     lost, unclear = (

@@ -27,7 +27,8 @@ class GateSpec(PartSpec):
     worst_slice: str | None = None
     """Name of a property: the rule must hold on every value of it."""
     against: str = "base"
-    """Whom the candidate is compared with: `base` or `best_prompt`."""
+    """Whom the candidate is compared with: `base` (or `raw`, the raw prompt on the base model), `best_prompt`, or a
+    contestant of `prompt.contestants`: few_shot, cot, rag, majority."""
     min_delta: float | None = None
     """Signed margin, in the metric's unit. 0.05: must gain five points; -0.01: may not lose more than one."""
     relative: bool = False
@@ -46,6 +47,11 @@ class GateSpec(PartSpec):
     """True difference that is hoped for: what `harness check` forecasts the chance to pass at."""
     discordance: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of items on which just one side is right, for that forecast; default: measured, else assumed."""
+
+    @field_validator("against")
+    @classmethod
+    def _one_name(cls, name: str) -> str:
+        return "base" if name == "raw" else name
 
     @field_validator("slice")
     @classmethod

@@ -4,7 +4,7 @@
     experiments(store)         one row per experiment: decision, headline, the four answers
     damaged(store)             folders that cannot be read, with the reason
     summary, contestant_rows, gates, slices, broken, finalists, standing, samples,
-    learning_curve, prompt_arms, prompts, findings, facts
+    learning_curve, prompt_arms, prompt_trace, prompts, prompt_details, findings, facts
                                frames of one experiment
 
 What was not measured is missing (None or NaN) and never 0. `COLUMNS` documents every
@@ -29,10 +29,11 @@ from harness.evidence import (
     gather,
     headline,
     judged,
+    prompt_parts,
     prompt_text,
     who,
 )
-from harness.leaderboard.detail import facts, findings, learning_curve, prompt_arms, samples
+from harness.leaderboard.detail import facts, findings, learning_curve, prompt_arms, prompt_trace, samples
 from harness.leaderboard.gating import GATE_COLUMNS, broken, finalists, gates, slices, standing
 from harness.records import Interval, LookRecord
 from harness.store import ExperimentStore, Store
@@ -52,7 +53,9 @@ __all__ = [
     "gates",
     "learning_curve",
     "prompt_arms",
+    "prompt_details",
     "prompt_text",
+    "prompt_trace",
     "prompts",
     "rows",
     "samples",
@@ -65,9 +68,10 @@ __all__ = [
 COLUMNS: dict[str, str] = {
     "experiment": "Experiment id: its folder in the store.",
     "name": "Experiment name.",
-    "order": "Place inside its experiment: 0 is the raw base, then the best prompt, then the tuned ones.",
+    "order": "Place inside its experiment: 0 is the raw base, then other prompts, the best one, then the tuned ones.",
     "candidate": "Who answered. `majority` always gives the most frequent training answer.",
     "method": "How it was made: the prompt's name, or the training method and its seed.",
+    "asked": "Its prompt in a few words: demonstrations, what is looked up, reasoning, constraint.",
     "score": "Mean primary score on the task's test split.",
     "score_low": "Lower end of the score's interval.",
     "score_high": "Upper end of the score's interval.",
@@ -86,7 +90,7 @@ COLUMNS: dict[str, str] = {
     "claim": "What the verdict claims of a judged candidate: artifact, these weights; recipe, training this way.",
     "tokens_in": "Prompt tokens per request on the task.",
     "tokens_out": "Generated tokens per request on the task.",
-    "latency_p50_s": "Median seconds per answer on the task.",
+    "latency_p50_s": "Median seconds per answer on the task; missing where no model answered.",
     "training_s": "Seconds of training, all sittings.",
     "seed": "Training seed.",
     "unscored": "Task items without a score; they count neither as right nor as wrong.",
@@ -169,7 +173,14 @@ def _summary(evidence: Evidence) -> dict[str, Any]:
 
 def prompts(experiment: ExperimentStore) -> dict[str, str]:
     """Every contestant's prompt on the task, in full."""
-    return {c.name: prompt_text(next(iter(c.runs.values())).candidate.prompt) for c in contestants(gather(experiment))}
+    return {c.name: prompt_text(c.candidate.prompt) for c in contestants(gather(experiment))}
+
+
+def prompt_details(experiment: ExperimentStore) -> pd.DataFrame:
+    """What every contestant's prompt is made of, as `candidate`, `what`, `value`."""
+    everyone = contestants(gather(experiment))
+    made = [(c.name, *part) for c in everyone for part in prompt_parts(c.candidate.prompt, c.candidate.decoding)]
+    return pd.DataFrame(made, columns=["candidate", "what", "value"])
 
 
 def damaged(store: Store) -> pd.DataFrame:
@@ -209,7 +220,7 @@ def _rows(evidence: Evidence) -> list[dict[str, Any]]:
     everyone = contestants(evidence)
     made = [_row(evidence, contestant) for contestant in everyone]
     data = evidence.data
-    if data and data.majority_score is not None:
+    if data and data.majority_score is not None and "majority" not in [one.name for one in everyone]:
         test = data.splits.get("test")
         made.append(
             {
@@ -238,6 +249,7 @@ def _row(evidence: Evidence, contestant: Contestant) -> dict[str, Any]:
     to_bar = contestant.to_bar
     row = _identity(evidence, contestant.order, contestant.name) | {
         "method": contestant.method,
+        "asked": contestant.asked,
         **_interval("score", "_", contestant.score),
         **_interval("delta", "_", to_bar.difference if to_bar else None),
         "gain": compared(to_bar).shown if to_bar else None,
@@ -245,9 +257,9 @@ def _row(evidence: Evidence, contestant: Contestant) -> dict[str, Any]:
         "task_gate": _outcome(contestant, "task"),
         "looks": _look(contestant.look),
         "claim": evidence.verdict.claim if evidence.verdict and contestant.gates else None,
-        "tokens_in": _per_item(task.tokens_in, task.n) if task else None,
-        "tokens_out": _per_item(task.tokens_out, task.n) if task else None,
-        "latency_p50_s": task.latency_p50_s if task else None,
+        "tokens_in": contestant.tokens_in,
+        "tokens_out": contestant.tokens_out,
+        "latency_p50_s": contestant.latency_p50_s,
         "training_s": contestant.training.seconds if contestant.training else None,
         "seed": contestant.seed,
         "unscored": task.unscored if task else None,
@@ -270,10 +282,6 @@ def _interval(prefix: str, joint: str, interval: Interval | None) -> dict[str, A
 
 def _look(look: LookRecord | None) -> str | None:
     return f"{look.number} of {look.budget}" if look else None
-
-
-def _per_item(total: int | None, items: int) -> float | None:
-    return None if total is None or not items else total / items
 
 
 def _outcome(contestant: Contestant, suite: str) -> str | None:

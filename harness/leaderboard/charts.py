@@ -100,6 +100,20 @@ def curve(points: pd.DataFrame) -> Any:
     )
 
 
+def trace(points: pd.DataFrame) -> Any:
+    """The best mean on dev so far over the budget spent."""
+    import altair as alt
+
+    line = alt.Chart(points).encode(
+        x=alt.X("spent:Q", title=f"{points['unit'].iloc[0]} spent", scale=alt.Scale(domainMin=0)),
+        y=alt.Y("mean:Q", title="best mean on dev so far", scale=alt.Scale(zero=False)),
+        tooltip=["spent:Q", "leader:N", alt.Tooltip("mean:Q", format=".3f")],
+    )
+    return (line.mark_line(size=2, color=_TEAL) + line.mark_point(size=60, filled=True, color=_TEAL)).properties(
+        height=240
+    )
+
+
 def interval_image(row: pd.Series, bar: float | None) -> str | None:
     """A score and its interval on a scale from 0 to 1 as a small picture, the bar to beat as a tick."""
     if pd.isna(row["score"]):

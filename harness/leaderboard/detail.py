@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.evidence import facts_of, gather, join, prompt_text
+from harness.evidence import facts_of, gather, join, prompt_text, prompt_words
 from harness.records import DataRecord, PromptRecord, TrainingRecord
 from harness.store import ExperimentStore
 
@@ -25,13 +25,15 @@ def samples(experiment: ExperimentStore, suite: str, candidate: str, reference: 
         for side, name in (("candidate", candidate), ("reference", reference)):
             sample = row.answers.get(name)
             line[f"{side}_answer"] = sample.answer if sample else None
+            line[f"{side}_reasoning"] = sample.reasoning if sample else None
+            line[f"{side}_retrieved"] = ", ".join(sample.retrieved) if sample and sample.retrieved else None
             line[f"{side}_score"] = row.score(name)
             line[f"{side}_error"] = sample.error if sample else None
             line[f"{side}_finish"] = sample.finish if sample else None
             line[f"{side}_tokens_in"] = sample.tokens_in if sample else None
             line[f"{side}_tokens_out"] = sample.tokens_out if sample else None
         made.append(line)
-    sides = ("answer", "score", "error", "finish", "tokens_in", "tokens_out")
+    sides = ("answer", "reasoning", "retrieved", "score", "error", "finish", "tokens_in", "tokens_out")
     columns = ["task", "id", "flip", "question", "target", "metric", "slices"]
     columns += [f"{side}_{what}" for side in ("candidate", "reference") for what in sides]
     return pd.DataFrame(made, columns=columns).astype(object)
@@ -49,22 +51,36 @@ def learning_curve(experiment: ExperimentStore) -> pd.DataFrame:
 
 
 def prompt_arms(experiment: ExperimentStore) -> pd.DataFrame:
-    """The prompt race, best first: name, mean on dev, items asked, last rung, fate, examples, full text."""
+    """The prompt search, best first: name, origin, mean on dev, items and tokens, last round, fate, text in full."""
     race = experiment.read(PromptRecord)
     made = [
         {
             "arm": arm.prompt.name,
             "mean": arm.mean,
+            "origin": arm.origin or None,
+            "what": prompt_words(arm.prompt, arm.decoding),
             "n": sum(score is not None for score in arm.scores),
-            "rung": arm.rung,
+            "tokens": arm.tokens / len(arm.scores) if arm.tokens is not None and arm.scores else None,
+            "round": arm.rung + 1,
             "fate": arm.fate,
-            "examples": len(arm.prompt.demonstrations),
             "text": prompt_text(arm.prompt),
         }
         for arm in (race.arms if race else ())
     ]
-    frame = pd.DataFrame(made, columns=["arm", "mean", "n", "rung", "fate", "examples", "text"])
-    return frame.astype({"mean": "float64"})
+    columns = ["arm", "origin", "what", "mean", "n", "tokens", "round", "fate", "text"]
+    return pd.DataFrame(made, columns=columns).astype({"mean": "float64", "tokens": "float64"})
+
+
+def prompt_trace(experiment: ExperimentStore) -> pd.DataFrame:
+    """How good the best prompt so far was when so much of the budget was spent: `spent`, `unit`, `leader`, `mean`."""
+    found = experiment.read(PromptRecord)
+    unit = found.budget_unit if found else "calls"
+    made = [
+        (point.calls if unit == "calls" else point.tokens, unit, point.leader, point.mean)
+        for point in (found.trace if found else ())
+    ]
+    frame = pd.DataFrame(made, columns=["spent", "unit", "leader", "mean"])
+    return frame.astype({"spent": "float64", "mean": "float64"}).dropna(subset=["spent", "mean"])
 
 
 def findings(experiment: ExperimentStore) -> pd.DataFrame:

@@ -8,7 +8,7 @@ the cheap check before anything is started; `resolve` fetches, converts and hash
 
 import os
 
-from harness.models.folder import LocalModel, chat_template
+from harness.models.folder import LocalModel, chat_template, context_length
 from harness.models.names import exists, identity
 from harness.models.present import licence, on_disk, token_counter
 from harness.models.quiet import quiet
@@ -17,6 +17,7 @@ from harness.models.resolve import remote, resolve
 __all__ = [
     "LocalModel",
     "chat_template",
+    "context_length",
     "exists",
     "identity",
     "licence",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
-from harness import data, machine
+from harness import data, machine, models, prompts
 from harness.engines import Choice, choose
-from harness.errors import EngineError
+from harness.errors import EngineError, Problem, SpecError
 from harness.evaluate import TASK_SUITE
 from harness.gates import Forecast, level_at
 from harness.gates.forecasting import rounded
 from harness.preflight.designs import foresee
 from harness.preflight.earlier import Earlier
+from harness.prompts.spec import Budget
 from harness.records import DataRecord, Record
 from harness.spec import Experiment
 from harness.store import Store
@@ -20,12 +21,18 @@ from harness.store import Store
 class Work(Record):
     """How much there is to do."""
 
-    prompt_race_calls: int
-    """Model calls that the prompt race may make."""
+    prompt_search_calls: int | None
+    """Model calls that the prompt search may make; None where its budget is in tokens."""
+    prompt_search_tokens: int | None
+    """Tokens that it may spend, prompts and answers together; None where its budget is in calls."""
+    contestants: tuple[str, ...]
+    """Who is asked on the test split before training, beside the raw and the best prompt; `majority` costs no call."""
+    with_best_prompt: bool
+    """Whether tuned candidates are judged under the best prompt too, which is a look more for each."""
     dev_calls: int
-    """Answers on the dev split, to pick among several seeds."""
+    """Answers on the dev split, to say which of the tuned candidates looks at the test split first."""
     task_calls: int
-    """Answers on the test split, over raw prompt, best prompt and every tuned candidate that is judged."""
+    """Answers on the test split, over prompts on the base model and every tuned candidate that is judged."""
     suite_calls: int
     """Answers on further suites and on items that must not break, over base and the same candidates."""
     training_steps: int
@@ -74,9 +81,12 @@ def check(experiment: Experiment, store: Store) -> Preflight:
     """Everything that can be told without a model. The experiment is already valid when it was loaded.
 
     store: where earlier runs on the same items, and looks at the same test split, are found. Writes nothing.
-    Raises StoreError when the ledger of looks cannot be read, DataError when training would cut answers.
+    Raises StoreError when the ledger of looks cannot be read, DataError when training would cut answers, SpecError
+    when the prompt search cannot be done here: a package is missing, worked examples do not fit the model.
     """
     spec = experiment.spec
+    if problems := _prompt_problems(experiment):
+        raise SpecError(problems)
     try:
         choice = choose(spec.serve)
     except EngineError as fault:
@@ -101,6 +111,17 @@ def check(experiment: Experiment, store: Store) -> Preflight:
         gates=forecasts,
         warnings=tuple(_advice(made) for made in forecasts if made.blocking and made.decidable is False),
     )
+
+
+def _prompt_problems(experiment: Experiment) -> list[Problem]:
+    spec = experiment.spec
+    problems = list(prompts.missing_packages(spec.prompt))
+    path = models.on_disk(spec.model, experiment.folder)
+    if path is not None:
+        context = spec.serve.max_model_len or models.context_length(path)
+        train, instruction = experiment.data.train.items, experiment.instruction
+        problems += prompts.too_long(spec.prompt, spec.task, instruction, train, path, context)
+    return problems
 
 
 def _looks(experiment: Experiment, store: Store) -> LooksAhead:
@@ -135,12 +156,25 @@ def _advice(made: Forecast) -> str:
 def _work(experiment: Experiment) -> Work:
     spec, train = experiment.spec, experiment.spec.train
     steps = max(1, math.ceil(train.epochs * math.ceil(len(experiment.data.train.rows) / train.batch_size)))
-    judged = len(train.seeds) if spec.policy.claim == "recipe" else spec.finalists
+    seeds, recipe = len(train.seeds), spec.policy.claim == "recipe"
+    judged = seeds if recipe else spec.finalists
+    other = spec.prompt.search != "none" or train.instruction not in (None, experiment.instruction)
+    twice = spec.prompt.with_tuned and other
+    ranked = (seeds if seeds > 1 or twice else 0) + (judged if twice else 0)
+    made = prompts.contestants(
+        spec.prompt, spec.task, experiment.instruction, experiment.data.train, experiment.shelves()
+    )
+    asked = 2 + len(made.keys() - {"majority"}) + judged * (2 if twice else 1)
+    budget = spec.prompt.budget if spec.prompt.search != "none" else Budget(calls=8).model_copy(update={"calls": 0})
     repeats, kept = spec.task.repeats, sum(suite.size for suite in experiment.must_not_break.values())
     return Work(
-        dev_calls=len(train.seeds) * len(experiment.data.dev.rows) * repeats if len(train.seeds) > 1 else 0,
-        prompt_race_calls=spec.prompt.budget if spec.prompt.search != "none" else 0,
-        task_calls=(2 + judged) * experiment.data.test.size * repeats,
-        suite_calls=(1 + judged) * sum(suite.size for suite in experiment.suites) + judged * kept * repeats,
+        prompt_search_calls=budget.calls,
+        prompt_search_tokens=budget.tokens,
+        contestants=tuple(made),
+        with_best_prompt=twice,
+        dev_calls=ranked * len(experiment.data.dev.rows) * repeats,
+        task_calls=asked * experiment.data.test.size * repeats,
+        suite_calls=(1 + judged) * sum(suite.size for suite in experiment.suites)
+        + judged * (2 if twice else 1) * kept * repeats,
         training_steps=len(train.seeds) * (min(steps, train.max_steps) if train.max_steps else steps),
     )

@@ -6,12 +6,13 @@ contest      arms on shared items, and how they fall          generations   whic
 standing     what can be said of two arms                     space         what a prompt is made of
 meter        every call is counted and durable                trace         how good it was when
 instructions, demonstrations, answers   its parts             contestants   baselines beside the best prompt
-checks       what can be said before a model is asked
+checks, fitting  what can be said before a model is asked
 """
 
 from harness.prompts.answers import closed_set
 from harness.prompts.checks import budget_problems, least_budget, typical_demonstrations
 from harness.prompts.contestants import contestants, raw_prompt
+from harness.prompts.fitting import missing_packages, too_long
 from harness.prompts.meter import Arm, Meter, Spent
 from harness.prompts.search import SEARCHES, search
 from harness.prompts.searching import Field, Found, Searcher
@@ -30,7 +31,9 @@ __all__ = [
     "closed_set",
     "contestants",
     "least_budget",
+    "missing_packages",
     "raw_prompt",
     "search",
+    "too_long",
     "typical_demonstrations",
 ]

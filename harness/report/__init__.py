@@ -20,6 +20,8 @@ from harness.store import ExperimentStore
 
 __all__ = ["write_reports"]
 
+MARKDOWN_ARMS = 20
+"""How many prompts of a search `report.md` shows, the best first; `report.html` shows all."""
 HTML_FLIPS, MARKDOWN_FLIPS = 30, 3
 """How many flipped samples of a gate a report shows, of each kind."""
 
@@ -50,6 +52,7 @@ def _markdown(experiment: ExperimentStore, evidence: ev.Evidence) -> str:
     context = _context(experiment, evidence) | {
         "flips": _flips(experiment, evidence, MARKDOWN_FLIPS),
         "forest": letters.forest(evidence.deciding_gates),
+        "markdown_arms": MARKDOWN_ARMS,
     }
     return page.get_template("report.md.j2").render(context)
 
@@ -61,6 +64,7 @@ def _html(experiment: ExperimentStore, evidence: ev.Evidence) -> str:
         "forests": svg.forests(evidence.deciding_gates),
         "scores": svg.scores(ev.contestants(evidence)),
         "curve": svg.curve(evidence.training),
+        "trace": svg.trace(evidence.prompt),
     }
     return page.get_template("report.html.j2").render(context)
 
@@ -74,7 +78,7 @@ def _environment(autoescape: bool) -> Environment:
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    numbers = ("number", "span", "basis", "percent", "suite_score", "prompt_text")
+    numbers = ("number", "span", "basis", "percent", "suite_score", "prompt_text", "prompt_words")
     gates = (
         "gate_name",
         "place",
@@ -105,19 +109,30 @@ def _context(experiment: ExperimentStore, evidence: ev.Evidence) -> dict[str, An
         "decisions": ev.DECISIONS,
         "contestants": ev.contestants(evidence),
         "suites": evidence.suites,
+        "asked": _asked(evidence),
+        "arms": [(arm, ev.prompt_parts(arm.prompt, arm.decoding)) for arm in evidence.prompt.arms]
+        if evidence.prompt
+        else [],
         "judged": ev.judged(evidence),
         "warnings": evidence.verdict.warnings if evidence.verdict else (),
         "facts": groups,
         "decision": ev.DECISIONS[evidence.decision],
         "glyph": ev.GLYPHS,
-        "broken": [
-            (g, ev.broken_items(experiment, g, evidence.runs_of(g.candidate)))
-            for g in evidence.deciding_gates
-            if g.broken
-        ],
+        "broken": _broken(experiment, evidence),
         "gates_of": _gates_of(evidence),
         "again": f"harness run reports/{evidence.id}/spec.yaml",
     }
+
+
+def _asked(evidence: ev.Evidence) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Who was asked how: contestants with one prompt and decoding together, with its parts."""
+    alike: dict[str, tuple[list[str], list[tuple[str, str]]]] = {}
+    for one in ev.contestants(evidence):
+        prompt, decoding = one.candidate.prompt, one.candidate.decoding
+        parts = ev.prompt_parts(prompt, decoding)
+        key = prompt.model_dump_json(exclude={"name"}) + decoding.model_dump_json()
+        alike.setdefault(key, ([], parts))[0].append(one.name)
+    return [(", ".join(names), parts) for names, parts in alike.values()]
 
 
 def _broken(experiment: ExperimentStore, evidence: ev.Evidence) -> list[tuple[GateRecord, list[ev.Broken]]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from markupsafe import Markup
 
 from harness import evidence as ev
-from harness.records import GateRecord, TrainingRecord
+from harness.records import GateRecord, PromptRecord, TrainingRecord
 
 WIDTH, LEFT, RIGHT, ROW = 860, 210, 24, 40
 _DASHES = ("", "7 4", "2 3", "9 3 2 3")
@@ -148,6 +148,34 @@ def scores(contestants: Sequence[ev.Contestant]) -> Markup | None:
         row += [_mark("pass", axis(value), y), Markup("</g>")]
         parts.append(Markup("").join(row))
     return _figure("Task score of every contestant with its interval", height + 26, parts)
+
+
+def trace(found: PromptRecord | None) -> Markup | None:
+    """The best mean on dev so far over the budget spent; None where a search left fewer than two points."""
+    points = [] if found is None else [p for p in found.trace if p.mean is not None]
+    unit = "calls" if found is None else found.budget_unit
+    known = [(p, p.calls if unit == "calls" else p.tokens, p.mean) for p in points]
+    drawn = [(p, spent, mean) for p, spent, mean in known if spent is not None and mean is not None]
+    if len(drawn) < 2:
+        return None
+    low, high = reach(mean for *_, mean in drawn)
+    last, height = max(spent for _, spent, _ in drawn), 180
+    axis = _Axis(0, last)
+
+    def down(mean: float) -> float:
+        return round(8 + (high - mean) / (high - low) * (height - 8), 1)
+
+    parts = [_text(axis(t), height + 18, f"{t:g}", css="tick") for t in ticks(0, last)]
+    for tick in ticks(low, high):
+        parts += [_line("grid", LEFT, down(tick), WIDTH - RIGHT, down(tick))]
+        parts += [_text(LEFT - 10, down(tick) + 4, ev.number(tick, 2), "end", "tick")]
+    path = " ".join(f"{axis(spent)},{down(mean)}" for _, spent, mean in drawn)
+    parts.append(Markup('<polyline class="curve c0" points="{}"/>').format(path))
+    for point, spent, mean in drawn:
+        told = Markup("<title>{}</title>").format(f"{spent:,} {unit}: {point.leader}, {ev.number(mean)}")
+        parts.append(Markup("<g>") + told + _mark("pass", axis(spent), down(mean)) + Markup("</g>"))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height + 38, f"{unit} spent", css="tick"))
+    return _figure("Best mean on dev so far by budget spent", height + 46, parts)
 
 
 def curve(training: TrainingRecord | None) -> Markup | None:

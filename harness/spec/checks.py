@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from harness import metrics
 from harness.compare import MEASURES
@@ -11,9 +12,11 @@ from harness.data import Data, question
 from harness.errors import Problem, did_you_mean
 from harness.evaluate import TASK_SUITE, TaskSpec
 from harness.gates import GateSpec
-from harness.metrics import CORPUS_METRICS, METRICS
+from harness.metrics import CORPUS_METRICS
+from harness.prompts import closed_set
+from harness.prompts.spec import Contestant
 from harness.records import Item
-from harness.spec.model import REFERENCES, ExperimentSpec
+from harness.spec.model import ExperimentSpec
 from harness.suites import Suite
 
 NO_MEAN = "{!r} is no mean, and a recipe is judged on means"
@@ -37,7 +40,7 @@ class _Known:
 def gate_problems(spec: ExperimentSpec, rows: Data | None, found: Sequence[Suite], file: str) -> list[Problem]:
     """Every gate that names what is not there, cannot fail or cannot be judged; and gates that decide nothing together.
 
-    Gates of a policy are told as `policy.gates[i]`.
+    Gates of a policy are told as `policy.gates[i]`, those that stop before training as `enough[i]`.
     """
     known = {suite.name: _of_suite(suite) for suite in found}
     own = _slices(rows.test.slices if rows is not None else ())
@@ -48,7 +51,7 @@ def gate_problems(spec: ExperimentSpec, rows: Data | None, found: Sequence[Suite
         if gate.must_not_break is not None:
             continue
         where = f"{file}: {at}"
-        problems += _reference_problems(gate, where)
+        problems += _reference_problems(gate, spec, rows, where)
         if gate.suite not in known:
             if len(found) == len(spec.suites):
                 hint = did_you_mean(gate.suite, list(known))
@@ -61,7 +64,24 @@ def gate_problems(spec: ExperimentSpec, rows: Data | None, found: Sequence[Suite
         problems += _metric_problems(gate, known[gate.suite], spec, where)
         if gate.suite != TASK_SUITE or rows is not None:
             problems += _slice_problems(gate, known[gate.suite], where)
+    for i, gate in enumerate(spec.enough):
+        problems += _enough_problems(gate, known[TASK_SUITE], spec, f"{file}: enough[{i}]", rows is not None)
     return problems
+
+
+def _enough_problems(gate: GateSpec, known: _Known, spec: ExperimentSpec, where: str, read: bool) -> Iterator[Problem]:
+    """Gates before training judge the best prompt alone, on the task; there is nothing to compare it with."""
+    allowed = "at_least or at_most on the task, blocking, e.g. {metric: latency_p95_s, at_most: 2}"
+    if gate.rule not in ("at_least", "at_most"):
+        yield Problem(where, f"{gate.rule} is no gate for a prompt before training", allowed)
+    elif gate.suite != TASK_SUITE or gate.task not in ("*", TASK_SUITE):
+        yield Problem(f"{where}.suite", f"{gate.suite!r} is not asked before training", allowed)
+    elif not gate.blocking:
+        yield Problem(f"{where}.tier", "an advisory gate decides nothing here", allowed)
+    else:
+        yield from _metric_problems(gate, known, spec, where)
+        if read:
+            yield from _slice_problems(gate, known, where)
 
 
 def _together(spec: ExperimentSpec, file: str) -> Iterator[Problem]:
@@ -91,12 +111,19 @@ def _slices(of_items: Sequence[Mapping[str, str]]) -> dict[str, set[str]]:
     return found
 
 
-def _reference_problems(gate: GateSpec, where: str) -> Iterator[Problem]:
-    if gate.against not in REFERENCES:
-        yield Problem(f"{where}.against", f"unknown {gate.against!r}", did_you_mean(gate.against, REFERENCES))
-    elif gate.suite != TASK_SUITE and gate.against == "best_prompt":
+def _reference_problems(gate: GateSpec, spec: ExperimentSpec, rows: Data | None, where: str) -> Iterator[Problem]:
+    at = f"{where}.against"
+    if gate.against not in spec.references:
+        absent = gate.against in get_args(Contestant)
+        hint = "Add it to prompt.contestants" if absent else ""
+        what = f"{gate.against!r} is no contestant of this experiment" if absent else f"unknown {gate.against!r}"
+        yield Problem(at, what, did_you_mean(gate.against, spec.references), hint)
+    elif gate.suite != TASK_SUITE and gate.against != "base":
         hint = "Suites other than `task` are asked as they stand, so their reference is base"
-        yield Problem(f"{where}.against", "best_prompt is a prompt for the task only", hint)
+        yield Problem(at, f"{gate.against} is a prompt for the task only", hint)
+    elif gate.against == "majority" and rows is not None and closed_set(rows.train) is None:
+        hint = "Compare with base, or with another contestant"
+        yield Problem(at, "the answers are no closed set, so there is no majority answer", next=hint)
 
 
 def _metric_problems(gate: GateSpec, known: _Known, spec: ExperimentSpec, where: str) -> Iterator[Problem]:
@@ -195,14 +222,27 @@ def task_problems(spec: TaskSpec, items: Sequence[Item], file: str) -> list[Prob
         what = f"{spec.max_tokens} cannot hold the gold answer of {longest.id} ({len(longest.target)} characters)"
         problems.append(Problem(f"{file}: task.max_tokens", what, next="Raise it"))
     for metric in (spec.metric, *spec.metrics):
-        if metric not in METRICS:
-            continue
-        lost = [item for item in items if metrics.score_text(metric, item.target, item.target) < 1]
-        if lost:
-            what = f"{metric!r} does not give the gold answer of {lost[0].id} full marks ({len(lost)} rows in all)"
-            hint = "Take another metric, or correct the answers"
-            problems.append(Problem(f"{file}: task", what, "A right answer must be able to score 1", hint))
-        elif all(metrics.score_text(metric, NONSENSE, item.target) >= 1 for item in items):
-            what = f"{metric!r} gives any answer full marks on every row: it is constant by construction"
-            problems.append(Problem(f"{file}: task", what, "A wrong answer must be able to score 0", "Take another"))
+        if metric not in CORPUS_METRICS and metrics.get(metric).needs is None:
+            problems += _tried(metric, items, f"{file}: task")
     return problems
+
+
+def _tried(metric: str, items: Sequence[Item], where: str) -> Iterator[Problem]:
+    """What a metric makes of the gold answers, and of an answer that is right for no question."""
+    unread = [(item, why) for item in items if (why := metrics.score(metric, NONSENSE, item.target).why)]
+    if unread:
+        item, why = unread[0]
+        what = f"{metric!r} cannot score {item.id}: {why} ({len(unread)} rows in all)"
+        yield Problem(where, what, next="docs/metrics.md says what its targets hold")
+        return
+    golds = [(item, metrics.gold_answer(metric, item.target)) for item in items]
+    lost = [item for item, gold in golds if gold is not None and metrics.score_text(metric, gold, item.target) != 1]
+    if lost:
+        what = f"{metric!r} does not give the gold answer of {lost[0].id} full marks ({len(lost)} rows in all)"
+        hint = "Take another metric, or correct the answers"
+        yield Problem(where, what, "A right answer must be able to score 1", hint)
+    elif all(
+        metrics.score_text(metric, said, item.target) == 1 for item in items for said in (NONSENSE, "", item.target)
+    ):
+        what = f"{metric!r} gives any answer full marks on every row: it is constant by construction"
+        yield Problem(where, what, "A wrong answer must be able to score 0", "Take another")

@@ -8,8 +8,8 @@ keeps its id; one changed row makes a new one.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -19,7 +19,11 @@ from harness.compare import MEASURES
 from harness.data import Data
 from harness.errors import HarnessError, Problem, SpecError
 from harness.evaluate import items_suite
+from harness.prompts import budget_problems
+from harness.prompts.spec import RetrievalSpec
 from harness.records import DataRecord, digest
+from harness.retrieval import Shelves
+from harness.spec.binding import bind_metrics, files, need_problems
 from harness.spec.checks import gate_problems, must_not_break_problems, task_problems
 from harness.spec.model import ExperimentSpec
 from harness.spec.parsing import parse
@@ -46,6 +50,15 @@ class Experiment:
         """The raw prompt: the spec's, else the one that all rows carry."""
         return self.data.instruction if self.spec.task.instruction is None else self.spec.task.instruction
 
+    def shelves(self, note: Callable[[str], None] = lambda message: None) -> Shelves:
+        """Where prompts look things up: the train rows, and the documents if the spec names a folder of them."""
+        return _shelves(self.spec.prompt.retrieval, self.data, self.folder, note)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Files beside the spec that its metrics stand for; they are kept with the results."""
+        return files(self.spec)
+
     def resolved_yaml(self, home: Path) -> str:
         """The spec as it can be run again from the folder `home`: every default filled in, paths relative to it."""
         dump = self.spec.model_dump(mode="json", exclude_none=True)
@@ -55,7 +68,16 @@ class Experiment:
         for gate in (*dump["gates"], *dump["policy"]["gates"]):
             if gate.get("must_not_break"):
                 gate["must_not_break"] = self._moved(gate["must_not_break"], home)
-        dump["suites"] = [self._moved(name, home) for name in dump["suites"]]
+        retrieval = dump["prompt"]["retrieval"]
+        for key in ("documents", "by"):
+            if retrieval.get(key):
+                retrieval[key] = self._moved(retrieval[key], home)
+        dump["suites"] = [
+            self._moved(use, home)
+            if isinstance(use, str)
+            else use | {key: self._moved(use[key], home) for key in ("suite", "data") if key in use}
+            for use in dump["suites"]
+        ]
         dump["model"] = self._moved(dump["model"], home)
         return yaml.safe_dump(dump, sort_keys=False, allow_unicode=True, width=110)
 
@@ -71,8 +93,8 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
     policy: a policy file that takes the place of the spec's own.
     Raises SpecError with every problem of the spec, data and suites together.
     """
-    spec = parse(path, policy)
     folder = path.parent
+    spec = bind_metrics(parse(path, policy), folder, path.name)
     problems: list[Problem] = []
     try:
         models.exists(spec.model, near=folder)
@@ -85,6 +107,7 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
         problems += fault.problems
     found = _suites(spec, folder, path.name, problems)
     kept = _must_not_break(spec, rows, folder, problems) if rows is not None else {}
+    problems += need_problems(spec, found, path.name)
     problems += gate_problems(spec, rows, found, path.name)
     if rows is not None:
         problems += must_not_break_problems(kept, rows)
@@ -94,9 +117,31 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
         licence = models.licence(spec.model, near=folder) if not problems else ""
         audited = data.full_audit(rows, spec.data.audit, found, spec.data.card, licence)
         problems += data.refusals(audited)
+        documents = _documents(spec, rows, folder, path.name, problems)
+        problems += [
+            replace(p, where=f"{path.name}: {p.where}") for p in budget_problems(spec.prompt, len(rows.dev.rows))
+        ]
     if problems or rows is None:
         raise SpecError(problems)
-    return Experiment(spec, folder, rows, tuple(found), kept, _identity(spec, folder, rows, found, kept), audited)
+    id = _identity(spec, folder, rows, found, kept, documents)
+    return Experiment(spec, folder, rows, tuple(found), kept, id, audited)
+
+
+def _shelves(spec: RetrievalSpec, rows: Data, folder: Path, note: Callable[[str], None]) -> Shelves:
+    documents = None if spec.documents is None else folder / spec.documents
+    return Shelves(rows.train.to_learn_from(), documents, spec.words, near=folder, note=note)
+
+
+def _documents(spec: ExperimentSpec, rows: Data, folder: Path, file: str, problems: list[Problem]) -> str | None:
+    """Content identity of the documents that prompts look things up in; None without any."""
+    try:
+        if spec.prompt.retrieval.by != "bm25":
+            models.identity(spec.prompt.retrieval.by, folder)
+        shelves = _shelves(spec.prompt.retrieval, rows, folder, lambda message: None)
+        return shelves.corpus("documents") if spec.prompt.retrieval.documents else None
+    except HarnessError as fault:
+        problems += [Problem(f"{file}: {p.where}", p.what, p.allowed, p.next) for p in fault.problems]
+        return None
 
 
 def _suites(spec: ExperimentSpec, folder: Path, file: str, problems: list[Problem]) -> list[Suite]:
@@ -135,13 +180,17 @@ def _must_not_break(spec: ExperimentSpec, rows: Data, folder: Path, problems: li
 
 
 def _identity(
-    spec: ExperimentSpec, folder: Path, rows: Data, found: list[Suite], kept: Mapping[str, Suite]
+    spec: ExperimentSpec, folder: Path, rows: Data, found: list[Suite], kept: Mapping[str, Suite], documents: str | None
 ) -> str:  # fmt: skip
-    content = spec.model_dump(mode="json", exclude={"data", "suites", "budget"})
+    content, by = spec.model_dump(mode="json", exclude={"data", "suites", "budget"}), spec.prompt.retrieval.by
     for gate in (*content["gates"], *content["policy"]["gates"]):
         if gate["must_not_break"] is not None:
             gate["must_not_break"] = kept[gate["must_not_break"]].fingerprint
-    if any(gate.metric in MEASURES and MEASURES[gate.metric].priced for gate in spec.rules):
+    content["prompt"]["retrieval"] |= {
+        "documents": documents,
+        "by": models.identity(by, folder) if by != "bm25" else by,
+    }
+    if any(gate.metric in MEASURES and MEASURES[gate.metric].priced for gate in (*spec.rules, *spec.enough)):
         content["prices"] = [spec.budget.input_price, spec.budget.output_price]
     content["data"] = [rows.instruction, *(split.fingerprint for split in rows.opened)]
     content["suites"] = [[suite.name, suite.fingerprint, [task.metrics for task in suite.tasks]] for suite in found]

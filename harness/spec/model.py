@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,12 +11,14 @@ from harness.data import DataSpec
 from harness.engines import ServeSpec
 from harness.evaluate import TaskSpec
 from harness.gates import GateSpec, PolicySpec
+from harness.metrics import JudgeSpec
 from harness.partspec import PartSpec
 from harness.prompts import PromptSpec
+from harness.suites import SuiteUse
 from harness.trainers import TrainSpec
 
 REFERENCES = ("base", "best_prompt")
-"""What a gate of an experiment can compare the tuned candidate with."""
+"""Whom every experiment has to compare a tuned candidate with: the raw prompt and the best one, on the base model."""
 
 
 class BudgetSpec(PartSpec):
@@ -47,16 +49,18 @@ class ExperimentSpec(PartSpec):
     """How the task is scored."""
     prompt: PromptSpec = PromptSpec()
     """How hard to look for a good prompt first."""
-    enough: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Stop before training when the best prompt's score is above this with confidence."""
+    enough: tuple[GateSpec, ...] = ()
+    """Stop before training when the best prompt is good enough with confidence: a score, e.g. 0.95, or gates with
+    `at_least` and `at_most` on the task, which must all pass."""
     train: TrainSpec = TrainSpec()
     """How to train."""
     finalists: Annotated[int, Field(ge=1)] = 1
     """How many seeds, best on dev first, are judged on the test split; each is a look at it."""
     serve: ServeSpec = ServeSpec()
     """How to serve what is judged."""
-    suites: tuple[str, ...] = ()
-    """Further suites to evaluate base and tuned candidate on: a name or a folder."""
+    suites: tuple[str | SuiteUse, ...] = ()
+    """Further suites to evaluate base and tuned candidate on: a name, folder or task YAML, or a mapping of
+    `suite`, `data` (folder of its data files) and `limit` (first items only)."""
     policy: PolicySpec = PolicySpec()
     """Error, looks and family of the gates, here or as the name of a YAML file; its gates come before these."""
     gates: tuple[GateSpec, ...] = ()
@@ -65,6 +69,21 @@ class ExperimentSpec(PartSpec):
     """Stop asking a suite when every gate on it is decided, by a test that holds at any time."""
     budget: BudgetSpec = BudgetSpec()
     """Prices."""
+    allow_code_execution: bool = False
+    """Whether metrics may run what the model writes, in the sandbox of docs/metrics.md."""
+    judge: JudgeSpec | None = None
+    """The language model that the metrics `judge` and `judge_pairwise` ask."""
+
+    @field_validator("enough", mode="before")
+    @classmethod
+    def _score(cls, given: Any) -> Any:
+        if given is None:
+            return ()
+        if isinstance(given, int | float) and not isinstance(given, bool):
+            return (GateSpec(at_least=given),)
+        if not isinstance(given, list | tuple):
+            raise ValueError(f"got {given!r}; a score such as 0.95, or a list of gates")
+        return given
 
     @field_validator("name")
     @classmethod
@@ -93,3 +112,8 @@ class ExperimentSpec(PartSpec):
     def rules(self) -> tuple[GateSpec, ...]:
         """Every gate: the policy's, then the experiment's own."""
         return self.policy.gates + self.gates
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """What a gate can compare the tuned candidate with; `majority` only where answers are a closed set."""
+        return (*REFERENCES, *self.prompt.contestants)

@@ -13,7 +13,7 @@ from harness.leaderboard.text import plain
 from harness.store import Store
 from harness.ui.shared import BADGES, badge, contestants_table, paged
 
-PER_PAGE = 8
+PER_PAGE = 10
 
 
 def show(store: Store, experiment_page: Any) -> None:

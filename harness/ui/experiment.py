@@ -14,7 +14,10 @@ from harness.leaderboard import charts
 from harness.leaderboard.text import plain
 from harness.store import ExperimentStore, Store
 from harness.ui import gates, samples
-from harness.ui.shared import badge, contestants_table, two_columns
+from harness.ui.shared import badge, cell, contestants_table, two_columns
+
+SHOWN = 20
+"""Prompts of a search that are shown in full, the best first; more of them are in the table."""
 
 
 def show(store: Store, wanted: str, home: Any) -> None:
@@ -72,12 +75,13 @@ def evidence(experiment: ExperimentStore, read: dict[str, Any], stamp: str) -> N
         st.subheader("Contestants")
         st.altair_chart(charts.scores(rows), alt="Task score of each contestant with its interval")
         contestants_table(rows, "contestants")
-    names = ["Samples", "Prompt race", "Training", "Data", "Provenance"]
+        asked(read["prompt_details"])
+    names = ["Samples", "Prompt search", "Training", "Data", "Provenance"]
     tabs = st.tabs(names, key="tab", bind="query-params", on_change="rerun")
     with tabs[0]:
         samples.show(experiment, read, stamp)
     with tabs[1]:
-        prompt_section(read["prompt_arms"], facts)
+        prompt_section(read["prompt_arms"], read["prompt_trace"], facts)
     with tabs[2]:
         training_section(read["learning_curve"], facts)
     with tabs[3]:
@@ -106,12 +110,22 @@ def data_section(findings: pd.DataFrame, facts: pd.DataFrame) -> None:
         st.dataframe(findings, hide_index=True, key="findings")
 
 
-def prompt_section(arms: pd.DataFrame, facts: pd.DataFrame) -> None:
-    """The prompt race, best first, and each prompt's full text."""
+def asked(details: pd.DataFrame) -> None:
+    """How each contestant was asked: instruction, demonstrations, what is looked up, reasoning, constraint."""
+    with st.expander("How each was asked"):
+        name = st.selectbox("Contestant", details["candidate"].unique(), key="asked")
+        for _, part in details[details["candidate"] == name].iterrows():
+            cell(st, part["what"], part["value"])
+
+
+def prompt_section(arms: pd.DataFrame, trace: pd.DataFrame, facts: pd.DataFrame) -> None:
+    """The prompt search: the best so far over the budget, every arm, best first, and each prompt's full text."""
     if arms.empty:
         st.info("There was no prompt search yet.")
         return
     facts_table(facts, "prompt")
+    if len(trace) > 1:
+        st.altair_chart(charts.trace(trace), alt="Best mean on dev so far by budget spent")
     column = st.column_config
     config = {
         "arm": column.TextColumn("prompt", help="Name of the variant."),
@@ -119,13 +133,15 @@ def prompt_section(arms: pd.DataFrame, facts: pd.DataFrame) -> None:
             "mean on dev", format="%.3f", help="Mean of the scored dev items (chosen on them)."
         ),
         "n": column.NumberColumn("n", help="Dev items scored."),
-        "rung": column.NumberColumn("rung", help="Last rung reached."),
+        "origin": column.TextColumn("origin", help="Where it came from: a rule, you, a model, a crossing."),
+        "what": column.TextColumn("what it is", help="Demonstrations, what is looked up, reasoning, constraint."),
+        "tokens": column.NumberColumn("tokens / call", format="%.0f", help="Prompt and answer tokens per call."),
+        "round": column.NumberColumn("round", help="Last round in which it was asked."),
         "fate": column.TextColumn("fate", help="Winner, or why and when it fell."),
-        "examples": column.NumberColumn("examples", help="Worked examples in the prompt, from train."),
     }
-    order = ["arm", "mean", "n", "rung", "examples", "fate"]
+    order = ["arm", "origin", "what", "mean", "n", "tokens", "round", "fate"]
     st.dataframe(arms, column_order=order, column_config=config, hide_index=True, placeholder="–", key="arms")
-    for position, arm in arms.iterrows():
+    for position, arm in arms.head(SHOWN).iterrows():
         with st.expander(plain(str(arm["arm"])), expanded=position == 0):
             st.code(arm["text"], language=None, wrap_lines=True)
 
@@ -142,5 +158,7 @@ def _detail(path: str, stamp: str) -> dict[str, Any]:
     """Every frame of one experiment but its samples; `stamp` changes with any manifest."""
     experiment = ExperimentStore(Path(path))
     judged = [frames.gates, frames.slices, frames.broken, frames.finalists, frames.standing]
-    made = [frames.contestant_rows, frames.learning_curve, frames.prompt_arms, frames.prompts, frames.findings]
-    return {read.__name__: read(experiment) for read in [frames.summary, *judged, *made, frames.facts]}
+    made = [frames.contestant_rows, frames.learning_curve, frames.findings]
+    made += [frames.prompt_arms, frames.prompt_trace, frames.prompt_details]
+    read = {one.__name__: one(experiment) for one in (*judged, *made, frames.facts)}
+    return read | {"summary": frames.summary(experiment), "prompts": frames.prompts(experiment)}

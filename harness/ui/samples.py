@@ -19,7 +19,7 @@ PER_PAGE = 5
 def show(experiment: ExperimentStore, read: dict[str, Any], stamp: str) -> None:
     """Two candidates side by side, sample by sample."""
     rows, judged = read["contestant_rows"], read["summary"]["judged"]
-    names = [name for name in rows["candidate"] if name != "majority"]
+    names = list(rows.loc[rows["asked"].notna(), "candidate"])
     if len(names) < 2:
         st.info("There are no two candidates to put side by side.")
         return
@@ -76,6 +76,9 @@ def one_sample(sample: pd.Series, names: dict[str, str], prompts: dict[str, str]
         for place, (side, name) in zip(sides, names.items(), strict=True):
             answer = sample[f"{side}_answer"]
             cell(place, f"{name}: {score_text(sample, side)}", answer if isinstance(answer, str) else "(no answer)")
+            for what in ("reasoning", "retrieved"):
+                if isinstance(sample[f"{side}_{what}"], str):
+                    cell(place, what, sample[f"{side}_{what}"])
         if prompts:
             with st.expander("Exact prompt turns, before the chat template"):
                 for place, name in zip(st.columns(2), names.values(), strict=True):

@@ -43,7 +43,7 @@ def contestants_table(rows: pd.DataFrame, key: str) -> None:
     """The contestants of one experiment with scores, differences, regressions and costs."""
     bar = rows.loc[rows["candidate"] == "best_prompt", "score"]
     to_beat = float(bar.iloc[0]) if len(bar) and pd.notna(bar.iloc[0]) else None
-    shown = rows[["candidate", "method"]].copy()
+    shown = rows[["candidate", "method", "asked"]].copy()
     shown["drawn"] = [charts.interval_image(row, to_beat) for _, row in rows.iterrows()]
     shown["score"] = spans(rows, "score", "score_low", "score_high")
     shown["n"] = rows["score_n"]
@@ -57,7 +57,7 @@ def contestants_table(rows: pd.DataFrame, key: str) -> None:
         told = f"{frames.SUITE_COLUMNS['score']} Items: {counts}."
         config[column] = st.column_config.TextColumn(suite, help=told, width=140)
         config[f"{suite} gate"] = st.column_config.TextColumn("gate", help=frames.SUITE_COLUMNS["gate"], width=92)
-    for column in ("looks", "tokens_in", "latency_p50_s", "training_s"):
+    for column in ("looks", "tokens_in", "tokens_out", "latency_p50_s", "training_s"):
         shown[column] = rows[column]
     st.dataframe(shown, hide_index=True, column_config=config, placeholder="–", row_height=34, key=key)
     st.caption(
@@ -71,12 +71,14 @@ def contestant_columns() -> dict[str, Any]:
     return {
         "candidate": column.TextColumn("candidate", help=told["candidate"], width=92, pinned=True),
         "method": column.TextColumn("method", help=told["method"], width=98),
+        "asked": column.TextColumn("asked with", help=told["asked"], width=130),
         "drawn": column.ImageColumn("0 to 1", help="Score with its interval; the tick is the best prompt.", width=150),
         "score": column.TextColumn("score", help=told["score"], width=140),
         "n": column.NumberColumn("n", help=told["score_n"], width=45),
         "gain": column.TextColumn("Δ to best prompt", help=told["gain"], width=172),
         "looks": column.TextColumn("look", help=told["looks"], width=56),
         "tokens_in": column.NumberColumn("tok in", help=told["tokens_in"], format="%.0f", width=52),
+        "tokens_out": column.NumberColumn("out", help=told["tokens_out"], format="%.0f", width=46),
         "latency_p50_s": column.NumberColumn("p50 s", help=told["latency_p50_s"], format="%.2f", width=48),
         "training_s": column.NumberColumn("train s", help=told["training_s"], format="%.0f", width=55),
     }

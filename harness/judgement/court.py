@@ -1,4 +1,4 @@
-"""Judging: who meets the test split, at what level of error, and the verdict over all of them."""
+"""Looks at the test split, gates, and the verdict over all who were judged."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from functools import partial
 
 from harness import evaluate, gates
 from harness.caveats import caveats
+from harness.chat import Library
 from harness.compare import Prices, Scored, join
-from harness.errors import NotComparableError, Problem
 from harness.gates import Entrant, GateSpec
 from harness.gates.watching import GateWatch, can_be_watched, family_size
+from harness.judgement.answers import Answers
 from harness.progress import Progress
 from harness.records import (
     EXIT_CODES,
@@ -35,10 +36,13 @@ from harness.spec import REFERENCES, Experiment
 from harness.store import ExperimentStore, Looks
 from harness.suites import Suite
 
+ENOUGH = "enough"
+"""The ledger's kind of look at whether the best prompt suffices."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One tuned candidate, or for the claim `recipe` one a training seed, before the test split."""
+    """One tuned candidate under one prompt, or for the claim `recipe` one a training seed, before the test split."""
 
     name: str
     """Candidate name; of several the one that is best on dev."""
@@ -51,62 +55,60 @@ class Court:
     """Evaluates candidates on suites, once each, and judges them by the experiment's gates."""
 
     def __init__(
-        self, experiment: Experiment, folder: ExperimentStore, looks: Looks, serving: Serving, progress: Progress
-    ) -> None:
+        self, experiment: Experiment, folder: ExperimentStore, looks: Looks, serving: Serving, progress: Progress,
+        library: Library | None = None,
+    ) -> None:  # fmt: skip
+        """library: where prompts with retrieval look things up."""
         self._experiment = experiment
         self._spec = experiment.spec
         self._folder = folder
         self._looks = looks
-        self._serving = serving
+        self._answers = Answers(folder, serving, progress, library)
         self._progress = progress
 
-    # ---------------------------------------------------------------- evaluating
-
     def evaluate(self, candidate: Candidate, suite: Suite, watch: GateWatch | None = None) -> RunRecord:
-        """Evaluate a candidate on a suite, once.
+        """Evaluate a candidate on a suite, once."""
+        return self._answers.evaluate(candidate, suite, watch)
 
-        Two names for one candidate (the raw prompt may win the race) share their answers.
+    # --------------------------------------------------------------------- looks
+
+    def is_enough(self, best: Candidate, test: Suite) -> VerdictRecord | None:
+        """The best prompt on the test split; the verdict where it passes every gate of `enough`, else None.
+
+        That is a look too, of a kind of its own: it spends nothing of what promotions may spend, and over all looks
+        of its kind at this test split the chance to stop at a prompt that is not enough is at most the policy's alpha.
         """
-        id = evaluate.run_id(candidate.name, suite.name, suite.split)
-        done = self._folder.run(id)
-        if done is not None and (done.candidate_digest, done.fingerprint) != (candidate.digest, suite.fingerprint):
-            hint = "Delete the experiment's folder to start over"
-            raise NotComparableError(Problem(done.id, "holds answers of another candidate or suite", next=hint))
-        if done is None:
-            twin = self._twin(candidate, suite)
-            if twin is not None:
-                done = self._folder.copy_run(twin, candidate, id)
-            else:
-                name = candidate.name if candidate.adapter else None
-                engine = self._serving.engine
-                done = evaluate.evaluate(candidate, suite, engine, self._folder, self._progress, name, watch)
-        score = done.metrics[-1].estimate
-        ended = done.stopped is not None and done.stopped.asked < done.stopped.of
-        early = f", decided after {done.n} of {suite.size}" if ended else ""
-        self._progress.note(
-            f"{candidate.name} on {suite.name}/{suite.split}: {share(score.value)} "
-            f"[{share(score.low)}, {share(score.high)}] n={score.n}{early}"
-        )
-        return done
-
-    def _twin(self, candidate: Candidate, suite: Suite) -> RunRecord | None:
-        """A whole run of a candidate that is equal by content."""
-        wanted = (candidate.digest, suite.name, suite.split)
-        runs = (run for run in self._folder.runs() if run.stopped is None)
-        return next((run for run in runs if (run.candidate_digest, run.suite, run.split) == wanted), None)
+        rules = self._spec.enough
+        look = self._take(ENOUGH, [best], self._digest_of(rules, [test.fingerprint])) if rules else None
+        run = self.evaluate(best, test)
+        if look is None:
+            return None
+        scored = run, self._folder.samples(run.id)
+        evidence = [gates.gather(rule, [scored], None, "artifact", self._prices) for rule in rules]
+        (judged,), family = gates.judge(self._spec.policy, rules, [Entrant(best.name, look.level, evidence)])
+        told = " ".join(gate.reason for gate in judged)
+        if gates.decide(judged, spent=not look.level)[0] != "promote":
+            self._progress.note(f"the best prompt is not shown to be enough, so training goes on: {told}")
+            return None
+        reason = f"The best prompt alone is good enough, so nothing was trained. {told}"
+        finalist = Finalist(name=best.name, decision="prompt_suffices", reason=reason, look=look)
+        return self._record("prompt_suffices", reason, best.name, judged, (finalist,), family)
 
     def enter(self, candidates: Sequence[Candidate]) -> Contender:
         """Take a look at the test split for a candidate (several for a recipe, the best on dev first).
 
         The look is in the ledger before anything is asked. Who took this very test before keeps that look.
         """
-        policy, test = self._spec.policy, self._experiment.data.test
-        digests = sorted(candidate.digest for candidate in candidates)
+        look = self._take(evaluate.TASK_SUITE, candidates, self._test_digest())
+        return Contender(candidates[0].name, tuple(candidates), look)
+
+    def _take(self, kind: str, candidates: Sequence[Candidate], test_digest: str) -> LookRecord:
+        policy, digests = self._spec.policy, sorted(candidate.digest for candidate in candidates)
         look = self._looks.take(
-            evaluate.TASK_SUITE,
-            test.questions,
+            kind,
+            self._experiment.data.test.questions,
             digests[0] if len(digests) == 1 else digest(digests),
-            self._test_digest(),
+            test_digest,
             candidate=candidates[0].name,
             experiment=self._experiment.id,
             alpha=policy.alpha,
@@ -114,33 +116,47 @@ class Court:
             spending=policy.spending,
             level=partial(gates.level_at, policy),
         )
+        what = "at this test split" if kind == evaluate.TASK_SUITE else "at whether a prompt is enough here"
         self._progress.note(
-            f"{candidates[0].name}: look {look.number} of {look.budget} at this test split"
+            f"{candidates[0].name}: look {look.number} of {look.budget} {what}"
             + ("" if look.level else ", which is spent: no gate can pass any more")
         )
-        return Contender(candidates[0].name, tuple(candidates), look)
+        return look
 
     def _test_digest(self) -> str:
         """How contenders are tested: whatever of it is changed, it is another draw from the same test split."""
-        spec, suites = self._spec, [*self._experiment.must_not_break.values(), *self._experiment.suites]
-        told = {"must_not_break", "hoped", "discordance"}  # the file by its content, below; the others decide nothing
-        rules = [rule.model_dump(mode="json", exclude=told) for rule in spec.rules]
-        references = [self._scored(name, evaluate.TASK_SUITE)[0] for name in REFERENCES]
+        spec = self._spec
+        gated = [gate.against for gate in spec.rules if gate.rule == "min_delta" and gate.suite == evaluate.TASK_SUITE]
+        names = dict.fromkeys((*REFERENCES, *gated))
+        references = [self._scored(name, evaluate.TASK_SUITE)[0] for name in names]
+        return self._digest_of(
+            spec.rules,
+            [suite.fingerprint for suite in self._all_suites],
+            claim=spec.policy.claim,
+            references=[[run.candidate_digest, run.fingerprint] for run in references],
+            stop_early=[spec.stop_early, spec.data.seed] if spec.stop_early else None,
+        )
+
+    def _digest_of(self, rules: Sequence[GateSpec], suites: Sequence[str], **more: object) -> str:
+        """A test by its content: rules, items with their slices, engine, and what else there is to it."""
+        told = {"must_not_break", "hoped", "discordance"}  # the file by its content, in `suites`; others decide nothing
         conditions = self._folder.read(Conditions)
         test = self._experiment.data.test
         cut = [*zip(test.questions, test.slices, strict=True)]
-        cut += [(item.digest, item.slices) for suite in suites for task in suite.tasks for item in task.items]
+        cut += [(i.digest, i.slices) for suite in self._all_suites for task in suite.tasks for i in task.items]
         return digest(
             {
-                "rules": rules,
-                "claim": spec.policy.claim,
-                "references": [[run.candidate_digest, run.fingerprint] for run in references],
-                "suites": [suite.fingerprint for suite in suites],
+                "rules": [rule.model_dump(mode="json", exclude=told) for rule in rules],
+                "suites": suites,
                 "slices": sorted(canonical_json(pair) for pair in cut),
-                "stop_early": [spec.stop_early, spec.data.seed] if spec.stop_early else None,
                 "conditions": None if conditions is None else conditions.model_dump(mode="json"),
+                **more,
             }
         )
+
+    @property
+    def _all_suites(self) -> list[Suite]:
+        return [*self._experiment.must_not_break.values(), *self._experiment.suites]
 
     def examine(self, contenders: Sequence[Contender], base: Candidate, test: Suite) -> None:
         """Every contender on the task, on what must not break and on every suite; base on the suites too."""
@@ -192,8 +208,9 @@ class Court:
             for one, (decision, reason) in zip(contenders, decided, strict=True)
         )
         chosen = finalists[gates.choose([finalist.decision for finalist in finalists])]
+        reason = chosen.reason if len(finalists) == 1 else f"{chosen.name}: {chosen.reason}"
         told = [gate for row in judged for gate in row]
-        return self.record(chosen.decision, chosen.reason, chosen.name, told, finalists, family)
+        return self._record(chosen.decision, reason, chosen.name, told, finalists, family)
 
     def _plain(self, contenders: Sequence[Contender]) -> list[ComparisonRecord]:
         """Each contender against both baselines on the task, for the reader; gates may ask for something else.
@@ -231,7 +248,7 @@ class Court:
         assert run is not None, f"no run of {candidate} on {suite}"  # noqa: S101  `examine` made it
         return run, self._folder.samples(run.id)
 
-    def record(
+    def _record(
         self, decision: Decision, reason: str, candidate: str, judged: Sequence[GateRecord] = (),
         finalists: tuple[Finalist, ...] = (), family: Family | None = None,
     ) -> VerdictRecord:  # fmt: skip
@@ -255,8 +272,3 @@ class Court:
             warnings=caveats(runs, self._folder, self._spec.train.seeds),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
-
-
-def share(value: float | None) -> str:
-    """A score for a progress line."""
-    return "unscored" if value is None else f"{100 * value:.1f} %"
