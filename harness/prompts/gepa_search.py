@@ -33,7 +33,7 @@ PART = "instruction"
 MINIBATCH = 3
 """Train rows that a rewriting rests on; gepa's own default."""
 TEMPERATURE = 1.0
-"""Of the rewriting model: greedy, it would write the same again."""
+"""Of an endpoint that rewrites, as gepa's own default; the base model, small as it may be, rewrites greedily."""
 UNWRITTEN = 6
 """Rewritings that fail one after the other until the writer is taken to be gone; gepa tries each one twice."""
 IDLE = 100
@@ -153,7 +153,9 @@ class _Writer:
         """What the model writes."""
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         decoding = Decoding(
-            max_tokens=self.proposals.max_tokens, temperature=TEMPERATURE, seed=1000 * self.seed + self.calls
+            max_tokens=self.proposals.max_tokens,
+            temperature=0.0 if self.proposals.by == "base" else TEMPERATURE,
+            seed=1000 * self.seed + self.calls,
         )
         self.calls += 1
         messages = [Message(role=turn["role"], content=turn["content"]) for turn in turns]
