@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -296,3 +296,16 @@ def test_another_model_may_write_the_proposals(tmp_path: Path) -> None:
     assert (writer.calls, record.proposer) == (1, "big at http://h/v1")
     assert record.winner.instruction == "Say the magic word."
     assert record.calls == writer.calls + engine.calls
+
+
+def test_the_arms_of_a_round_are_asked_in_one_call_to_the_engine(tmp_path: Path) -> None:
+    batches: list[int] = []
+
+    class Counting(Scripted):
+        def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
+            batches.append(len({request.messages[:-1] for request in requests}))
+            return super().answer(requests, adapter)
+
+    record = run(tmp_path, Counting(better_when_told))
+    assert max(batches) >= 8
+    assert len(batches) < len(record.arms)

@@ -40,7 +40,10 @@ class Drawn:
     def cost(self, arm: Arm, items: Sequence[Item]) -> int:
         return sum((arm.key, item.id) not in self.asked for item in items)
 
-    def ask(self, arm: Arm, items: Sequence[Item]) -> list[SampleRecord]:
+    def ask_together(self, asked: Sequence[tuple[Arm, Sequence[Item]]]) -> list[list[SampleRecord]]:
+        return [self._ask(arm, items) for arm, items in asked]
+
+    def _ask(self, arm: Arm, items: Sequence[Item]) -> list[SampleRecord]:
         cost = self.cost(arm, items)
         if cost > self.left:
             raise Spent
@@ -61,7 +64,10 @@ def halving(drawn: Drawn, arms: Sequence[Arm]) -> Arm:
     rounds = math.ceil(math.log2(len(arms)))
     for _ in range(rounds):
         seen = min(len(ITEMS), seen + budget // (len(alive) * rounds))
-        means = {one.key: np.mean([s.scores["exact_match"] for s in drawn.ask(one, ITEMS[:seen])]) for one in alive}
+        means = {
+            one.key: np.mean([s.scores["exact_match"] for s in drawn.ask_together([(one, ITEMS[:seen])])[0]])
+            for one in alive
+        }
         alive = sorted(alive, key=lambda one: -means[one.key])[: math.ceil(len(alive) / 2)]
     return alive[0]
 

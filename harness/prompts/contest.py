@@ -35,8 +35,8 @@ class Asker(Protocol):
         """What asking would take."""
         ...
 
-    def ask(self, arm: Arm, items: Sequence[Item]) -> list[SampleRecord]:
-        """Ask."""
+    def ask_together(self, asked: Sequence[tuple[Arm, Sequence[Item]]]) -> list[list[SampleRecord]]:
+        """Ask each arm its items."""
         ...
 
 
@@ -89,7 +89,7 @@ class Contest:
         for entry in (*self.alive, *self.entries.values()):
             cost = self._asker.cost(entry.arm, self.order)
             if 0 < cost <= self._asker.left and (entry in self.alive or not self._met()):
-                self._take(entry, self.order)
+                self._take([entry], self.order)
         best = min(self._met() or self.alive, key=lambda entry: entry.rank(self.order, self._metric))
         for entry in self.alive:
             if entry is not best:
@@ -121,17 +121,19 @@ class Contest:
         return [entry for entry in self.alive if not _raw(entry)] or self.alive
 
     def _ask(self, size: int) -> None:
-        for entry in self.alive:
-            if self._asker.cost(entry.arm, self.order[:size]) or not entry.samples:
-                entry.rung = self._round
-                self._take(entry, self.order[:size])
+        items = self.order[:size]
+        owing = [entry for entry in self.alive if self._asker.cost(entry.arm, items) or not entry.samples]
+        for entry in owing:
+            entry.rung = self._round
+        self._take(owing, items)
         self._round += 1
         self._sort(size)
 
-    def _take(self, entry: Entry, items: Sequence[Item]) -> None:
-        for item, sample in zip(items, self._asker.ask(entry.arm, items), strict=True):
-            entry.samples[item.id] = sample
-        self.entries[entry.arm.key] = entry
+    def _take(self, entries: Sequence[Entry], items: Sequence[Item]) -> None:
+        answered = self._asker.ask_together([(entry.arm, items) for entry in entries])
+        for entry, samples in zip(entries, answered, strict=True):
+            entry.samples |= {item.id: sample for item, sample in zip(items, samples, strict=True)}
+            self.entries[entry.arm.key] = entry
 
     def _sort(self, size: int) -> None:
         """Those that met most items first, best first among them: a lucky start does not make a leader."""

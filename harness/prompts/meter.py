@@ -7,13 +7,13 @@ All searches share it, so one budget means the same to each of them, a killed se
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.chat import Found, Library, chat
 from harness.engines.base import Engine, Request
 from harness.errors import EngineError, Problem
-from harness.evaluate import ask
+from harness.evaluate.together import ask_together
 from harness.progress import Bar
 from harness.records import Decoding, Item, Message, Prompt, SampleRecord, digest
 from harness.store import ExperimentStore, Journal
@@ -152,32 +152,62 @@ class Meter:
         }
 
     def ask(self, arm: Arm, items: Sequence[Item]) -> list[SampleRecord]:
-        """The arm's answers to the items, in their order. What it was asked before is not asked or counted again.
+        """One arm's answers to the items, in their order; see `ask_together`."""
+        return self.ask_together([(arm, items)])[0]
 
-        An answer from an earlier sitting is taken over, and counted: the search takes the same path.
-        Raises Spent, before anything is asked, when the budget does not hold it; EngineError when the engine is gone.
+    def ask_together(self, asked: Sequence[tuple[Arm, Sequence[Item]]]) -> list[list[SampleRecord]]:
+        """Each arm's answers to its items, in their order, in one call to the engine. An arm stands there once.
+
+        What an arm was asked before is not asked or counted again; an answer from an earlier sitting is taken over,
+        and counted: the search takes the same path. Raises Spent, before anything is asked, when the budget does not
+        hold all of it; EngineError when the engine is gone.
         """
-        if self.cost(arm, items) > max(0, self.left):
+        if sum(self.cost(arm, items) for arm, items in asked) > max(0, self.left):
             raise Spent
-        key = arm.key
-        sheet = self.sheets.setdefault(key, Sheet(arm))
-        fresh = [item for item in items if item.id not in sheet.samples]
-        found = {item.id: self._known[at] for item in fresh if (at := (key, item.id, item.digest)) in self._known}
-        for sample in found.values():
-            self._count(sample, arm.prompt.name)
-        owed = [item for item in fresh if item.id not in found]
-        for sample in ask(self._engine, self._task, owed, arm.prompt, arm.decoding, library=self._library):
-            found[sample.id] = sample.model_copy(update={"task": key})
-            self._journal.append([found[sample.id]])
-            self._count(sample, arm.prompt.name)
-        for item in fresh:
-            sheet.samples[item.id] = found[item.id]
-        if fresh:
-            self.history.append(Asked(self.calls, self.tokens, key, tuple(item.id for item in fresh)))
+        sheets = [self.sheets.setdefault(arm.key, Sheet(arm)) for arm, _ in asked]
+        fresh = [
+            [item for item in items if item.id not in sheet.samples]
+            for sheet, (_, items) in zip(sheets, asked, strict=True)
+        ]
+        before = (self.calls, self.tokens)
+        found = self._answers([arm for arm, _ in asked], fresh)
+        for sheet, items, answers in zip(sheets, fresh, found, strict=True):
+            sheet.samples |= {item.id: answers[item.id] for item in items}
+            before = self._remember(sheet.arm, items, answers, *before)
+        return [[sheet.samples[item.id] for item in items] for sheet, (_, items) in zip(sheets, asked, strict=True)]
+
+    def _answers(self, arms: Sequence[Arm], fresh: Sequence[Sequence[Item]]) -> list[dict[str, SampleRecord]]:
+        """Answers by item id, an entry per arm: those of earlier sittings, and what is owed from the engine."""
+        found: list[dict[str, SampleRecord]] = []
+        owed: list[list[Item]] = []
+        for arm, items in zip(arms, fresh, strict=True):
+            known = {item.id: self._known.get((arm.key, item.id, item.digest)) for item in items}
+            found.append({id: sample for id, sample in known.items() if sample is not None})
+            owed.append([item for item in items if known[item.id] is None])
+            for sample in found[-1].values():
+                self._count(sample, arm.prompt.name)
+        asking = [(arm.prompt, arm.decoding, items) for arm, items in zip(arms, owed, strict=True)]
+        for index, sample in ask_together(self._engine, self._task, asking, self._library):
+            kept = sample.model_copy(update={"task": arms[index].key})
+            found[index][kept.id] = kept
+            self._journal.append([kept])
+            self._count(kept, arms[index].prompt.name)
+        return found
+
+    def _remember(
+        self, arm: Arm, items: Sequence[Item], answers: Mapping[str, SampleRecord], calls: int, tokens: int | None
+    ) -> tuple[int, int | None]:
+        """Note that an arm was asked, after so many calls and tokens; returns what they are afterwards."""
+        counts = [_tokens(answers[item.id]) if answers[item.id].error is None else 0 for item in items]
+        known = [count for count in counts if count is not None]
+        calls += len(items)
+        tokens = None if tokens is None or len(known) < len(counts) else tokens + sum(known)
+        if items:
+            self.history.append(Asked(calls, tokens, arm.key, tuple(item.id for item in items)))
         if self.unit == "tokens":
-            answered = [item for item in fresh if found[item.id].error is None]
+            answered = [item for item in items if answers[item.id].error is None]
             self._characters += sum(self._lengths(arm, answered).values())
-        return [sheet.samples[item.id] for item in items]
+        return calls, tokens
 
     def write(self, messages: Sequence[Message], decoding: Decoding, writer: Engine | None = None) -> str:
         """What a model writes to these turns: a call like any other. writer: who writes; by default the meter's own.
