@@ -6,8 +6,10 @@ with failed calls records them as unscored.
 
 task        what the task is; suites made of its rows      asking    one question to one scored sample
 evaluating  which items are asked, and when it is enough   summary   samples to the run's manifest
+aids        what metrics may use: code execution, a judge
 """
 
+from harness.evaluate.aids import aided
 from harness.evaluate.asking import ask
 from harness.evaluate.evaluating import CHECKS, MAX_FAILED, SMALLEST_BATCH, Watch, batches, evaluate
 from harness.evaluate.summary import summarise
@@ -20,6 +22,7 @@ __all__ = [
     "TASK_SUITE",
     "TaskSpec",
     "Watch",
+    "aided",
     "ask",
     "batches",
     "evaluate",

@@ -32,8 +32,8 @@ from harness.metrics.code import pass_at_k
 from harness.metrics.corpus import CORPUS_METRICS, CorpusMetric, CorpusValue, byte_perplexity
 from harness.metrics.corpus_choice import CHOICE_CORPUS_METRICS, ChoiceCorpusMetric
 from harness.metrics.filters import FILTERS, apply_filters
-from harness.metrics.judged import Preference, agreement, prefer
-from harness.metrics.own import bind, digest_of
+from harness.metrics.judged import JudgeSpec, Preference, agreement, prefer
+from harness.metrics.own import bind, digest_of, files_of, names_a_file
 from harness.metrics.registry import (
     METRICS,
     Metric,
@@ -59,6 +59,7 @@ __all__ = [
     "CorpusMetric",
     "CorpusValue",
     "Judge",
+    "JudgeSpec",
     "Metric",
     "Preference",
     "Scored",
@@ -71,10 +72,12 @@ __all__ = [
     "canonical",
     "digest_of",
     "entry",
+    "files_of",
     "get",
     "gold_answer",
     "higher_is_better",
     "metric",
+    "names_a_file",
     "pass_at_k",
     "prefer",
     "protection",

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
 
 from harness.metrics import tools
 from harness.metrics.registry import metric
 from harness.metrics.scoring import Unscored, no_gold
+from harness.partspec import PartSpec
 
 Preference = Literal["won", "tied", "lost"]
 GENERAL = "A good answer is correct, answers what was asked, and says neither too little nor too much."
@@ -29,6 +32,35 @@ Better: B
 Better: neither"""
 _GRADE = re.compile(r"\**Grade:\**\s*([1-5])\**\.?")
 _BETTER = re.compile(r"\**Better:\**\s*(A|B|neither)\**\.?")
+
+
+class JudgeSpec(PartSpec):
+    """The judge that the metrics `judge` and `judge_pairwise` ask."""
+
+    url: str
+    """An OpenAI-compatible endpoint, e.g. https://api.example.com/v1."""
+    model: str
+    """The judge's name there. It is never taken from the model under test."""
+    rubric: str = ""
+    """What a good answer is; default: a general sentence on correct and fitting answers."""
+    key_env: str = "HARNESS_JUDGE_KEY"
+    """Environment variable that holds the key; it is in no record."""
+    max_tokens: Annotated[int, Field(ge=16, le=8192)] = 256
+    """Longest verdict, its reason included."""
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")) or "@" in url:
+            raise ValueError(f"got {url.rpartition('@')[2]!r}; an http(s) URL without a name or key in it")
+        return url
+
+    @field_validator("model")
+    @classmethod
+    def _named(cls, model: str) -> str:
+        if not model.strip():
+            raise ValueError("got an empty text; name the judge")
+        return model
 
 
 def _tagged(tag: str, text: str) -> str:

@@ -31,6 +31,23 @@ def is_own(name: str) -> bool:
     return _OWN.fullmatch(parsed(name)[0]) is not None
 
 
+def names_a_file(name: str) -> bool:
+    """Whether a metric's name stands for a file beside the spec, which `bind` has to read first."""
+    try:
+        return is_own(name) or "file" in parsed(name)[1]
+    except UsageError:
+        return False
+
+
+def files_of(name: str) -> dict[str, str]:
+    """Path to text of the files that a bound name stands for: what must lie beside the spec to run it again."""
+    base, arguments = parsed(name)
+    own = _OWN.fullmatch(base)
+    pinned = [f"{own['file']}@{own['digest']}"] if own else []
+    pinned += [arguments["file"]] if isinstance(arguments.get("file"), str) else []
+    return {one.partition("@")[0]: text_of(one) for one in pinned}
+
+
 def digest_of(name: str) -> str | None:
     """Eight digits of the content that a pinned name stands for; None for a metric that is not the user's own."""
     own = _OWN.fullmatch(parsed(name)[0])
