@@ -147,10 +147,16 @@ def parsed(prompt: Prompt, text: str) -> tuple[str | None, str]:
     return (before.strip(), after.strip()) if mark else (None, text)
 
 
+def _asked_text(item: Item) -> str:
+    """The item's own text: its last turn, or the plain text."""
+    return item.messages[-1].content if item.messages else item.text or ""
+
+
 def _sample(question: Question, answer: Answer, prompt: Prompt, found: Found | None) -> SampleRecord:
     task, item = question.task, question.item
     scores: dict[str, float | None] = dict.fromkeys(task.metrics)
     text, reasoning, error = answer.text, None, answer.error
+    why: dict[str, str] = {}
     if error is None:
         if item.choices is not None and len(item.choices) == 1 and answer.logprobs is not None:
             # One text alone is likelier than no other: what counts is whether greedy decoding would write it.
@@ -168,17 +174,21 @@ def _sample(question: Question, answer: Answer, prompt: Prompt, found: Found | N
             if question.prompted:
                 reasoning, text = parsed(prompt, text)
             text = metrics.apply_filters(text, task.filters)
-            scores = {name: metrics.score_text(name, text, item.target) for name in task.metrics}
+            found_scores = {name: metrics.score(name, text, item.target, _asked_text(item)) for name in task.metrics}
+            scores = {name: one.value for name, one in found_scores.items()}
+            why = {name: one.why for name, one in found_scores.items() if one.why is not None}
+            error = next((one.why for one in found_scores.values() if one.fault), None)
     return SampleRecord(
         task=task.name,
         id=item.id,
         repeat=question.repeat,
         item_digest=question.digest,
-        question=item.messages[-1].content if item.messages else item.text or "",
+        question=_asked_text(item),
         target=item.target,
         answer=text,
         scores=scores,
         error=error,
+        unscored=why,
         reasoning=reasoning,
         retrieved=found.ids if found is not None else (),
         logprobs=answer.logprobs,

@@ -13,7 +13,7 @@ from harness.records.base import SCHEMA_VERSION, Grown, Record, Role, SchemaVers
 class SampleRecord(Grown):
     """One item answered by one candidate. A failed call is a record too: scores are None."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"reasoning", "retrieved"})
+    later: ClassVar[frozenset[str]] = frozenset({"reasoning", "retrieved", "unscored"})
 
     task: str
     """Task name inside the suite."""
@@ -32,7 +32,9 @@ class SampleRecord(Grown):
     scores: dict[str, float | None]
     """Metric name to score. None means unscored, never wrong."""
     error: str | None = None
-    """Why it is unscored."""
+    """Why it is unscored: the call failed, and is made again when the run is resumed."""
+    unscored: dict[str, str] = Field(default_factory=dict)
+    """Metric name to why there is no score though there is an answer, e.g. a judge's verdict that cannot be read."""
     reasoning: str | None = None
     """What the model wrote before its answer, where the prompt asks it to reason first."""
     retrieved: tuple[str, ...] = ()

@@ -17,9 +17,10 @@ are one Parquet file.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from harness.errors import HarnessError, Problem, UsageError, did_you_mean
+from harness.errors import HarnessError, Problem, StoreError, UsageError, did_you_mean
 from harness.store.experiment import FILES, ExperimentStore
 from harness.store.files import Journal, read_lines, read_record, write_file
 from harness.store.looks import Looks
@@ -41,6 +42,9 @@ __all__ = [
     "write_file",
 ]
 
+RESERVED = ("spec.yaml", "comparisons.jsonl", "report.md", "report.html", "runs", "journal", "logs")
+"""Names in an experiment's folder beside those of its records."""
+
 
 def default_root() -> Path:
     """`HARNESS_REPORTS`, else `reports` in the current folder."""
@@ -57,10 +61,17 @@ class Store:
         """The folder that an experiment has or would have; writes nothing."""
         return ExperimentStore(self.root / experiment_id)
 
-    def create(self, experiment_id: str, spec_yaml: str) -> ExperimentStore:
-        """Open an experiment's folder, made with its resolved spec when it is new."""
+    def create(self, experiment_id: str, spec_yaml: str, files: Mapping[str, str] | None = None) -> ExperimentStore:
+        """Open an experiment's folder, made with its resolved spec when it is new.
+
+        files: path to text of what the spec names beside itself (metrics of one's own), kept there too.
+        """
         path = self.root / experiment_id
         if not (path / "spec.yaml").exists():
+            for name, text in (files or {}).items():
+                if name.partition("/")[0] in {*FILES.values(), *RESERVED}:
+                    raise StoreError(Problem(name, "is the name of a file of the store", next="Rename it"))
+                write_file(path / name, text)
             write_file(path / "spec.yaml", spec_yaml)
         return ExperimentStore(path)
 

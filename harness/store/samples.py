@@ -33,6 +33,7 @@ SCHEMA: Final = pa.schema(
         pa.field("answer", pa.string()),
         pa.field("scores", pa.map_(pa.string(), pa.float64()), nullable=False),
         pa.field("error", pa.string()),
+        pa.field("unscored", pa.map_(pa.string(), pa.string()), nullable=False),
         pa.field("reasoning", pa.string()),
         pa.field("retrieved", pa.list_(pa.string()), nullable=False),
         pa.field("logprobs", pa.list_(pa.float64())),
@@ -45,6 +46,9 @@ SCHEMA: Final = pa.schema(
     ]
 )
 """Columns in the order of SampleRecord's fields; a map is a list of (key, value) pairs in pandas."""
+MAPS: Final = ("scores", "unscored", "slices")
+LATER: Final = frozenset({"unscored"})
+"""Columns that files of an earlier version lack."""
 
 
 def write_samples(path: Path, samples: Iterable[SampleRecord]) -> None:
@@ -55,7 +59,7 @@ def write_samples(path: Path, samples: Iterable[SampleRecord]) -> None:
         with pq.ParquetWriter(staging, SCHEMA, compression="zstd") as writer:
             for group in _grouped(samples):
                 columns = {name: [getattr(sample, name) for sample in group] for name in SCHEMA.names}
-                for name in ("scores", "slices"):
+                for name in MAPS:
                     columns[name] = [list(mapping.items()) for mapping in columns[name]]
                 writer.write_table(pa.table(columns, schema=SCHEMA))
         with staging.open("rb") as stream:
@@ -72,8 +76,9 @@ def read_samples(path: Path) -> Iterator[SampleRecord]:
     hint = "Restore the file, or delete the run's folder and verdict.json and run again"
     try:
         with pq.ParquetFile(path) as file:
-            if file.schema_arrow.names != SCHEMA.names:
-                raise StoreError(Problem(str(path), f"has the columns {file.schema_arrow.names}", next=hint))
+            names = file.schema_arrow.names
+            if names != [name for name in SCHEMA.names if name in names or name not in LATER]:
+                raise StoreError(Problem(str(path), f"has the columns {names}", next=hint))
             for batch in file.iter_batches(batch_size=ROWS):
                 for row in batch.to_pylist():
                     yield SampleRecord.model_validate(_plain(row))
@@ -82,7 +87,7 @@ def read_samples(path: Path) -> Iterator[SampleRecord]:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"scores": dict(row["scores"]), "slices": dict(row["slices"])}
+    return row | {name: dict(row[name]) for name in MAPS if name in row}
 
 
 def _grouped(samples: Iterable[SampleRecord]) -> Iterator[list[SampleRecord]]:
