@@ -32,7 +32,7 @@ def write(folder: Path, **changes: Any) -> Path:
         "name": "small",
         "data": {split: str(tickets / f"{split}.jsonl") for split in ("train", "dev", "test")}
         | {"limit": {"train": 64, "dev": 16, "test": 20}},
-        "prompt": {"budget": 48, "shots": [0, 2], "draws": 1},
+        "prompt": {"budget": 48, "shots": [0, 2], "draws": 1, "reasoning_tokens": 24},
         "suites": ["./tiny"],
         "gates": [
             {"suite": "task", "metric": "json_field_f1", "against": "base", "min_delta": 0.1},

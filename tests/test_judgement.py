@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,11 +17,22 @@ from scripted import Scripted, text
 from harness import evaluate, spec
 from harness.engines.base import Answer, Request
 from harness.errors import EngineError
-from harness.judgement import Court
+from harness.judgement import Answers, Court
 from harness.progress import Silent
-from harness.records import AdapterRef, Candidate, Decoding, ModelRef, Prompt, VerdictRecord
+from harness.records import (
+    AdapterRef,
+    Candidate,
+    Decoding,
+    Item,
+    Message,
+    ModelRef,
+    Prompt,
+    SampleRecord,
+    VerdictRecord,
+)
 from harness.spec import Experiment
 from harness.store import Store
+from harness.suites import Suite, Task
 
 MODEL = ModelRef(name="m", digest="d")
 TEST = 200
@@ -196,3 +208,112 @@ def test_a_limit_on_latency_keeps_its_suite_whole(folder: Path, tmp_path: Path) 
     comparison = verdict.gates[0].comparison
     assert comparison is not None
     assert (comparison.difference.n, comparison.difference.method) == (TEST, "tango")
+
+
+# ------------------------------------------------------- prompts before and after training
+
+
+def under_best(candidate: Candidate, skill: float) -> Candidate:
+    """The same adapter under another prompt, with which it does otherwise."""
+    prompt = Prompt(name="best", instruction=f"best:{skill}")
+    return candidate.model_copy(update={"name": f"{candidate.name}+best_prompt", "prompt": prompt})
+
+
+def test_one_adapter_under_two_prompts_is_two_looks_and_may_win_by_the_second(folder: Path, tmp_path: Path) -> None:
+    own, both = tuned(0, 0.4), under_best(tuned(0, 0.4), 0.95)
+    verdict = judged(experiment(folder), tmp_path / "reports", [own], [both])
+    assert (verdict.decision, verdict.candidate) == ("promote", "tuned-seed0+best_prompt")
+    assert verdict.reason.startswith("tuned-seed0+best_prompt: ")
+    assert [(one.name, one.look.number) for one in verdict.finalists] == [(own.name, 1), (both.name, 2)]
+    assert {gate.candidate for gate in verdict.gates} == {own.name, both.name}
+
+
+def plain_suite(count: int) -> Suite:
+    items = tuple(Item(id=str(n), text=f"plain {n}", target="right") for n in range(count))
+    return Suite("plain", "regression", "test", (Task("plain", "generate", items, ("exact_match",), Decoding()),))
+
+
+class Early:
+    """Ends an evaluation once so many were answered."""
+
+    method, seed = "betting", 0
+
+    def __init__(self, enough: int) -> None:
+        self.enough = enough
+
+    def is_decided(self, samples: Sequence[SampleRecord]) -> bool:
+        return len(samples) >= self.enough
+
+
+def answers_of(tmp_path: Path, engine: Scripted) -> Answers:
+    serving = cast(Any, SimpleNamespace(engine=engine, name_of=lambda adapter: adapter.digest))
+    return Answers(Store(tmp_path).create("e--12345678", "name: e\n"), serving, Silent())
+
+
+def test_plain_texts_are_asked_once_of_the_same_weights_under_any_prompt(tmp_path: Path) -> None:
+    engine = Scripted(lambda _: text("right"))
+    answers, suite = answers_of(tmp_path, engine), plain_suite(30)
+    own, both = tuned(0, 0.9), under_best(tuned(0, 0.9), 0.5)
+    first, second = (answers.evaluate(candidate, suite) for candidate in (own, both))
+    assert engine.calls == 30
+    assert (second.candidate, second.candidate_digest) == (both, both.digest)
+    assert second.samples_digest == first.samples_digest
+    answers.evaluate(tuned(1, 0.9), suite)
+    assert engine.calls == 60
+
+
+def test_of_a_run_that_ended_early_the_answers_are_taken_over_and_asked_on(tmp_path: Path) -> None:
+    engine = Scripted(lambda _: text("right"))
+    answers, suite = answers_of(tmp_path, engine), plain_suite(100)
+    first = answers.evaluate(tuned(0, 0.9), suite, Early(20))
+    assert engine.calls == first.n < 100
+    second = answers.evaluate(under_best(tuned(0, 0.9), 0.5), suite, Early(60))
+    assert engine.calls == second.n
+    assert first.n < second.n < 100
+
+
+def test_chat_items_are_asked_under_every_prompt(tmp_path: Path) -> None:
+    engine = Scripted(reply)
+    answers = answers_of(tmp_path, engine)
+    asked = (Message(role="user", content="q"),)
+    task = Task("task", "generate", (Item(id="1", messages=asked, target="right"),), ("exact_match",), Decoding())
+    for candidate in (tuned(0, 0.9), under_best(tuned(0, 0.9), 0.9)):
+        answers.evaluate(candidate, Suite("task", "task", "test", (task,)))
+    assert engine.calls == 2
+
+
+def before_training(of: Experiment, reports: Path, skill: float) -> VerdictRecord | None:
+    """The verdict before training, if there is one, for a best prompt that is right so often."""
+    store = Store(reports)
+    serving = cast(Any, SimpleNamespace(engine=Scripted(reply)))
+    court = Court(of, store.create(of.id, of.resolved_yaml(reports / of.id)), store.looks, serving, Silent())
+    prompt = Prompt(name="best", instruction=f"b:{skill}")
+    best = BASE.model_copy(update={"name": "best_prompt", "prompt": prompt})
+    return court.is_enough(best, evaluate.task_suite(of.data.test.unseal(), of.spec.task))
+
+
+def test_a_prompt_that_passes_every_gate_of_enough_ends_it_with_the_evidence(folder: Path, tmp_path: Path) -> None:
+    enough = [{"at_least": 0.8}, {"metric": "latency_p95_s", "at_most": 5}]
+    verdict = before_training(experiment(folder, enough=enough), tmp_path / "reports", 0.95)
+    assert verdict is not None
+    assert (verdict.decision, verdict.exit_code, verdict.candidate) == ("prompt_suffices", 12, "best_prompt")
+    assert [(gate.rule, gate.outcome) for gate in verdict.gates] == [("at_least", "pass"), ("at_most", "pass")]
+    assert (look(verdict), verdict.finalists[0].look.suite) == ((1, 0.025), "enough")
+
+
+@pytest.mark.parametrize(
+    "enough", [0.95, [{"at_least": 0.8}, {"metric": "latency_p95_s", "at_most": 1.5}], [{"at_least": 0.94}], None]
+)
+def test_a_prompt_that_is_not_shown_to_be_enough_stops_nothing(folder: Path, tmp_path: Path, enough: Any) -> None:
+    assert before_training(experiment(folder, enough=enough), tmp_path / "reports", 0.95) is None
+
+
+def test_looks_at_whether_a_prompt_is_enough_are_counted_and_cost_a_promotion_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
+    reports, policy = tmp_path / "reports", {"looks": 2}
+    for number, skill in enumerate((0.6, 0.61, 0.99)):
+        of = experiment(folder, f"e{number}", enough=0.8, policy=policy)
+        assert before_training(of, reports, skill) is None  # the third is good enough, and too late
+    assert [entry.level for entry in Store(reports).looks.all()] == [0.025, 0.0125, 0.0]
+    assert look(judged(experiment(folder, "later", policy=policy), reports, [tuned(0, 0.9)])) == (1, 0.025)
