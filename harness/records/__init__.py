@@ -10,8 +10,10 @@ is never the same as 0. Records say what happened; behaviour lives elsewhere.
     data.json            fingerprints and audit                 DataRecord
     prompt.json          the prompt search and its winner       PromptRecord
     training.json        one training per seed                  TrainingRecord
+    parity.json          engine against training process        ParityRecord
     runs/<id>/run.json   one candidate on one suite             RunRecord
     runs/<id>/samples    one line per sample                    SampleRecord
+    forgetting.json      general text, KL to the base model     ForgettingRecord
     comparisons.jsonl    two runs joined                        ComparisonRecord
     verdict.json         the decision and its gates             VerdictRecord
 
@@ -74,7 +76,15 @@ from harness.records.prepared import (
     SplitRecord,
     TracePoint,
 )
+from harness.records.proven import (
+    AdapterParity,
+    ForgettingRecord,
+    Forgotten,
+    ParityRecord,
+    PassageLikelihood,
+)
 from harness.records.trained import (
+    ProbeScores,
     SeedTraining,
     Supervision,
     TrainingPoint,
@@ -85,6 +95,7 @@ __all__ = [
     "EXIT_CODES",
     "SCHEMA_VERSION",
     "Action",
+    "AdapterParity",
     "AdapterRef",
     "ArmRecord",
     "Candidate",
@@ -99,6 +110,8 @@ __all__ = [
     "Family",
     "Finalist",
     "Finding",
+    "ForgettingRecord",
+    "Forgotten",
     "GateRecord",
     "Interval",
     "Item",
@@ -109,6 +122,9 @@ __all__ = [
     "ModelRef",
     "Outcome",
     "OutputType",
+    "ParityRecord",
+    "PassageLikelihood",
+    "ProbeScores",
     "Prompt",
     "PromptRecord",
     "Provenance",

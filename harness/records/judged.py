@@ -9,6 +9,7 @@ from pydantic import Field
 from harness.records.answered import Interval
 from harness.records.asked import ModelRef
 from harness.records.base import SCHEMA_VERSION, Claim, Decision, Outcome, Record, Rule, SchemaVersion, Spending
+from harness.records.proven import ParityRecord
 
 
 class ComparisonRecord(Record):
@@ -213,6 +214,8 @@ class VerdictRecord(Record):
     """What the gates' FAILs were corrected over; None where no gate was judged."""
     runs: tuple[JudgedRun, ...]
     """Every run that a gate looked at."""
+    parity: ParityRecord | None = None
+    """How near the engine's numbers are to those of training; None where nothing was trained, or in older records."""
     warnings: tuple[str, ...] = ()
     """What a reader should know before acting on it."""
     created: str

@@ -48,6 +48,25 @@ class TrainingPoint(Record):
     """At that step."""
 
 
+class ProbeScores(Record):
+    """Log-likelihoods of the fixed probe texts in the training process, when it had finished: what serving must give.
+
+    One tuple a probe, one number a continuation (nats, summed over its tokens); empty for a probe that this model
+    cannot be asked (no room, no chat template).
+    """
+
+    probes: str
+    """Digest of the probe texts; numbers of other texts are not compared."""
+    base: tuple[tuple[float, ...], ...]
+    """The base model's, the adapter switched off."""
+    tuned: tuple[tuple[float, ...], ...]
+    """With the adapter."""
+    tokens: tuple[tuple[int, ...], ...]
+    """Tokens of each continuation."""
+    quantized: bool = False
+    """Whether the base model's weights were quantised: served weights are not, so equal numbers cannot be asked for."""
+
+
 class SeedTraining(Record):
     """One finished training."""
 
@@ -73,6 +92,8 @@ class SeedTraining(Record):
     """Number type of the base model's weights; for a quantised base, of the arithmetic on them."""
     packages: dict[str, str] | None = None
     """Versions of the libraries that trained it."""
+    probes: ProbeScores | None = None
+    """Log-likelihoods of fixed texts in the training process; None where none were taken."""
 
 
 class TrainingRecord(Record):

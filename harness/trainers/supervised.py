@@ -30,6 +30,7 @@ from harness.trainers.base import LESS_MEMORY, Origin, TrainSpec
 from harness.trainers.build import build, origin, steps_of
 from harness.trainers.checkpoints import Checkpoint
 from harness.trainers.order import plan
+from harness.trainers.probing import read_probes
 from harness.trainers.publish import publish
 from harness.trainers.supervision import read_supervision
 
@@ -87,6 +88,7 @@ def _train(
             trainer.add_callback(_follower(bar, folder, earlier, started))
             trainer.train(resume_from_checkpoint=None if earlier.path is None else str(earlier.path))
         adapter = publish(trainer.model, model, folder, spec, seed, prompt)
+        probes = read_probes(trainer.model, tokenizer, model.context_length)
     now = _so_far(earlier, started)
     return SeedTraining(
         seed=seed,
@@ -100,6 +102,7 @@ def _train(
         device=on.device,
         dtype=on.dtype,
         packages=dict(on.packages),
+        probes=probes,
     ), supervision
 
 

@@ -1,0 +1,81 @@
+"""Probing: what base model and adapter say of the fixed probe texts, in the process that trained them.
+
+Serving is held against these numbers (`harness.parity`): the same weights, tokens and chat template give the same
+log-likelihoods, whoever computes them. So nothing of an engine is used here: plain forward passes of the trained
+model, one text at a time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.models import turns
+from harness.probes import PROBES, PROBES_DIGEST, Probe
+from harness.records import ProbeScores
+
+Split = tuple[list[int], list[list[int]]]
+"""Tokens of a context, and of each continuation after it."""
+
+
+def read_probes(model: Any, tokenizer: Any, room: int) -> ProbeScores:
+    """Score the probes with the PEFT model as it was trained, and with its adapter switched off.
+
+    room: tokens that a text may take. The arithmetic is the trainer's: its number type, its quantisation.
+    """
+    import torch
+
+    was_training = model.training
+    model.eval()
+    split = [_split(probe, tokenizer, room) for probe in PROBES]
+    try:
+        with torch.no_grad():
+            tuned = tuple(_scores(model, one) for one in split)
+            with model.disable_adapter():
+                base = tuple(_scores(model, one) for one in split)
+    finally:
+        model.train(was_training)
+    return ProbeScores(
+        probes=PROBES_DIGEST,
+        base=base,
+        tuned=tuned,
+        tokens=tuple(tuple(len(tokens) for tokens in one[1]) if one else () for one in split),
+        quantized=bool(getattr(model.get_base_model(), "is_quantized", False)),
+    )
+
+
+def _split(probe: Probe, tokenizer: Any, room: int) -> Split | None:
+    """A probe's tokens by the rule of lm-eval; None where it cannot be asked.
+
+    White space at the end of the context belongs to what follows, and both are encoded as one text.
+    """
+    if probe.text is None and tokenizer.chat_template is None:
+        return None
+    text = turns.render(tokenizer, probe.messages) if probe.text is None else probe.text
+    body = text.rstrip()
+    first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    special = not body.startswith(tokenizer.decode([first]))
+
+    def encode(what: str) -> list[int]:
+        return list(tokenizer(what, add_special_tokens=special)["input_ids"])
+
+    context = encode(body)
+    after = [encode(text + more)[len(context) :] for more in probe.continuations]
+    fits = all(0 < len(tokens) <= room - len(context) for tokens in after)
+    return (context, after) if fits else None
+
+
+def _scores(model: Any, split: Split | None) -> tuple[float, ...]:
+    """Summed log-likelihood of each continuation, in nats."""
+    if split is None:
+        return ()
+    return tuple(_score(model, split[0], after) for after in split[1])
+
+
+def _score(model: Any, context: list[int], after: list[int]) -> float:
+    import torch
+
+    ids = torch.tensor([context + after], device=model.device)
+    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0]
+    place = torch.arange(len(context) - 1, ids.shape[1] - 1, device=logits.device)
+    told = logits[place].float().log_softmax(dim=-1)
+    return float(told[torch.arange(len(after)), ids[0, len(context) :]].double().sum())

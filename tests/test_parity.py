@@ -1,0 +1,125 @@
+"""What is judged is what was trained: the engine's log-likelihoods are held against the training process's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_training import CHATML, OTHER_PROMPT, PROMPT, QUICK, ROWS, tiny
+
+from harness import artifacts, parity
+from harness.engines.base import Adapter
+from harness.engines.transformers_engine import TransformersEngine
+from harness.errors import EngineError
+from harness.models import LocalModel
+from harness.probes import PROBES
+from harness.progress import Silent
+from harness.records import ProbeScores, SeedTraining
+from harness.trainers import METHODS
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
+    return tiny(tmp_path_factory.mktemp("tiny"), CHATML)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("home")
+        patch.setenv("HARNESS_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def training(model: LocalModel, home: Path) -> SeedTraining:
+    return METHODS["lora"](QUICK, ROWS, PROMPT, model, 0, Silent())[0]
+
+
+@pytest.fixture
+def adapter(training: SeedTraining, home: Path) -> Adapter:
+    return Adapter("tuned-seed0", str(artifacts.folder("adapters", training.adapter.digest)))
+
+
+def scores(training: SeedTraining) -> ProbeScores:
+    assert training.probes is not None
+    return training.probes
+
+
+def test_training_leaves_its_numbers_for_every_probe_that_fits(training: SeedTraining) -> None:
+    probes = scores(training)
+    asked = [probe.name for probe, tokens in zip(PROBES, probes.tokens, strict=True) if tokens]
+    assert asked == [probe.name for probe in PROBES if probe.name != "long text"]  # 512 bytes hold all but this
+    assert probes.base != probes.tuned
+    assert not probes.quantized
+
+
+def test_an_engine_that_serves_what_was_trained_agrees(
+    model: LocalModel, training: SeedTraining, adapter: Adapter
+) -> None:
+    with TransformersEngine(model, [adapter]) as engine:
+        found = parity.check(engine, {adapter.name: training})
+    (row,) = found.adapters
+    assert found.engine.startswith("transformers ")
+    assert row.prompts == len(PROBES) - 1
+    assert row.tokens == sum(map(sum, scores(training).tokens))
+    assert row.base is not None
+    assert row.tuned is not None
+    assert row.tolerance == parity.TOLERANCE["float32"]
+    assert max(row.base, row.tuned) < row.tolerance / 10
+
+
+def test_weights_that_were_changed_after_training_are_found(
+    model: LocalModel, training: SeedTraining, adapter: Adapter, tmp_path: Path
+) -> None:
+    changed = shutil.copytree(adapter.path, tmp_path / "changed")
+    config = changed / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 9}))
+    with (
+        TransformersEngine(model, [Adapter("tuned-seed0", str(changed))]) as engine,
+        pytest.raises(EngineError, match=r"the adapter answers otherwise in transformers .* nats per token") as fault,
+    ):
+        parity.check(engine, {"tuned-seed0": training})
+    assert fault.value.problems[0].where == "parity of tuned-seed0"
+    assert fault.value.problems[0].allowed == "At most 0.001"
+
+
+def test_another_chat_template_is_found_by_the_chat_probes(
+    training: SeedTraining, adapter: Adapter, tmp_path: Path
+) -> None:
+    with (
+        TransformersEngine(tiny(tmp_path / "other", OTHER_PROMPT), [adapter]) as engine,
+        pytest.raises(EngineError, match=r"the base model answers otherwise .* most on 'chat"),
+    ):
+        parity.check(engine, {adapter.name: training})
+
+
+def test_what_was_trained_on_a_quantised_base_is_told_and_bound_by_nothing(
+    model: LocalModel, training: SeedTraining, adapter: Adapter
+) -> None:
+    far = tuple(tuple(value - 50 for value in row) for row in scores(training).base)
+    probes = scores(training).model_copy(update={"quantized": True, "base": far})
+    with TransformersEngine(model, [adapter]) as engine:
+        (row,) = parity.check(engine, {adapter.name: training.model_copy(update={"probes": probes})}).adapters
+    assert row.tolerance is None
+    assert row.base is not None
+    assert row.base > 1
+    assert "quantised" in row.reason
+
+
+def test_a_training_without_numbers_is_said_to_have_none(
+    model: LocalModel, training: SeedTraining, adapter: Adapter
+) -> None:
+    with TransformersEngine(model, [adapter]) as engine:
+        older = training.model_copy(update={"probes": None})
+        (row,) = parity.check(engine, {adapter.name: older}).adapters
+    assert (row.base, row.tuned, row.prompts) == (None, None, 0)
+    assert row.reason == "no probe was scored when it was trained; train it again to have it compared"
+
+
+def test_the_coarser_number_type_sets_the_tolerance() -> None:
+    assert parity._tolerance("float32", "bfloat16") == parity.TOLERANCE["bfloat16"]
+    assert parity._tolerance("float32", None) == max(parity.TOLERANCE.values())
