@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from lm_eval_tasks import manager, requests
 
 from harness import metrics
@@ -98,3 +100,46 @@ def test_both_generate_under_the_same_limits(theirs: dict[str, Any], shared_data
         stated = theirs[name].config.generation_kwargs
         assert (tuple(stated["until"]), task.decoding.temperature) == (task.decoding.stop, 0.0)
         assert task.decoding.max_tokens == stated.get("max_gen_toks", 256)
+
+
+def rows(file: Path, most: int, **wanted: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+    return [row for row in found if all(row[key] == value for key, value in wanted.items())][:most]
+
+
+FEWSHOT: dict[str, dict[str, Any]] = {
+    "mmlu": {"fewshot_split": "few", "fewshot_config": {"sampler": "first_n"}, "num_fewshot": 5},
+    "svamp": {"fewshot_split": "few", "num_fewshot": 3, "fewshot_delimiter": "\n--\n"},
+    "winogrande": {"training_split": "few", "num_fewshot": 2},
+    "lambada": {"training_split": "few", "num_fewshot": 2, "fewshot_config": {"target_delimiter": ""}},
+    "piqa": {"validation_split": "few", "num_fewshot": 4, "description": "Choose well.\n\n"},
+}
+
+
+@pytest.fixture(scope="module")
+def worked(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Tasks that include a published YAML and put examples before its questions, as lm-eval reads them."""
+    folder = tmp_path_factory.mktemp("worked")
+    for name, change in FEWSHOT.items():
+        config = {"include": str(PUBLISHED / f"{name}.yaml"), "task": f"{name}_few", **change}
+        config["dataset_kwargs"] = {"data_files": {"test": f"{name}.jsonl", "few": f"{name}.few.jsonl"}}
+        (folder / f"{name}_few.yaml").write_text(yaml.safe_dump(config))
+        found = rows(shared_data / "suites" / f"{name}.jsonl", 40)
+        for file, part in ((f"{name}.jsonl", found[:10]), (f"{name}.few.jsonl", found[10:])):
+            (folder / file).write_text("".join(json.dumps(row) + "\n" for row in part))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        found = manager(folder, tmp_path_factory.mktemp("datasets"), patch).load([f"{name}_few" for name in FEWSHOT])
+        for task in found["tasks"].values():
+            task.set_fewshot_seed(1234)
+            task.build_all_requests()
+        yield folder, found["tasks"]
+
+
+@pytest.mark.parametrize("name", FEWSHOT)
+def test_worked_examples_are_those_of_lm_eval(worked: tuple[Path, dict[str, Any]], name: str) -> None:
+    folder, found = worked
+    task = load_suite(str(folder / f"{name}_few.yaml")).tasks[0]
+    for item, instances in zip(task.items, requests(found[f"{name}_few"]), strict=True):
+        wanted = [(i.args[0], "" if task.output_type == "generate" else i.args[1]) for i in instances]
+        assert asked(item) == wanted

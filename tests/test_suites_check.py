@@ -31,9 +31,7 @@ CHOICE = {
 }
 
 
-def written(
-    tmp_path: Path, change: dict[str, Any], docs: list[Any] | None = None, dev: list[Any] | None = None
-) -> Path:
+def written(tmp_path: Path, change: dict[str, Any], docs: list[Any] | None = None, dev: tuple[Any, ...] = ()) -> Path:
     (tmp_path / "sums.yaml").write_text(yaml.safe_dump(TASK | change))
     for name, rows in (("test", docs or SUMS), ("dev", dev)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -74,6 +74,12 @@ class Asker:
             context, choices = encode_choices(
                 lambda text, special: encode(self.client, text, special, self.base), self.prefix, text, request.choices
             )
+            if len(choices) == 1:
+                (tail,), tokens_in = self._prompt_rows(name, context, choices)
+                seconds = time.monotonic() - started
+                sums = (_sum(tail, choices[0]),)
+                return Answer(logprobs=sums, greedy=_likeliest(tail, choices[0]), tokens_in=tokens_in, tokens_out=0,
+                              latency_s=seconds)  # fmt: skip
             tokens = {token for choice in choices for token in choice}
             next_token = len(tokens) <= MOST_LOGPROBS and all(len(choice) == 1 for choice in choices)
             ask = self._next_token_logprobs if next_token else self._prompt_logprobs
@@ -86,6 +92,13 @@ class Asker:
 
     def _prompt_logprobs(self, name: str, context: list[int], choices: list[list[int]]) -> tuple[list[float], int]:
         """Score each choice as the end of a prompt of its own."""
+        tails, tokens_in = self._prompt_rows(name, context, choices)
+        return [_sum(tail, choice) for tail, choice in zip(tails, choices, strict=True)], tokens_in
+
+    def _prompt_rows(
+        self, name: str, context: list[int], choices: list[list[int]]
+    ) -> tuple[list[list[dict[str, Any] | None]], int]:
+        """What the server says of each token of each choice, and the tokens that it read."""
         prompts = [context + choice for choice in choices]
         body = self.client.call(
             "POST",
@@ -93,9 +106,7 @@ class Asker:
             {"model": name, "prompt": prompts, "max_tokens": 1, "temperature": 0.0, "seed": 0, "prompt_logprobs": 0},
         )
         rows = sorted(body["choices"], key=lambda row: int(row["index"]))
-        tails = [row["prompt_logprobs"][len(context) :] for row in rows]
-        sums = [_sum(tail, choice) for tail, choice in zip(tails, choices, strict=True)]
-        return sums, int(body["usage"]["prompt_tokens"])
+        return [row["prompt_logprobs"][len(context) :] for row in rows], int(body["usage"]["prompt_tokens"])
 
     def _next_token_logprobs(self, name: str, context: list[int], choices: list[list[int]]) -> tuple[list[float], int]:
         """Score choices of one token each as candidates for the token after the context, which is computed once."""
@@ -177,3 +188,9 @@ def _sum(rows: Sequence[dict[str, Any] | None], tokens: Sequence[int]) -> float:
     if None in rows:
         raise ValueError("a token has no log-probability")
     return sum(float(row[str(token)]["logprob"]) for row, token in zip(rows, tokens, strict=True) if row is not None)
+
+
+def _likeliest(rows: Sequence[dict[str, Any] | None], tokens: Sequence[int]) -> bool | None:
+    """Whether each token is the likeliest one; None where the server ranks none."""
+    ranks = [None if row is None else row[str(token)].get("rank") for row, token in zip(rows, tokens, strict=True)]
+    return None if None in ranks else all(rank == 1 for rank in ranks)
