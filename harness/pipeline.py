@@ -101,7 +101,7 @@ class _Line:
         self.check_data()
         self.pin_provenance(f"{self.choice.name}: {self.choice.reason}")
         self.serving = Serving(
-            self.spec.serve,
+            self.spec.serving,
             self.model,
             max_adapters=len(self.spec.train.seeds),
             rank=self.spec.train.rank,

@@ -186,6 +186,7 @@ def _identity(
     for gate in (*content["gates"], *content["policy"]["gates"]):
         if gate["must_not_break"] is not None:
             gate["must_not_break"] = kept[gate["must_not_break"]].fingerprint
+    del content["serve"]["cache"]  # an answer is the same, whether it is given again or told again
     content["prompt"]["retrieval"] |= {
         "documents": documents,
         "by": models.identity(by, folder) if by != "bm25" else by,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from harness.compare.measures import LATENCIES
 from harness.data import DataSpec
 from harness.engines import ServeSpec
 from harness.evaluate import TaskSpec
@@ -107,6 +108,12 @@ class ExperimentSpec(PartSpec):
         if self.finalists > seeds:
             raise ValueError(f"finalists: {self.finalists} of {seeds} seeds; no more than there are")
         return self
+
+    @property
+    def serving(self) -> ServeSpec:
+        """How candidates are served. Where a gate is on latency, nothing is told again: it was timed under other load."""
+        timed = any(gate.metric in LATENCIES for gate in (*self.rules, *self.enough))
+        return self.serve.model_copy(update={"cache": False}) if timed else self.serve
 
     @property
     def rules(self) -> tuple[GateSpec, ...]:
