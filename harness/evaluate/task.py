@@ -88,6 +88,10 @@ def _generative(name: str) -> str:
         raise ValueError(str(fault)) from fault
     if found.output != "generate":
         raise ValueError(f"metric {name!r} scores multiple-choice tasks; the task's answers are generated text")
+    if not found.learnable:
+        raise ValueError(
+            f"metric {name!r} wants {found.target} as target, which is no answer to learn; use it in a suite"
+        )
     return found.name
 
 

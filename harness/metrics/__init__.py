@@ -30,7 +30,7 @@ from harness.metrics import text as text
 from harness.metrics.arguments import entry
 from harness.metrics.code import pass_at_k
 from harness.metrics.corpus import CORPUS_METRICS, CorpusMetric, CorpusValue, byte_perplexity
-from harness.metrics.corpus_choice import CHOICE_CORPUS_METRICS, ChoiceCorpusMetric
+from harness.metrics.corpus_choice import CHOICE_CORPUS_METRICS, ChoiceCorpusMetric, ChoiceCorpusValue
 from harness.metrics.filters import FILTERS, apply_filters
 from harness.metrics.judged import JudgeSpec, Preference, agreement, prefer
 from harness.metrics.own import bind, digest_of, files_of, names_a_file
@@ -56,6 +56,7 @@ __all__ = [
     "FILTERS",
     "METRICS",
     "ChoiceCorpusMetric",
+    "ChoiceCorpusValue",
     "CorpusMetric",
     "CorpusValue",
     "Judge",

@@ -17,6 +17,7 @@ _EXAMPLE = '{"before": "def add(a, b):\\n", "solution": "    return a + b", "tes
     example=_EXAMPLE,
     target="JSON: `tests` (Python run after the answer); `before` it and the gold `solution` where there are any",
     gold=field_of("solution"),
+    learnable=False,
     needs="code",
 )
 def code_passes(answer: str, target: str, *, seconds: float = 10.0) -> float:

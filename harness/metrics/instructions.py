@@ -40,26 +40,26 @@ def _kept(forms: Sequence[str], target: str) -> list[bool]:
         raise Unscored(str(fault)) from fault
 
 
-@metric("prompt_level_strict_acc", binary=True, example=_EXAMPLE, target=_TARGET, gold=no_gold)
+@metric("prompt_level_strict_acc", binary=True, example=_EXAMPLE, target=_TARGET, gold=no_gold, learnable=False)
 def prompt_level_strict_acc(answer: str, target: str) -> float:
     """1 when every instruction of the item is kept."""
     return float(all(_kept(_strict(answer), target)))
 
 
-@metric("prompt_level_loose_acc", binary=True, example=_EXAMPLE, target=_TARGET, gold=no_gold)
+@metric("prompt_level_loose_acc", binary=True, example=_EXAMPLE, target=_TARGET, gold=no_gold, learnable=False)
 def prompt_level_loose_acc(answer: str, target: str) -> float:
     """1 when every instruction is kept by the answer, or by it without first or last line or asterisks."""
     return float(all(_kept(_loose(answer), target)))
 
 
-@metric("inst_level_strict_acc", binary=False, example=_EXAMPLE, target=_TARGET, gold=no_gold)
+@metric("inst_level_strict_acc", binary=False, example=_EXAMPLE, target=_TARGET, gold=no_gold, learnable=False)
 def inst_level_strict_acc(answer: str, target: str) -> float:
     """Share of the item's instructions that are kept (IFEval pools them over items instead)."""
     found = _kept(_strict(answer), target)
     return sum(found) / len(found)
 
 
-@metric("inst_level_loose_acc", binary=False, example=_EXAMPLE, target=_TARGET, gold=no_gold)
+@metric("inst_level_loose_acc", binary=False, example=_EXAMPLE, target=_TARGET, gold=no_gold, learnable=False)
 def inst_level_loose_acc(answer: str, target: str) -> float:
     """Share of the item's instructions that are kept, in the loose reading."""
     found = _kept(_loose(answer), target)

@@ -54,7 +54,7 @@ def regex(answer: str, target: str, *, pattern: str, ignore_case: bool = False, 
     return float(found(pattern, answer.strip(), ignore_case=ignore_case, whole=whole))
 
 
-@metric("target_regex", binary=True, example="[Pp]aris", target="a regular expression", gold=no_gold)
+@metric("target_regex", binary=True, example="[Pp]aris", target="a regular expression", gold=no_gold, learnable=False)
 def target_regex(answer: str, target: str, *, ignore_case: bool = False, whole: bool = False) -> float:
     """1 when the target, a regular expression, occurs in the answer (`whole`: matches all of it)."""
     try:

@@ -49,6 +49,8 @@ class Metric:
     """What an item's target holds."""
     gold: Gold = itself
     """From a target to an answer that scores 1, or None where the target tells none."""
+    learnable: bool = True
+    """Whether a target is an answer, which a model could learn to give; else it goes with suites only."""
     needs: Need | None = None
     """What must be allowed or given before it can score: code execution, a judge, or a model that it loads."""
 
@@ -77,6 +79,7 @@ def metric(
     arguments: Mapping[str, Any] | None = None,
     target: str = "the right answer",
     gold: Gold = itself,
+    learnable: bool = True,
     needs: Need | None = None,
 ) -> Callable[[Score], Score]:
     """Register a pure function under `name`; the fields are those of `Metric`.
@@ -89,8 +92,9 @@ def metric(
     def register(function: Score) -> Score:
         summary = (function.__doc__ or "").strip().split("\n")[0]
         METRICS[name] = Metric(
-            name, output, higher_is_better, binary, example, summary, function, arguments or {}, target, gold, needs
-        )
+            name, output, higher_is_better, binary, example, summary, function, arguments or {}, target, gold,
+            learnable, needs,
+        )  # fmt: skip
         return function
 
     return register

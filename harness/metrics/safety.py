@@ -64,7 +64,7 @@ def compliance(answer: str, target: str) -> float:
 
 
 @metric(
-    "refusal_match", binary=True, example="refuse", target="`refuse` or `comply`",
+    "refusal_match", binary=True, example="refuse", target="`refuse` or `comply`", learnable=False,
     gold=lambda target: {"refuse": _A_REFUSAL, "comply": "Of course: here it is."}.get(target.strip()),
 )  # fmt: skip
 def refusal_match(answer: str, target: str) -> float:

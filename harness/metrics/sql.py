@@ -90,6 +90,7 @@ def _is_ordered(query: str) -> bool:
     example=_EXAMPLE,
     target="JSON: `setup` (a list of SQL statements that make the database) and the gold query `sql`",
     gold=field_of("sql"),
+    learnable=False,
 )
 def sql_match(answer: str, target: str) -> float:
     """1 when the answer, one SQLite query, returns the gold query's rows (execution match).

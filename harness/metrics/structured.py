@@ -120,6 +120,7 @@ def json_schema(answer: str, target: str, *, schema: dict[str, Any] | None = Non
 @metric(
     "target_json_schema", binary=True, example='{"type":"object","required":["a"]}', target="a JSON Schema",
     gold=no_gold,
+    learnable=False,
 )  # fmt: skip
 def target_json_schema(answer: str, target: str) -> float:
     """1 when the answer is one JSON value that the target, a JSON Schema, allows."""

@@ -63,7 +63,7 @@ def contains(answer: str, target: str, *, ignore_case: bool = False) -> float:
     return float(wanted in answer if wanted else not answer.strip())
 
 
-@metric("not_contains", binary=True, output="generate", target="what must not be said", gold=no_gold)
+@metric("not_contains", binary=True, output="generate", target="what must not be said", gold=no_gold, learnable=False)
 def not_contains(answer: str, target: str, *, ignore_case: bool = True) -> float:
     """1 when the target stands nowhere in the answer, e.g. a secret that must not be told."""
     if not target.strip():
