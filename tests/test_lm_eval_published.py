@@ -12,8 +12,10 @@ import yaml
 from lm_eval_tasks import manager, requests
 
 from harness import metrics
+from harness.errors import SuiteError
 from harness.records import Item
-from harness.suites import Task, load_suite, published_suites
+from harness.suites import SuiteUse, Task, load_suite, published_suites
+from harness.suites.lm_eval_tasks import suite_of
 
 pytest.importorskip("lm_eval")
 
@@ -143,3 +145,45 @@ def test_worked_examples_are_those_of_lm_eval(worked: tuple[Path, dict[str, Any]
     for item, instances in zip(task.items, requests(found[f"{name}_few"]), strict=True):
         wanted = [(i.args[0], "" if task.output_type == "generate" else i.args[1]) for i in instances]
         assert asked(item) == wanted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_task_that_lm_eval_loads_is_the_same_suite(theirs: dict[str, Any], shared_data: Path, name: str) -> None:
+    (found,) = suite_of(name, {name: theirs[name]}, MOST).tasks
+    own = ours(name, shared_data)
+    plain = [item.model_copy(update={"cluster": None, "slices": {}}) for item in own.items]
+    assert [asked(item) for item in found.items] == [asked(item) for item in own.items]
+    assert [item.target for item in found.items] == [item.target for item in plain]
+    assert list(found.items) == plain
+    for part in ("name", "output_type", "metrics", "filters", "decoding", "target_delimiter"):
+        assert getattr(found, part) == getattr(own, part), part
+
+
+def test_a_task_with_several_pipelines_needs_one_named(tmp_path: Path) -> None:
+    two = [
+        {"name": name, "filter": [{"function": name}, {"function": "take_first"}]}
+        for name in ("lowercase", "uppercase")
+    ]
+    config = {"include": str(PUBLISHED / "svamp.yaml"), "task": "two", "filter_list": two}
+    config["dataset_kwargs"] = {"data_files": {"test": "two.jsonl"}}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "two.jsonl").write_text(json.dumps({"question": "q", "answer": "1"}))
+    with pytest.raises(SuiteError, match=r"has 2 pipelines\. One is read of lowercase, uppercase"):
+        load_suite(str(tmp_path / "two.yaml"))
+    with pytest.raises(SuiteError, match="has no pipeline 'upper'"):
+        load_suite(SuiteUse(suite=str(tmp_path / "two.yaml"), filter="upper"))
+    task = load_suite(SuiteUse(suite=str(tmp_path / "two.yaml"), filter="uppercase")).tasks[0]
+    assert task.filters[0] == ("uppercase", "")
+
+
+def test_a_task_whose_data_cannot_be_had_says_how_to_use_local_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(SuiteError, match=r"lm-eval:hellaswag: cannot be loaded: .*use local JSONL"):
+        load_suite("lm-eval:hellaswag")
+
+
+def test_an_unknown_task_of_lm_eval_names_its_likes() -> None:
+    with pytest.raises(SuiteError, match=r"lm-eval:hellaswg: lm-eval has no such task\. Names like it: hellaswag"):
+        load_suite("lm-eval:hellaswg")

@@ -11,7 +11,6 @@ import yaml
 from typer.testing import CliRunner
 
 from harness.cli.app import app
-from harness.errors import SuiteError
 from harness.suites import Suite, SuiteUse, load_suite, published_suites
 from harness.suites.checking import check
 
@@ -149,10 +148,3 @@ def test_a_use_of_a_suite_names_data_and_limit(shared_data: Path) -> None:
     use = SuiteUse(suite="copa", data=str(shared_data / "suites"), limit=7)
     assert load_suite(use).size == 7
     assert [item.id for item in load_suite(use).tasks[0].items] == [f"copa-{i:04}" for i in range(7)]
-
-
-def test_published_tasks_of_lm_eval_say_how_to_use_local_data() -> None:
-    with pytest.raises(SuiteError, match="Use `hellaswag` with a folder that has its JSONL"):
-        load_suite("lm-eval:hellaswag")
-    with pytest.raises(SuiteError, match=r"Published suites: bbh, .*Copy the task's YAML"):
-        load_suite("lm-eval:arc_easy")

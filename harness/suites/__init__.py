@@ -2,11 +2,12 @@
 
 A suite folder is also an lm-eval group and its tasks are lm-eval tasks; which of lm-eval's keys are read is
 told in `suites/README.md`. A single task YAML is a suite of one task: so are those of `suites/published`, whose
-data is a folder of the user's. lm-eval itself is not imported.
+data is a folder of the user's. lm-eval itself is imported for `lm-eval:NAME` alone.
 
     finding    where a suite lies          reading, config, scoring   a task YAML, checked
     documents  YAML and JSONL              fewshot, render            documents become items
     model      what a loaded suite is      checking                   whether a suite can tell right from wrong
+    lm_eval_tasks   lm-eval's own tasks by name
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import get_args
 
 from harness.errors import Problem, SuiteError, did_you_mean
 from harness.records import Role, SplitName
+from harness.suites import lm_eval_tasks
 from harness.suites.config import data_places, read_task, splits
 from harness.suites.documents import Document, read_jsonl, read_task_file, read_yaml, shown
 from harness.suites.finding import MANIFEST, find, known_suites, published_suites
+from harness.suites.lm_eval_tasks import PREFIX
 from harness.suites.model import MUST_NOT_BREAK, Suite, SuiteUse, Task, must_not_break
 from harness.suites.render import example_ends, render_items
 
@@ -63,6 +66,8 @@ def load_suite(
         data = (near or Path()) / Path(use.data).expanduser()
     if data is not None and not data.is_dir():
         raise SuiteError(Problem("data", f"{str(data)!r} is no folder", "The folder with the suite's data files"))
+    if use.suite.startswith(PREFIX):
+        return lm_eval_tasks.load(use.suite.removeprefix(PREFIX), use.limit, use.filter)
     place = find(use.suite, near)
     problems: list[Problem] = []
     manifest = read_yaml(place / MANIFEST if place.is_dir() else place, problems)
@@ -70,12 +75,12 @@ def load_suite(
         raise SuiteError(problems)
     if place.is_dir():
         role, name = _check_manifest(place, manifest, problems), place.name
-        read = _Loading(split, data, optional, problems)
+        read = _Loading(split, data, optional, use.filter, problems)
         tasks = _tasks(place, manifest, read)
     else:
         role, name = _role(place, manifest, problems), str(manifest.get("task"))
         _check_name(f"{shown(place)}: task", name, problems)
-        one = _task(place, manifest, _Loading(split, data, optional, problems))
+        one = _task(place, manifest, _Loading(split, data, optional, use.filter, problems))
         tasks = () if one is None else (one,)
     if problems:
         raise SuiteError(problems)
@@ -119,6 +124,7 @@ class _Loading:
     split: SplitName
     data: Path | None
     optional: bool
+    pipeline: str | None
     problems: list[Problem]
 
 
@@ -167,7 +173,7 @@ def _task(file: Path, config: Document, loading: _Loading) -> Task | None:
     if loading.optional and not splits(whole).get(loading.split):
         return None
     places = data_places(file, loading.data, Path(last).expanduser() if last else None)
-    checked = read_task(file, whole, loading.split, problems, places)
+    checked = read_task(file, whole, loading.split, problems, places, loading.pipeline)
     if checked is None:
         return None
     items = render_items(checked, read_jsonl(checked.data, problems), problems)

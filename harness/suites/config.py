@@ -68,7 +68,7 @@ class TaskConfig:
     """Score of who knows nothing, where the YAML states it."""
 
 
-class _TaskReader(Reader):
+class TaskReader(Reader):
     """Reads one task YAML."""
 
     def __init__(self, file: Path, config: Document, places: Sequence[Path]) -> None:
@@ -259,10 +259,15 @@ def data_places(file: Path, given: Path | None, last: Path | None) -> tuple[Path
 
 
 def read_task(
-    file: Path, config: Document, split: SplitName, problems: list[Problem], places: Sequence[Path]
+    file: Path,
+    config: Document,
+    split: SplitName,
+    problems: list[Problem],
+    places: Sequence[Path],
+    pipeline: str | None = None,
 ) -> TaskConfig | None:
-    """A checked task, or None and all that is wrong with it."""
-    reader = _TaskReader(file, config, places)
+    """A checked task, or None and all that is wrong with it. pipeline: which one of several filter pipelines."""
+    reader = TaskReader(file, config, places)
     reader.unknown_keys(config, TASK_KEYS)
     if config.get("repeats", 1) != 1:
         reader.fault("repeats", f"is {config['repeats']!r}", "Only 1")
@@ -281,7 +286,7 @@ def read_task(
         choices=reader.choices(),
         target_delimiter=reader.text("target_delimiter", " ") if reader.kind == "multiple_choice" else "",
         fewshot=reader.fewshot(),
-        scoring=read_scoring(reader, output),
+        scoring=read_scoring(reader, output, pipeline),
         decoding=reader.decoding(output),
         slices=reader.fields("slices"),
         cluster=cluster[0] if cluster else "cluster",

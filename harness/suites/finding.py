@@ -11,7 +11,6 @@ MANIFEST = "suite.yaml"
 BUNDLED = Path(__file__).resolve().parent.parent.parent / "suites"
 PUBLISHED = "published"
 """Folder of task YAMLs of published benchmarks, whose data is not bundled."""
-LM_EVAL = "lm-eval:"
 
 
 def _roots() -> tuple[Path, ...]:
@@ -30,8 +29,6 @@ def published_suites() -> list[str]:
 
 def find(name: str, near: Path | None) -> Path:
     """The folder of a suite, or the task YAML of a suite of one task. Raises SuiteError."""
-    if name.startswith(LM_EVAL):
-        raise SuiteError(_from_the_hub(name.removeprefix(LM_EVAL)))
     places = [root / Path(name).expanduser() for root in (near, Path.cwd(), *_roots()) if root]
     for place in places:
         if (place / MANIFEST).is_file() or (place.suffix in (".yaml", ".yml") and place.is_file()):
@@ -48,12 +45,3 @@ def find(name: str, near: Path | None) -> Path:
     raise SuiteError(
         Problem("", f"unknown suite {name!r}", did_you_mean(name, known), "A folder or task YAML works too")
     )
-
-
-def _from_the_hub(name: str) -> Problem:
-    known = published_suites()
-    what = "lm-eval's own tasks fetch their data from a hub and run code of their own, which is not done here"
-    if name in known:
-        return Problem(f"{LM_EVAL}{name}", what, next=f"Use `{name}` with a folder that has its JSONL (HARNESS_DATA)")
-    hint = "Copy the task's YAML, point dataset_kwargs.data_files to local JSONL, and name that file"
-    return Problem(f"{LM_EVAL}{name}", what, f"Published suites: {', '.join(known)}", hint)

@@ -36,8 +36,8 @@ class Scoring:
     """Patterns that are taken out of answer and target before they are compared (`regexes_to_ignore`)."""
 
 
-def read_scoring(reader: Reader, output: OutputType) -> Scoring:
-    """The scoring of a task; faults go to the reader."""
+def read_scoring(reader: Reader, output: OutputType, pipeline: str | None = None) -> Scoring:
+    """The scoring of a task; faults go to the reader. pipeline: the name of one of several filter pipelines."""
     kind = str(reader.config.get("output_type", "generate_until"))
     entries = (
         reader.entries(reader.config["metric_list"], "metric_list")
@@ -52,7 +52,7 @@ def read_scoring(reader: Reader, output: OutputType) -> Scoring:
         reader.fault("metric_list", "has more than acc, the one metric of loglikelihood tasks", "Only `acc`", hint)
     ignored = _ignored(reader, entries)
     removed = tuple(("remove", pattern) for pattern in ignored)
-    return Scoring(tuple(names), (*_filters(reader, output), *removed), ignored)
+    return Scoring(tuple(names), (*_filters(reader, output, pipeline), *removed), ignored)
 
 
 def _metric(reader: Reader, entry: Document, path: str, output: OutputType) -> str:
@@ -96,24 +96,29 @@ def _ignored(reader: Reader, entries: list[Document]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _filters(reader: Reader, output: OutputType) -> tuple[Step, ...]:
+def _filters(reader: Reader, output: OutputType, wanted: str | None) -> tuple[Step, ...]:
     if "filter_list" not in reader.config:
         return ()
     if output == "choice":
         reader.fault("filter_list", f"is not supported with {reader.config.get('output_type')}")
     pipelines = reader.entries(reader.config["filter_list"], "filter_list")
-    if len(pipelines) > 1:
-        hint = "Keep the one whose score counts; another one is another task"
-        reader.fault("filter_list", f"has {len(pipelines)} pipelines", "One is supported", hint)
+    names = [str(pipeline.get("name")) for pipeline in pipelines]
+    if wanted is not None and wanted not in names:
+        reader.fault("filter_list", f"has no pipeline {wanted!r}", did_you_mean(wanted, names))
+    if wanted is None and len(pipelines) > 1:
+        hint = "Name the one whose score counts: {suite: ..., filter: " + names[0] + "}"
+        reader.fault("filter_list", f"has {len(pipelines)} pipelines", f"One is read of {', '.join(names)}", hint)
     if not pipelines:
         return ()
-    reader.unknown_keys(pipelines[0], ("name", "filter"), "filter_list[0].")
-    steps = reader.entries(pipelines[0].get("filter"), "filter_list[0].filter")
+    at = names.index(wanted) if wanted in names else 0
+    place = f"filter_list[{at}]."
+    reader.unknown_keys(pipelines[at], ("name", "filter"), place)
+    steps = reader.entries(pipelines[at].get("filter"), f"{place}filter")
     # lm-eval hands every step before take_first the list of answers, and every later one a bare string.
-    names = [step.get("function") for step in steps]
-    if steps and (names[-1] != "take_first" or names.count("take_first") > 1):
-        reader.fault("filter_list[0].filter", "take_first must be the last step, and only there")
-    return tuple(_filter(reader, step, f"filter_list[0].filter[{i}].") for i, step in enumerate(steps[:-1]))
+    functions = [step.get("function") for step in steps]
+    if steps and (functions[-1] != "take_first" or functions.count("take_first") > 1):
+        reader.fault(f"{place}filter", "take_first must be the last step, and only there")
+    return tuple(_filter(reader, step, f"{place}filter[{i}].") for i, step in enumerate(steps[:-1]))
 
 
 def _filter(reader: Reader, step: Document, path: str) -> Step:
