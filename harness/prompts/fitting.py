@@ -30,6 +30,8 @@ def too_long(
 ) -> Iterator[Problem]:
     """Numbers of worked examples that do not fit the model's context, by rows of median length.
 
+    The default numbers of the search are not held against anybody: it drops what does not fit, and goes on.
+
     path: the model's folder. context: tokens that a prompt and its answer may have together. Nothing is told where
     the folder has no tokenizer that can be counted with.
     """
@@ -38,7 +40,8 @@ def too_long(
     if count is None or not question:
         return
     system = (Message(role="system", content=instruction),) if instruction else ()
-    asked = sorted({*spec.shots, *_few_shot(spec)} - {0}) if spec.search != "none" else _few_shot(spec)
+    stated = spec.shots if spec.search != "none" and spec.shots != PromptSpec().shots else ()
+    asked = sorted({*stated, *_few_shot(spec)} - {0})
     turns = [[*system, *typical_demonstrations(train, shots), *question] for shots in asked]
     found = count([[{"role": turn.role, "content": turn.content} for turn in one] for one in turns])
     over = [(shots, tokens) for shots, tokens in zip(asked, found, strict=True) if tokens + task.max_tokens > context]
