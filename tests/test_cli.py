@@ -26,7 +26,7 @@ def test_check_says_what_each_gate_can_decide_and_touches_no_model(tmp_path: Pat
     done = harness("check", EXPERIMENT, "--json", HARNESS_HOME=str(tmp_path / "home"))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert [gate["suite"] for gate in told["gates"]] == ["task", "regression-core"]
+    assert [gate["suite"] for gate in told["gates"]] == ["task", "regression-mini"]
     assert 0 <= told["gates"][1]["pass_if_equal"] <= 1
     assert not (tmp_path / "home").exists()
 

@@ -28,7 +28,13 @@ task:
     Read the customer's message and reply with one JSON object with the keys intent (refund, cancel, delivery,
     defect, invoice or address), priority (high, normal or low), order_id (or null) and product (or null).
 
-prompt: {{search: race, budget: 160, shots: [0, 4], draws: 1}}   # model calls; spend more for a stronger bar
+prompt:                           # the bar: a prompt that someone tried to make good
+  search: race
+  budget: 160                     # model calls; spend more for a stronger bar
+  shots: [0, 4]
+  draws: 1
+  reasoning: false                # true also tries prompts that reason first
+  contestants: [few_shot, rag]    # baselines beside the raw prompt; also cot, majority
 
 train:
   method: lora                    # or qlora (needs a GPU to be worth it)
@@ -38,11 +44,11 @@ train:
 
 serve: {{engine: auto}}             # vLLM where it can run, else in process
 
-suites: [regression-core]         # what must not break
+suites: [regression-mini]         # what must not break; regression-core asks four times as much
 
 gates:
   - {{suite: task, metric: exact_match, against: best_prompt, min_delta: 0.05}}
-  - {{suite: regression-core, against: base, min_delta: -0.10}}
+  - {{suite: regression-mini, against: base, min_delta: -0.10}}
 """
 
 ROWS = {"train.jsonl": 320, "dev.jsonl": 60, "test.jsonl": 120}

@@ -134,9 +134,12 @@ def _shelves(spec: RetrievalSpec, rows: Data, folder: Path, note: Callable[[str]
 
 def _documents(spec: ExperimentSpec, rows: Data, folder: Path, file: str, problems: list[Problem]) -> str | None:
     """Content identity of the documents that prompts look things up in; None without any."""
-    try:
-        if spec.prompt.retrieval.by != "bm25":
+    if spec.prompt.retrieval.by != "bm25":
+        try:
             models.identity(spec.prompt.retrieval.by, folder)
+        except HarnessError as fault:
+            problems += [replace(problem, where=f"{file}: prompt.retrieval.by") for problem in fault.problems]
+    try:
         shelves = _shelves(spec.prompt.retrieval, rows, folder, lambda message: None)
         return shelves.corpus("documents") if spec.prompt.retrieval.documents else None
     except HarnessError as fault:
