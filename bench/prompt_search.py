@@ -91,7 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="where cells and answers are kept")
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS), help="default: all")
     usual = [method.name for method in METHODS if method.default]
-    named = f"default: {' '.join(usual)}"
     parser.add_argument(
         "--methods", nargs="*", default=usual, choices=list(BY_NAME), help=f"default: {' '.join(usual)}"
     )
