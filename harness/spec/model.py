@@ -59,9 +59,9 @@ class ExperimentSpec(PartSpec):
     """How many seeds, best on dev first, are judged on the test split; each is a look at it."""
     serve: ServeSpec = ServeSpec()
     """How to serve what is judged."""
-    suites: tuple[str | SuiteUse, ...] = ()
+    suites: tuple[SuiteUse, ...] = ()
     """Further suites to evaluate base and tuned candidate on: a name, folder or task YAML, or a mapping of
-    `suite`, `data` (folder of its data files) and `limit` (first items only)."""
+    `suite`, `data` (folder of its data files), `limit` (first items only) and `filter` (one of several pipelines)."""
     policy: PolicySpec = PolicySpec()
     """Error, looks and family of the gates, here or as the name of a YAML file; its gates come before these."""
     gates: tuple[GateSpec, ...] = ()
@@ -111,7 +111,7 @@ class ExperimentSpec(PartSpec):
 
     @property
     def serving(self) -> ServeSpec:
-        """How candidates are served. Where a gate is on latency, nothing is told again: it was timed under other load."""
+        """How candidates are served. Where a gate is on latency nothing is told again, as if timed now."""
         timed = any(gate.metric in LATENCIES for gate in (*self.rules, *self.enough))
         return self.serve.model_copy(update={"cache": False}) if timed else self.serve
 
