@@ -149,9 +149,9 @@ def _documents(spec: ExperimentSpec, rows: Data, folder: Path, file: str, proble
 
 def _suites(spec: ExperimentSpec, folder: Path, file: str, problems: list[Problem]) -> list[Suite]:
     found: list[Suite] = []
-    for index, name in enumerate(spec.suites):
+    for index, use in enumerate(spec.suites):
         try:
-            found.append(suites.load_suite(name, near=folder))
+            found.append(suites.load_suite(use, near=folder))
         except HarnessError as fault:
             at = f"{file}: suites[{index}]"
             problems += [

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from harness.partspec import PartSpec
 from harness.records import Decoding, Item, OutputType, Role, SplitName, digest
@@ -31,6 +31,17 @@ class SuiteUse(PartSpec):
     """Only the first items of each task, in the file's order (lm-eval's `--limit`)."""
     filter: str | None = None
     """Name of the filter pipeline whose answers are scored, where a task has several."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, given: Any) -> Any:
+        return {"suite": given} if isinstance(given, str) else given
+
+    @model_serializer(mode="wrap")
+    def _short(self, dump: SerializerFunctionWrapHandler) -> Any:
+        """As short as it can be written: a name alone stays one."""
+        told = {key: value for key, value in dump(self).items() if value is not None}
+        return self.suite if len(told) == 1 else told
 
 
 @dataclass(frozen=True, slots=True)
