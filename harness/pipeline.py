@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness import data, evaluate, machine, models, prompts, report, trainers
+from harness import data, evaluate, forgetting, machine, models, prompts, report, trainers
 from harness.engines import Choice, choose, open_endpoint
 from harness.errors import NotComparableError, Problem, SpecError
 from harness.judgement import Contender, Court, share
@@ -23,7 +23,9 @@ from harness.records import (
     Candidate,
     DataRecord,
     Decoding,
+    ForgettingRecord,
     ModelRef,
+    ParityRecord,
     Prompt,
     PromptRecord,
     Provenance,
@@ -62,7 +64,7 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
         )
     )  # fmt: skip
     folder = store.create(experiment.id, experiment.resolved_yaml(folder.path), experiment.files)
-    with folder.lock(), evaluate.aided(spec.allow_code_execution, spec.judge, progress.note):
+    with folder.lock(), evaluate.aided(spec.allow_code_execution, spec.judge, progress.note, experiment.folder):
         verdict = _Line(experiment, model, choice, folder, store.looks, progress).to_verdict()
         folder.write(verdict)
         report.write_reports(folder)
@@ -128,6 +130,7 @@ class _Line:
             self.progress.stage("evaluation")
             contenders = self.pick(training, best)
             self.court.examine(contenders, base, test)
+            self.measure_forgetting(contenders)
         self.progress.stage("verdict")
         return self.court.verdict(contenders)
 
@@ -227,6 +230,9 @@ class _Line:
         for candidate in made:
             if candidate.adapter is not None:
                 self.serving.add(candidate.name, candidate.adapter)
+        if self.folder.read(ParityRecord) is None:  # before any look: what is judged must be what was trained
+            trained = {candidate.name: seed for candidate, seed in zip(made, training.seeds, strict=True)}
+            self.folder.write(self.serving.parity(trained))
         teams = self.best_on_dev_first([[candidate] for candidate in made])
         if self.spec.policy.claim == "recipe":
             teams = [[candidate for team in teams for candidate in team]]
@@ -234,6 +240,21 @@ class _Line:
         if self.spec.prompt.with_tuned and not same_question(made[0], best):
             teams += [[under(candidate, best) for candidate in team] for team in teams]
         return [self.court.enter(team) for team in self.best_on_dev_first(teams)]
+
+    def measure_forgetting(self, contenders: list[Contender]) -> None:
+        """General text and KL to the base model for every adapter that was judged, beside the suites' scores."""
+        if not self.spec.forgetting or self.folder.read(ForgettingRecord) is not None:
+            return
+        texts = forgetting.load()
+        if texts is None:
+            self.progress.note("forgetting is not measured: the bundled suites, with the general text, are not here")
+            return
+        refs = [one.adapter for contender in contenders for one in contender.candidates if one.adapter is not None]
+        adapters = {self.serving.name_of(ref): ref for ref in refs}
+        record = forgetting.measure(self.serving.engine, adapters, texts, self.progress)
+        self.folder.write(record)
+        for one in record.adapters:
+            self.progress.note(forgetting.told(one))
 
     def best_on_dev_first(self, teams: list[list[Candidate]]) -> list[list[Candidate]]:
         """By their mean score on dev; of equals in the order given. With one there is nothing to rank."""

@@ -1,25 +1,33 @@
-"""What metrics may use while answers are scored: running them in the sandbox, and the judge behind its endpoint."""
+"""What metrics may use while answers are scored: the sandbox, the judge behind its endpoint, embedding models."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness import metrics
 from harness.engines import Engine, open_endpoint
 from harness.engines.base import Request
+from harness.errors import ModelError, UsageError
 from harness.metrics import JudgeSpec, Unscored, sandbox
-from harness.metrics.tools import Ask
+from harness.metrics.tools import Ask, Embed
 from harness.records import Decoding, Message
 
 
 @contextmanager
 def aided(
-    allow_code_execution: bool, judge: JudgeSpec | None, note: Callable[[str], None] = lambda text: None
+    allow_code_execution: bool,
+    judge: JudgeSpec | None,
+    note: Callable[[str], None] = lambda text: None,
+    near: Path | None = None,
 ) -> Iterator[None]:
-    """Inside the block metrics may run code and ask the judge, as far as the spec says so.
+    """Inside the block metrics may run code and ask the judge, as far as the spec says so, and embed texts.
+
+    near: where the folder of an embedding model is looked for: the spec's folder.
 
     Raises HarnessError where this machine cannot hold code, EngineError when the judge's server cannot be had.
     """
@@ -34,8 +42,23 @@ def aided(
             sandbox.refuse_unless_held()
             held = metrics.protection()
             note(f"answers may be run; held by: network {held.network}, files {held.files}")
-        stack.enter_context(metrics.using(metrics.Tools(allow_code_execution, made)))
+        stack.enter_context(metrics.using(metrics.Tools(allow_code_execution, made, _embedding(near, note))))
         yield
+
+
+def _embedding(near: Path | None, note: Callable[[str], None]) -> Callable[[str], Embed]:
+    @lru_cache(maxsize=2)
+    def embedder(model: str) -> Embed:
+        from harness.retrieval.embedding import Embedder
+
+        try:
+            made = Embedder(model, near, note)
+        except (ModelError, UsageError) as fault:  # it speaks of the prompt's retrieval, which is not meant here
+            told = [replace(problem, where="metric semantic_similarity") for problem in fault.problems]
+            raise type(fault)(told) from fault
+        return lambda texts: made.embed(texts, "document")
+
+    return embedder
 
 
 def _asking(engine: Engine, max_tokens: int) -> Ask:

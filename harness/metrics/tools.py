@@ -1,15 +1,20 @@
-"""What metrics may use beside the answer: running it, and a judge. Nothing, unless whoever evaluates says so."""
+"""What metrics may use beside the answer: running it, a judge, embeddings. Nothing, unless the evaluation says so."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import Problem, UsageError
 
 Ask = Callable[[str, str], str]
 """Instruction and question to a language model's answer; raises `Unscored(fault=True)` when there is none."""
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+"""Texts to vectors of length 1, (texts, dimensions)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class Tools:
     """Whether answers may be run (`allow_code_execution: true` in the spec)."""
     judge: Judge | None = None
     """Who grades (`judge` in the spec)."""
+    embedder: Callable[[str], Embed] | None = None
+    """From the name of an embedding model to what embeds texts by it."""
 
 
 _given = [Tools()]
@@ -61,3 +68,11 @@ def refuse_unless_code_may_run() -> None:
     if not _given[-1].run_code:
         hint = "Read about the sandbox's limits in docs/metrics.md, then set allow_code_execution: true in the spec"
         raise UsageError(Problem("", "a metric runs what the model wrote, and that is not allowed", next=hint))
+
+
+def embedder(model: str) -> Embed:
+    """What embeds texts by that model; UsageError where nothing does."""
+    found = _given[-1].embedder
+    if found is None:
+        raise UsageError(Problem("", f"a metric embeds texts by {model!r}, and no embedding models are at hand"))
+    return found(model)
