@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.evaluate import TASK_SUITE
-from harness.records import DataRecord, Prompt, RunRecord, TrainingRecord
+from harness.records import DataRecord, ParityRecord, Prompt, RunRecord, TrainingRecord
 from harness.store import ExperimentStore
 
 MUCH_CUT = 0.05
@@ -28,6 +28,8 @@ def caveats(runs: Sequence[RunRecord], folder: ExperimentStore, seeds: Sequence[
         found.append(f"Judged {best} on dev of {len(seeds)} seeds; the others never met test.")
     found += _raw_beats_the_bar(on_task)
     found += _other_prompts(on_task, folder.read(TrainingRecord))
+    found += _unlike_training(folder.read(ParityRecord), {run.candidate.adapter.digest for run in on_task
+                                                          if run.candidate.adapter is not None})  # fmt: skip
     found += [told for run in on_task for told in _cut(run, folder)]
     return tuple(found)
 
@@ -55,6 +57,12 @@ def _other_prompts(on_task: Sequence[RunRecord], training: TrainingRecord | None
         f"what was judged is the adapter with {prompt!r}, so serve it with that prompt."
         for prompt, names in asked.items()
     ]
+
+
+def _unlike_training(record: ParityRecord | None, judged: set[str]) -> list[str]:
+    """Judged adapters that could not be held against the process that trained them."""
+    rows = [] if record is None else [row for row in record.adapters if row.adapter in judged and row.tolerance is None]
+    return [f"{row.candidate}: not shown to be served as it was trained: {row.reason}." for row in rows]
 
 
 def _content(prompt: Prompt) -> str:

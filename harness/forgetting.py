@@ -118,6 +118,13 @@ def measure(
     return ForgettingRecord(texts=texts.digest, adapters=tuple(made))
 
 
+def told(one: Forgotten) -> str:
+    """One line for whom it may concern."""
+    lost, kl = one.text.value, one.kl.value
+    numbers = ("unknown" if value is None else f"{value:+.4f}" for value in (lost, kl))
+    return "{}: general text {} nats per byte, KL to the base model {} nats per token".format(one.candidate, *numbers)
+
+
 def _turns(prompt: GeneralText) -> tuple[Message, ...]:
     return (Message(role="user", content=prompt.text),)
 

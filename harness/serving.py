@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from harness import artifacts
+from collections.abc import Mapping
+
+from harness import artifacts, parity
 from harness.engines import ServeSpec, check_adapter_acts, open_engine
 from harness.engines.base import Adapter, Engine
 from harness.engines.cached import FILE, Answers, CachedEngine
 from harness.errors import NotComparableError, Problem, StoreError
 from harness.models import LocalModel
 from harness.progress import Progress
-from harness.records import AdapterRef, Conditions
+from harness.records import AdapterRef, Conditions, ParityRecord, SeedTraining
 from harness.store import ExperimentStore
 
 
@@ -103,6 +105,14 @@ class Serving:
         self._adapters[name], self._names[adapter.digest] = Adapter(name, str(path)), name
         if self._engine is not None:
             self._load(self._adapters[name])
+
+    def parity(self, trained: Mapping[str, SeedTraining]) -> ParityRecord:
+        """Hold the engine itself, never the cache, against the trainings of adapters that were added, by their names.
+
+        Raises EngineError when what it serves is not what was trained; see `harness.parity`.
+        """
+        asked = self.engine  # started now if it is not
+        return parity.check(self._engine or asked, trained)
 
     def name_of(self, adapter: AdapterRef) -> str:
         """The name under which an adapter that was added is served: one, under however many prompts it is asked."""

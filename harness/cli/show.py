@@ -75,6 +75,7 @@ def document(folder: ExperimentStore) -> dict[str, Any]:
         "data": dump(known.data),
         "prompt": dump(known.prompt),
         "training": dump(known.training),
+        "forgetting": dump(known.forgetting),
         "runs": [dump(run) for run in known.runs],
         "comparisons": [dump(comparison) for comparison in folder.comparisons()],
     }

@@ -6,6 +6,7 @@
     gating       what a gate demanded and what decided it
     wording      the verdict in one sentence, in four answers, and what it stands on
     prompting    what a prompt is: in full, part by part, in a few words
+    proven       parity with training, and forgetting
     facts        data, prompt search, training and provenance as short lines
 
 Both views, the leaderboard and the reports, tell the same facts from here. Nothing

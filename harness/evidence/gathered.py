@@ -13,6 +13,8 @@ from harness.records import (
     ComparisonRecord,
     DataRecord,
     Finalist,
+    ForgettingRecord,
+    Forgotten,
     GateRecord,
     Interval,
     LookRecord,
@@ -47,6 +49,7 @@ class Evidence:
     verdict: VerdictRecord | None
     runs: tuple[RunRecord, ...]
     comparisons: tuple[ComparisonRecord, ...]
+    forgetting: ForgettingRecord | None = None
 
     @property
     def decision(self) -> str:
@@ -127,6 +130,8 @@ class Contestant:
     """Gates that judged this very candidate, alone or as one seed of several."""
     look: LookRecord | None = None
     """Which look at the task's test split it was, for one that was judged."""
+    forgotten: Forgotten | None = None
+    """What its adapter changed of general text and general answers, where that was measured."""
 
     @property
     def tokens_in(self) -> float | None:
@@ -165,6 +170,7 @@ def gather(experiment: ExperimentStore) -> Evidence:
         verdict=experiment.read(VerdictRecord),
         runs=tuple(experiment.runs()),
         comparisons=tuple(experiment.comparisons()),
+        forgetting=experiment.read(ForgettingRecord),
     )
 
 
@@ -239,6 +245,7 @@ def _contestant(evidence: Evidence, name: str, runs: Mapping[str, RunRecord]) ->
         to_bar=comparison(evidence, name, BAR),
         training=next((s for s in trained if adapter and s.adapter.digest == adapter.digest), None),
         gates=tuple(gate for gate in evidence.gates if name in _judges(evidence, gate)),
+        forgotten=next((f for f in _forgotten(evidence) if adapter and f.adapter == adapter.digest), None),
         look=next((f.look for f in _finalists(evidence) if name in evidence.members(f.name)), None),
     )
 
@@ -257,6 +264,10 @@ def asked_otherwise(evidence: Evidence, someone: Candidate) -> bool:
         return False
     sides = [p.model_dump(exclude={"name", "demonstration_ids"}) for p in (someone.prompt, evidence.training.prompt)]
     return sides[0] != sides[1]
+
+
+def _forgotten(evidence: Evidence) -> tuple[Forgotten, ...]:
+    return evidence.forgetting.adapters if evidence.forgetting else ()
 
 
 def _finalists(evidence: Evidence) -> tuple[Finalist, ...]:

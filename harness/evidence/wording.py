@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.evidence.gathered import BAR, Evidence, asked_otherwise, comparison, contestants, is_plain, judged
 from harness.evidence.gating import Bounds, compared, decided_by, gate_name, topic
 from harness.evidence.numbers import DASH, basis, percent, span
+from harness.evidence.proven import proven
 from harness.records import Family, GateRecord, LookRecord
 
 DECISIONS: Mapping[str, str] = {
@@ -110,7 +111,7 @@ def standing(evidence: Evidence) -> list[tuple[str, str]]:
         made.append(("test split", _spending(finalist.look)))
     if verdict.family is not None:
         made.append(("family", family_words(verdict.family)))
-    return made + [("stopped early", told) for told in early_stops(evidence)]
+    return made + [("stopped early", told) for told in early_stops(evidence)] + proven(evidence)
 
 
 def family_words(family: Family) -> str:

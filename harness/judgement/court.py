@@ -26,6 +26,7 @@ from harness.records import (
     GateRecord,
     JudgedRun,
     LookRecord,
+    ParityRecord,
     RunRecord,
     VerdictRecord,
     canonical_json,
@@ -269,6 +270,7 @@ class Court:
                 JudgedRun(run=run.id, candidate_digest=run.candidate_digest, samples_digest=run.samples_digest)
                 for run in runs
             ),
+            parity=self._folder.read(ParityRecord),
             warnings=caveats(runs, self._folder, self._spec.train.seeds),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )

@@ -65,6 +65,16 @@ __all__ = [
     "summary",
 ]
 
+SUITE_COLUMNS: dict[str, str] = {
+    "score": "Mean primary score on the suite.",
+    "low": "Lower end of its interval.",
+    "high": "Upper end of its interval.",
+    "n": "Items that entered.",
+    "method": "How its interval was computed.",
+    "gate": "Worst outcome of the gates on the suite: pass, inconclusive or fail; none when it was not gated.",
+}
+"""For every other suite S, `rows` has the columns `S score`, `S low`, ..., `S gate`."""
+
 COLUMNS: dict[str, str] = {
     "experiment": "Experiment id: its folder in the store.",
     "name": "Experiment name.",
@@ -93,19 +103,13 @@ COLUMNS: dict[str, str] = {
     "latency_p50_s": "Median seconds per answer on the task; missing where no model answered.",
     "training_s": "Seconds of training, all sittings.",
     "seed": "Training seed.",
+    "text_lost": "What held-out general text lost in likelihood against the base model, in nats per byte.",
+    **{f"text_lost_{end}": SUITE_COLUMNS[end] for end in ("low", "high", "n", "method")},
+    "kl": "KL(base || tuned) on general prompts, in nats per token of the base model's own answers.",
+    **{f"kl_{end}": SUITE_COLUMNS[end] for end in ("low", "high", "n", "method")},
     "unscored": "Task items without a score; they count neither as right nor as wrong.",
 }
 """Every fixed column of `rows`, with what it means."""
-
-SUITE_COLUMNS: dict[str, str] = {
-    "score": "Mean primary score on the suite.",
-    "low": "Lower end of its interval.",
-    "high": "Upper end of its interval.",
-    "n": "Items that entered.",
-    "method": "How its interval was computed.",
-    "gate": "Worst outcome of the gates on the suite: pass, inconclusive or fail; none when it was not gated.",
-}
-"""For every other suite S, `rows` has the columns `S score`, `S low`, ..., `S gate`."""
 
 SUMMARY_COLUMNS: dict[str, str] = {
     "experiment": "Experiment id: its folder in the store.",
@@ -262,6 +266,8 @@ def _row(evidence: Evidence, contestant: Contestant) -> dict[str, Any]:
         "latency_p50_s": contestant.latency_p50_s,
         "training_s": contestant.training.seconds if contestant.training else None,
         "seed": contestant.seed,
+        **_interval("text_lost", "_", contestant.forgotten.text if contestant.forgotten else None),
+        **_interval("kl", "_", contestant.forgotten.kl if contestant.forgotten else None),
         "unscored": task.unscored if task else None,
     }
     for suite in evidence.suites:

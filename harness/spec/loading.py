@@ -185,7 +185,8 @@ def _must_not_break(spec: ExperimentSpec, rows: Data, folder: Path, problems: li
 def _identity(
     spec: ExperimentSpec, folder: Path, rows: Data, found: list[Suite], kept: Mapping[str, Suite], documents: str | None
 ) -> str:  # fmt: skip
-    content, by = spec.model_dump(mode="json", exclude={"data", "suites", "budget"}), spec.prompt.retrieval.by
+    apart = {"data", "suites", "budget", "forgetting"}  # by their content below, or without a part in the verdict
+    content, by = spec.model_dump(mode="json", exclude=apart), spec.prompt.retrieval.by
     for gate in (*content["gates"], *content["policy"]["gates"]):
         if gate["must_not_break"] is not None:
             gate["must_not_break"] = kept[gate["must_not_break"]].fingerprint

@@ -68,6 +68,9 @@ class ExperimentSpec(PartSpec):
     """The rules that decide."""
     stop_early: bool = False
     """Stop asking a suite when every gate on it is decided, by a test that holds at any time."""
+    forgetting: bool = True
+    """Measure what each judged adapter changed of general text and general answers: some 150 short calls an adapter,
+    and 30 answers of the base model. It informs, and no gate rests on it."""
     budget: BudgetSpec = BudgetSpec()
     """Prices."""
     allow_code_execution: bool = False

@@ -2,7 +2,7 @@
 
     reports/<name>--<digest8>/
         spec.yaml  provenance.json  conditions.json  data.json  prompt.json  training.json
-        comparisons.jsonl  verdict.json  report.md  report.html
+        parity.json  forgetting.json  comparisons.jsonl  verdict.json  report.md  report.html
         runs/<run id>/samples.parquet  run.json
         journal/<name>.jsonl         answers of a stage that is under way
         logs/                        what engines printed

@@ -16,6 +16,8 @@ from harness.records import (
     ComparisonRecord,
     Conditions,
     DataRecord,
+    ForgettingRecord,
+    ParityRecord,
     PromptRecord,
     Provenance,
     Record,
@@ -36,6 +38,8 @@ FILES: dict[type[Record], str] = {
     DataRecord: "data.json",
     PromptRecord: "prompt.json",
     TrainingRecord: "training.json",
+    ParityRecord: "parity.json",
+    ForgettingRecord: "forgetting.json",
     VerdictRecord: "verdict.json",
 }
 """One file per record type, in the order in which they appear."""
