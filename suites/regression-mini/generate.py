@@ -41,7 +41,12 @@ def taken(kind: str) -> list[Row]:
         row = json.loads(line)
         by_level[row["slices"]["level"]].append(row)
     count, step = TAKEN[kind]
-    return [row for level, rows in by_level.items() if (kind, level) not in LEFT_OUT for row in rows[::step][:count]]
+    return [
+        row
+        for level, rows in by_level.items()
+        if (kind, level) not in LEFT_OUT
+        for row in rows[step // 2 :: step][:count]
+    ]
 
 
 def files() -> dict[str, str]:
