@@ -83,11 +83,11 @@ CASES = (
             "tuned-seed0": 0.70,
             "tuned-seed0+best_prompt": 0.95,
         },
-        regression={"base": 0.70, "tuned-seed0": 0.72, "tuned-seed0+best_prompt": 0.72},
+        regression={"base": 0.70, "tuned-seed0": 0.80, "tuned-seed0+best_prompt": 0.80},
         n=90,
         finalists=(
             ("tuned-seed0+best_prompt", "promote", "2 of 2 blocking gates passed."),
-            ("tuned-seed0", "inconclusive", "1 of 2 blocking gates undecided: task vs best_prompt."),
+            ("tuned-seed0", "promote", "2 of 2 blocking gates passed."),
         ),
     ),
     Case(

@@ -12,6 +12,9 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+PROMPT: dict[str, Any] = {"budget": 48, "shots": [0, 2], "draws": 1, "reasoning_tokens": 24}
+ALONE = PROMPT | {"reasoning": False, "contestants": [], "with_tuned": False}
+"""No baselines, and tuned candidates under their own prompt alone: for tests of something else."""
 
 
 def write(folder: Path, **changes: Any) -> Path:
@@ -32,7 +35,7 @@ def write(folder: Path, **changes: Any) -> Path:
         "name": "small",
         "data": {split: str(tickets / f"{split}.jsonl") for split in ("train", "dev", "test")}
         | {"limit": {"train": 64, "dev": 16, "test": 20}},
-        "prompt": {"budget": 48, "shots": [0, 2], "draws": 1, "reasoning_tokens": 24},
+        "prompt": PROMPT,
         "suites": ["./tiny"],
         "gates": [
             {"suite": "task", "metric": "json_field_f1", "against": "base", "min_delta": 0.1},

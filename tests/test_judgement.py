@@ -99,6 +99,7 @@ def test_another_candidate_is_another_look_and_the_same_one_is_not(folder: Path,
     assert (first.decision, look(first)) == ("promote", (1, 0.025))
     compared = Store(reports).find(first.experiment).comparisons()
     assert {one.reference for one in compared} == {"base--task--test", "best_prompt--task--test"}
+    assert ("base--task--test", "best_prompt--task--test") in {(one.candidate, one.reference) for one in compared}
     renamed = judged(experiment(folder, "renamed"), reports, [tuned(0, 0.9)])
     assert look(renamed) == (1, 0.025)
     assert look(judged(experiment(folder, "another"), reports, [tuned(1, 0.9)])) == (2, 0.0125)

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import small_experiment
 
+from harness import artifacts
 from harness.models import LocalModel
 from harness.records import PromptRecord, TrainingRecord, VerdictRecord
 from harness.store import ExperimentStore, Store, samples_digest
+from harness.trainers import trained_prompt
 
 pytestmark = pytest.mark.model
 
@@ -23,6 +25,7 @@ GATES = [
     {"must_not_break": "critical.jsonl", "tier": "advisory"},
 ]
 """One of each kind."""
+TUNED = ("tuned-seed0", "tuned-seed0+best_prompt")
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +46,9 @@ def test_a_verdict_rests_on_runs_that_are_pinned_by_content(finished: tuple[Path
     verdict = folder.read(VerdictRecord)
     assert verdict is not None
     assert {run.run for run in verdict.runs} == {
-        "base--task--test",
-        "best_prompt--task--test",
-        "tuned-seed0--task--test",
-        "tuned-seed0--must-not-break-critical--test",
-        "base--tiny--test",
-        "tuned-seed0--tiny--test",
+        *(f"{name}--task--test" for name in ("base", "few_shot", "cot", "rag", "best_prompt", *TUNED)),
+        *(f"{name}--must-not-break-critical--test" for name in TUNED),
+        *(f"{name}--tiny--test" for name in ("base", *TUNED)),
     }
     assert all(samples_digest(folder.samples(run.run)) == run.samples_digest for run in verdict.runs)
 
@@ -57,23 +57,57 @@ def test_every_kind_of_gate_is_judged_on_what_was_measured(finished: tuple[Path,
     _, folder = finished
     verdict = folder.read(VerdictRecord)
     assert verdict is not None
-    task, tiny, tokens, latency, kept = verdict.gates
+    task, tiny, tokens, latency, kept = (gate for gate in verdict.gates if gate.candidate == TUNED[0])
     assert all(gate.comparison and gate.comparison.difference.n for gate in (task, tiny, tokens))
     assert (tokens.outcome, latency.outcome) == ("pass", "pass")
     assert latency.estimate is not None
     assert latency.estimate.n == 20
     assert (kept.rule, kept.outcome) == ("must_not_break", "fail" if kept.broken else "pass")
     assert verdict.family is not None
-    assert len(verdict.family.members) == 4
+    assert len(verdict.family.members) == 4 * len(TUNED)
 
 
-def test_the_verdict_is_the_first_look_at_this_test_split(finished: tuple[Path, ExperimentStore]) -> None:
+def test_a_tuned_candidate_is_judged_under_both_prompts_and_each_is_a_look(
+    finished: tuple[Path, ExperimentStore],
+) -> None:
     _, folder = finished
     verdict = folder.read(VerdictRecord)
     assert verdict is not None
-    (finalist,) = verdict.finalists
-    assert (finalist.look.number, finalist.look.budget, finalist.look.level) == (1, 5, 0.025)
-    assert Store(folder.path.parent).looks.all() == [finalist.look]
+    assert {finalist.name for finalist in verdict.finalists} == set(TUNED)
+    looks = [finalist.look for finalist in verdict.finalists]
+    assert [(look.number, look.budget, look.level) for look in looks] == [(1, 5, 0.025), (2, 5, 0.0125)]
+    assert Store(folder.path.parent).looks.all() == looks
+    dev = {name: folder.run(f"{name}--task--dev") for name in TUNED}
+    scores = {name: run.metrics[0].estimate.value or 0.0 for name, run in dev.items() if run}
+    assert scores[verdict.finalists[0].name] == max(scores.values())
+    assert any("was trained under 'trained'" in told for told in verdict.warnings)
+
+
+def test_what_no_prompt_touches_is_asked_once_and_what_one_touches_of_each(
+    finished: tuple[Path, ExperimentStore],
+) -> None:
+    _, folder = finished
+    runs = {(run.candidate.name, run.suite): run for run in folder.runs() if run.split == "test"}
+    plain = [runs[name, "tiny"] for name in TUNED]
+    assert plain[0].samples_digest == plain[1].samples_digest
+    assert plain[0].created == plain[1].created
+    assert runs[TUNED[0], "task"].tokens_in != runs[TUNED[1], "task"].tokens_in
+
+
+def test_the_prompt_of_a_training_lies_beside_its_weights(finished: tuple[Path, ExperimentStore]) -> None:
+    _, folder = finished
+    training = folder.read(TrainingRecord)
+    assert training is not None
+    adapter = artifacts.folder("adapters", training.seeds[0].adapter.digest)
+    assert trained_prompt(adapter) == training.prompt
+
+
+def test_baselines_reason_and_look_things_up_in_train_alone(finished: tuple[Path, ExperimentStore]) -> None:
+    _, folder = finished
+    reasoned, found = (folder.samples(f"{name}--task--test") for name in ("cot", "rag"))
+    tested = {sample.id for sample in found}
+    assert all(sample.retrieved and not tested & set(sample.retrieved) for sample in found)
+    assert {sample.id for sample in reasoned} == tested
 
 
 def test_training_taught_the_form_of_the_answer(finished: tuple[Path, ExperimentStore]) -> None:
@@ -129,10 +163,13 @@ def test_reports_are_written_beside_the_records(finished: tuple[Path, Experiment
 
 def test_a_prompt_that_is_good_enough_ends_it_before_training(tmp_path: Path, small_model: LocalModel) -> None:
     task = {"metric": "json_valid", "max_tokens": 48, "instruction": "Reply with one JSON object about the message."}
-    spec = small_experiment.write(tmp_path, task=task, enough=0.05, gates=[GATE])
+    spec = small_experiment.write(tmp_path, task=task, enough=0.05, gates=[GATE], prompt=small_experiment.ALONE)
     done = small_experiment.run(spec, tmp_path / "reports", HARNESS_VLLM_PYTHON="")
     assert done.returncode == 12, done.stderr
-    folder = Store(tmp_path / "reports").find(json.loads(done.stdout)["experiment"])
+    verdict = json.loads(done.stdout)
+    assert [(gate["rule"], gate["outcome"]) for gate in verdict["gates"]] == [("at_least", "pass")]
+    assert verdict["finalists"][0]["look"]["suite"] == "enough"
+    folder = Store(tmp_path / "reports").find(verdict["experiment"])
     assert folder.read(TrainingRecord) is None
     assert "tuned" not in " ".join(folder.run_ids())
     assert (folder.path / "report.html").exists()
@@ -140,7 +177,8 @@ def test_a_prompt_that_is_good_enough_ends_it_before_training(tmp_path: Path, sm
 
 @pytest.mark.slow
 def test_of_several_seeds_the_best_on_dev_is_judged_and_said_so(tmp_path: Path, small_model: LocalModel) -> None:
-    spec = small_experiment.write(tmp_path, train={"max_steps": 6, "learning_rate": 1e-3, "seeds": [3, 7]})
+    train = {"max_steps": 6, "learning_rate": 1e-3, "seeds": [3, 7]}
+    spec = small_experiment.write(tmp_path, train=train, prompt=small_experiment.ALONE)
     done = small_experiment.run(spec, tmp_path / "reports", HARNESS_VLLM_PYTHON="")
     assert done.returncode in (0, 10, 11), done.stderr
     verdict = json.loads(done.stdout)
@@ -154,13 +192,14 @@ def test_of_several_seeds_the_best_on_dev_is_judged_and_said_so(tmp_path: Path, 
 @pytest.mark.slow
 def test_a_recipe_is_judged_over_its_seeds_and_may_stop_nothing_early(tmp_path: Path, small_model: LocalModel) -> None:
     train = {"max_steps": 6, "learning_rate": 1e-3, "seeds": [3, 7]}
-    changes = {"train": train, "policy": {"claim": "recipe"}, "stop_early": True}
+    prompt = small_experiment.ALONE | {"with_tuned": True}
+    changes = {"train": train, "policy": {"claim": "recipe"}, "stop_early": True, "prompt": prompt}
     done = small_experiment.run(
         small_experiment.write(tmp_path, **changes), tmp_path / "reports", HARNESS_VLLM_PYTHON=""
     )
     assert done.returncode in (0, 10, 11), done.stderr
     verdict = json.loads(done.stdout)
-    assert (verdict["claim"], verdict["finalists"][0]["look"]["number"]) == ("recipe", 1)
+    assert (verdict["claim"], [one["look"]["number"] for one in verdict["finalists"]]) == ("recipe", [1, 2])
     assert {gate["comparison"]["seeds"] for gate in verdict["gates"]} == {2}
     folder = Store(tmp_path / "reports").find(verdict["experiment"])
     assert all(run.stopped is None for run in folder.runs())
@@ -170,7 +209,8 @@ def test_a_recipe_is_judged_over_its_seeds_and_may_stop_nothing_early(tmp_path: 
 def test_finalists_are_looks_and_clear_gates_stop_early(tmp_path: Path, small_model: LocalModel) -> None:
     train = {"max_steps": 6, "learning_rate": 1e-3, "seeds": [3, 7]}
     gates = [{"suite": name, "against": "base", "min_delta": -0.9} for name in ("task", "tiny")]
-    spec = small_experiment.write(tmp_path, train=train, finalists=2, stop_early=True, gates=gates)
+    changes = {"finalists": 2, "stop_early": True, "prompt": small_experiment.ALONE}
+    spec = small_experiment.write(tmp_path, train=train, gates=gates, **changes)
     done = small_experiment.run(spec, tmp_path / "reports", HARNESS_VLLM_PYTHON="")
     assert done.returncode == 0, done.stderr
     verdict = json.loads(done.stdout)

@@ -93,6 +93,7 @@ class Court:
             return None
         reason = f"The best prompt alone is good enough, so nothing was trained. {told}"
         finalist = Finalist(name=best.name, decision="prompt_suffices", reason=reason, look=look)
+        self._folder.write_comparisons(self._prompts())
         return self._record("prompt_suffices", reason, best.name, judged, (finalist,), family)
 
     def enter(self, candidates: Sequence[Candidate]) -> Contender:
@@ -202,7 +203,7 @@ class Court:
         ]
         judged, family = gates.judge(self._spec.policy, rules, entrants)
         gated = [gate.comparison for row in judged for gate in row if gate.comparison]
-        self._folder.write_comparisons([*gated, *self._plain(contenders)])
+        self._folder.write_comparisons([*gated, *self._plain(contenders), *self._prompts()])
         decided = [gates.decide(row, spent=not one.look.level) for one, row in zip(contenders, judged, strict=True)]
         finalists = tuple(
             Finalist(name=one.name, decision=decision, reason=reason, look=one.look)
@@ -227,6 +228,13 @@ class Court:
             for reference in (self._scored(name, task) for name in REFERENCES)
             if contender.look.level
         ]
+
+    def _prompts(self) -> list[ComparisonRecord]:
+        """Every other prompt on the base model against the best one, for the reader; nothing is promoted by it."""
+        task, best = evaluate.TASK_SUITE, REFERENCES[-1]
+        asked = [run.candidate for run in self._folder.runs() if (run.suite, run.split) == (task, "test")]
+        others = [one.name for one in asked if one.adapter is None and one.name != best]
+        return [join([self._scored(name, task)], self._scored(best, task)).record(0.95) for name in others]
 
     def _evidence(self, contender: Contender, gate: GateSpec) -> gates.Evidence:
         """What a gate is judged on: the contender's runs, and its reference's where it has one."""
