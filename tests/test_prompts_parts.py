@@ -207,7 +207,7 @@ def test_the_baselines_stand_beside_the_best_prompt() -> None:
     made = contestants(PromptSpec(), TASK, "Do it.", LABELS, Shelves(LABELS.items))
     assert list(made) == ["few_shot", "cot", "rag", "majority"]
     assert len(made["few_shot"].prompt.demonstrations) == 8
-    assert made["rag"].prompt.retrieval and made["rag"].prompt.retrieval.use == "context"  # noqa: PT018
+    assert made["rag"].prompt.retrieval and made["rag"].prompt.retrieval.use == "demonstrations"  # noqa: PT018
     assert made["majority"].prompt.fixed_answer == "red"
     assert all(arm.prompt.name == name for name, arm in made.items())
 
@@ -230,7 +230,7 @@ def test_rag_looks_in_the_documents_where_there_are_some(tmp_path: Path) -> None
     spec = PromptSpec.model_validate({"retrieval": {"documents": str(tmp_path)}})
     rag = contestants(spec, TASK, "", LABELS, Shelves(LABELS.items, tmp_path))["rag"]
     assert rag.prompt.retrieval
-    assert rag.prompt.retrieval.source == "documents"
+    assert (rag.prompt.retrieval.source, rag.prompt.retrieval.use) == ("documents", "context")
 
 
 def test_a_budget_that_cannot_hold_one_prompt_is_told_with_what_would_do() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from harness.data import Split
 from harness.evaluate import TaskSpec
 from harness.prompts.answers import majority
@@ -24,8 +22,9 @@ def contestants(spec: PromptSpec, task: TaskSpec, instruction: str, train: Split
     """The baselines of `spec.contestants`, by name; `majority` only where answers are a closed set. Asks no model.
 
     few_shot: train rows drawn at random and spread over the answers, as many as the largest of `shots` up to
-    `MOST_FEW`. cot: reasoning first, the answer after a mark. rag: what is nearest to the question, from the
-    documents or else from the train rows, before it. Raises UsageError when documents are named that cannot be read.
+    `MOST_FEW`. cot: reasoning first, the answer after a mark. rag: what is nearest to the question before it, from
+    the documents as text, or else from the train rows as worked examples: a row holds a question and its answer, and
+    models take it for one when it looks like one. Raises UsageError when documents are named that cannot be read.
     """
     made: dict[str, Arm] = {}
     if "few_shot" in spec.contestants:
@@ -34,8 +33,11 @@ def contestants(spec: PromptSpec, task: TaskSpec, instruction: str, train: Split
         prompt = Prompt(name="cot", instruction=reasoned(instruction), answer_after=ANSWER_MARK)
         made["cot"] = Arm(prompt, reasoning_decoding(spec, task), "contestant")
     if "rag" in spec.contestants:
-        source: Literal["documents", "train"] = "train" if spec.retrieval.documents is None else "documents"
-        found = looked_up(spec, shelves, source, "context", spec.retrieval.count)
+        found = (
+            looked_up(spec, shelves, "train", "demonstrations", spec.retrieval.count)
+            if spec.retrieval.documents is None
+            else looked_up(spec, shelves, "documents", "context", spec.retrieval.count)
+        )
         made["rag"] = Arm(Prompt(name="rag", instruction=instruction, retrieval=found), task.decoding, "contestant")
     answer = majority(train) if "majority" in spec.contestants else None
     if answer is not None:
