@@ -22,7 +22,7 @@ def written(page: str, cells: Cells, setting: str) -> str:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the page has no part between {BEGIN} and {END}")
-    return f"{head}{BEGIN}\n{generated(cells, setting)}\n{END}{tail}"
+    return f"{head}{BEGIN}\n{generated(cells, setting)}\n\n{END}{tail}"
 
 
 def generated(cells: Cells, setting: str) -> str:
@@ -46,7 +46,7 @@ def _in_short(cells: Cells) -> str:
         over = _means(cells, lambda cell, method=method: cell["method"] == method)
         lines.append([f"`{method}`", _percent(found), *_figures(over)])
     told = [f"- `{method.name}`: {method.told}" for method in METHODS if method.name in {c["method"] for c in cells}]
-    return "\n".join([f"## Over {len(tasks)} tasks", "", *told, "", _table(["method", "test", *FIGURES], lines)])
+    return "\n".join([f"## Mean over tasks ({len(tasks)})", "", *told, "", _table(["method", "test", *FIGURES], lines)])
 
 
 def _against(cells: Cells) -> str:
