@@ -20,7 +20,7 @@ pytest.importorskip("lm_eval")
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("core-facts", "core-transform")
+NAMES = ("mini-facts", "mini-transform")
 """One multiple-choice task and one generation task."""
 
 
@@ -50,7 +50,7 @@ def theirs(small_model: LocalModel, tmp_path_factory: pytest.TempPathFactory) ->
 def test_scores_are_those_of_lm_eval_sample_by_sample(
     theirs: dict[str, Any], small_model: LocalModel, name: str
 ) -> None:
-    task = next(task for task in load_suite("regression-core").tasks if task.name == name)
+    task = next(task for task in load_suite("regression-mini").tasks if task.name == name)
     metric = task.metrics[0]
     expected = {sample["doc"]["id"]: float(sample[metric]) for sample in theirs["samples"][name]}
     with TransformersEngine(small_model) as engine:
