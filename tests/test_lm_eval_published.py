@@ -13,6 +13,7 @@ from lm_eval_tasks import manager, requests
 
 from harness import metrics
 from harness.errors import SuiteError
+from harness.models import LocalModel, turns
 from harness.records import Item
 from harness.suites import SuiteUse, Task, load_suite, published_suites
 from harness.suites.lm_eval_tasks import suite_of
@@ -187,3 +188,37 @@ def test_a_task_whose_data_cannot_be_had_says_how_to_use_local_data(monkeypatch:
 def test_an_unknown_task_of_lm_eval_names_its_likes() -> None:
     with pytest.raises(SuiteError, match=r"lm-eval:hellaswg: lm-eval has no such task\. Names like it: hellaswag"):
         load_suite("lm-eval:hellaswg")
+
+
+@pytest.mark.model
+def test_a_chat_suite_is_rendered_as_by_apply_chat_template(
+    small_model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoTokenizer
+
+    samples = [{"q": f"{i} + {i}?", "a": str(i + i)} for i in (1, 2)]
+    config = {
+        "task": "chat",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": "chat.jsonl"}},
+        "test_split": "test",
+        "description": "Add.",
+        "doc_to_text": "q",
+        "doc_to_target": "a",
+        "num_fewshot": 2,
+        "fewshot_config": {"sampler": "first_n", "samples": samples},
+        "generation_kwargs": {"until": []},
+        "metadata": {"chat": True},
+    }
+    (tmp_path / "chat.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "chat.jsonl").write_text(json.dumps({"q": "3 + 4?", "a": "7"}))
+    monkeypatch.chdir(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(small_model.path, local_files_only=True)
+
+    def template(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt))
+
+    task = manager(tmp_path, tmp_path / "cache", monkeypatch).load(["chat"])["tasks"]["chat"]
+    task.build_all_requests(apply_chat_template=True, chat_template=template)
+    (item,) = load_suite("chat.yaml").tasks[0].items
+    assert turns.render(tokenizer, item.messages) == task.instances[0].args[0]

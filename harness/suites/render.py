@@ -6,6 +6,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError
@@ -207,7 +208,10 @@ def example_ends(config: TaskConfig) -> tuple[str, ...]:
         return ()
     documents = few.documents if few.sampler == "default" else few.documents[: few.count]
     renderer = _Renderer(config, frozenset(key for document in documents for key in document))
-    texts = [renderer.value("fewshot doc_to_text", few.text, document) for document in documents]
+    texts: list[Any] = []
+    for document in documents:
+        with suppress(_Fault):  # one that no item drew; what an item draws was rendered before
+            texts.append(renderer.value("fewshot doc_to_text", few.text, document))
     return tuple(f"{few.delimiter}{text}" for text in texts if isinstance(text, str) and text.strip())
 
 
