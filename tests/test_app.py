@@ -55,7 +55,7 @@ def test_the_leaderboard_shows_every_experiment_with_its_verdict(open_app: Open,
 
 def test_row_zero_of_every_card_is_the_raw_base(open_app: Open, store: Store) -> None:
     tables = [frame.value for frame in open_app(store.root).dataframe if "drawn" in frame.value.columns]
-    assert len(tables) == 8
+    assert len(tables) == 9
     assert all(table["candidate"].iloc[0] == "base" for table in tables)
 
 
@@ -83,7 +83,9 @@ def test_an_empty_store_shows_how_to_make_the_first_experiment(open_app: Open, t
     assert app.code[0].value == "harness run suites/tickets/experiment.yaml"
 
 
-@pytest.mark.parametrize("name", ["tickets", "intents", "summary", "faq", "half", "routing", "claims", "spent"])
+@pytest.mark.parametrize(
+    "name", ["tickets", "intents", "summary", "faq", "orders", "half", "routing", "claims", "spent"]
+)
 def test_every_experiment_has_a_page_with_the_verdict_first(open_app: Open, store: Store, name: str) -> None:
     experiment = store.find(name)
     app = open_app(store.root, experiment=experiment.id)
@@ -100,6 +102,19 @@ def test_a_models_answer_is_shown_as_it_is_and_only_as_code(open_app: Open, stor
     app = open_app(store.root, experiment=store.find("tickets").id)
     app.text_input(key="text").set_value("window.pwned").run()
     assert HOSTILE in [code.value for code in app.code]
+    assert not any("pwned" in str(part.value) for part in [*app.markdown, *app.caption, *app.text])
+
+
+def test_reasoning_what_was_looked_up_and_every_prompt_are_shown_as_code(open_app: Open, store: Store) -> None:
+    app = open_app(store.root, experiment=store.find("orders").id)
+    app.selectbox(key="candidate").set_value("cot").run()
+    app.selectbox(key="reference").set_value("rag").run()
+    app.selectbox(key="asked").set_value("cot").run()
+    assert not app.exception
+    code = [part.value for part in app.code]
+    assert any(HOSTILE in value and value.startswith("A ") for value in code)
+    assert any(value.startswith("faq.md#1, cards.md#") for value in code)
+    assert "before the answer, which is what follows 'Answer:'" in code
     assert not any("pwned" in str(part.value) for part in [*app.markdown, *app.caption, *app.text])
 
 
