@@ -138,7 +138,7 @@ def scores(contestants: Sequence[ev.Contestant]) -> Markup | None:
                 f"{contestant.name}: {ev.span(score)}, n = {score.n}, {score.method}"
             ),
             _text(LEFT - 16, y - 2, contestant.name, "end"),
-            _text(LEFT - 16, y + 13, contestant.method, "end", "tick"),
+            _text(LEFT - 16, y + 13, _short(contestant.method), "end", "tick"),
             Markup('<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="18"/>').format(
                 axis(0), y - 9, max(axis(value) - axis(0), 0)
             ),
@@ -148,6 +148,11 @@ def scores(contestants: Sequence[ev.Contestant]) -> Markup | None:
         row += [_mark("pass", axis(value), y), Markup("</g>")]
         parts.append(Markup("").join(row))
     return _figure("Task score of every contestant with its interval", height + 26, parts)
+
+
+def _short(text: str, most: int = 34) -> str:
+    """What fits beside the axis; the table has it in full."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def trace(found: PromptRecord | None) -> Markup | None:
