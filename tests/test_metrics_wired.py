@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import yaml
 from scripted import Scripted, text
+from test_http_engine import chat_reply, serving
 
 from harness import metrics, spec
 from harness.engines.base import Answer
-from harness.errors import SpecError
+from harness.errors import SpecError, UsageError
 from harness.evaluate import aided, evaluate
 from harness.metrics import sandbox, tools
 from harness.progress import Silent
@@ -163,3 +164,22 @@ def test_repeats_of_code_give_pass_at_k(tmp_path: Path) -> None:
     assert record.metrics[0].estimate.value == 0.5
     assert both is not None
     assert both.estimate.value == 1.0
+
+
+def test_a_judge_is_asked_over_its_endpoint_with_its_own_key_and_once_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HARNESS_JUDGE_KEY", "judges-own")
+    pages = {"/v1/models": (200, {"data": [{"id": "big", "owned_by": "acme"}]}, {})}
+    notes: list[str] = []
+    with serving(lambda *_: chat_reply("Right.\nGrade: 4"), pages) as server:
+        judge = metrics.JudgeSpec(url=server.url, model="big", rubric="Be strict.")
+        with aided(False, judge, notes.append):
+            assert [metrics.score_text("judge", "a", "b", "which?") for _ in range(2)] == [0.75, 0.75]
+    posted = [request for request in server.asked if "chat" in request[0]]
+    assert len(posted) == 1
+    assert posted[0][2] == "Bearer judges-own"
+    assert "Be strict." in json.dumps(posted[0][1])
+    assert any(note.startswith("judge: big at 127.0.0.1") for note in notes)
+    with pytest.raises(UsageError, match="no judge is named"):
+        metrics.score_text("judge", "a", "b", "which?")

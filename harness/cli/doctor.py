@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness import artifacts, machine
+from harness import artifacts, machine, metrics
 from harness.cli import console
 from harness.engines import ServeSpec, choose
-from harness.errors import EngineError
-from harness.metrics import CORPUS_METRICS, METRICS
+from harness.errors import EngineError, HarnessError
+from harness.metrics import CHOICE_CORPUS_METRICS, CORPUS_METRICS, METRICS
 from harness.store import default_root
 from harness.suites import known_suites
 
@@ -52,9 +52,19 @@ def examine() -> dict[str, Any]:
         "auto_engine": auto,
         "harness_home": str(artifacts.home()),
         "reports": str(default_root()),
-        "metrics": sorted({**METRICS, **CORPUS_METRICS}),
+        "metrics": sorted({**METRICS, **CORPUS_METRICS, **CHOICE_CORPUS_METRICS}),
+        "sandbox": _sandbox(),
         "suites": known_suites(),
     }
+
+
+def _sandbox() -> dict[str, Any]:
+    """What would hold answers that are run (`allow_code_execution`)."""
+    try:
+        held = metrics.protection()
+    except HarnessError as fault:
+        return {"held": False, "reason": str(fault)}
+    return {"held": held.held, "reason": f"network: {held.network}; files: {held.files}"}
 
 
 def display(found: dict[str, Any]) -> None:
@@ -69,6 +79,8 @@ def display(found: dict[str, Any]) -> None:
         ["metrics", ", ".join(found["metrics"])],
         ["packages", ", ".join(f"{name} {version}" for name, version in found["packages"].items())],
     ]
+    sandbox = found["sandbox"]
+    rows.append(["sandbox for code", f"{'ready' if sandbox['held'] else 'not here'}: {sandbox['reason']}"])
     for name, engine in found["engines"].items():
         auto = " (taken by `auto`)" if name == found["auto_engine"] else ""
         rows.append(

@@ -99,10 +99,12 @@ def main() -> None:
     """Lock in, report, run."""
     report = int(sys.argv[1])
     orders = json.loads(sys.stdin.read())
-    _libc.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.chdir(orders["folder"])
-    network = _own_network() if sys.platform == "linux" else "none"
-    files, no_tcp = _only_folder(orders["folder"], orders["readable"]) if sys.platform == "linux" else ("none", False)
+    network, files, no_tcp = "none", "none", False
+    if sys.platform == "linux":
+        _libc.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        network = _own_network()
+        files, no_tcp = _only_folder(orders["folder"], orders["readable"])
     if network == "none":
         sys.addaudithook(_no_sockets)
         network = "landlock (TCP) and a hook on sockets" if no_tcp else "a hook on sockets"
