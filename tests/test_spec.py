@@ -120,7 +120,7 @@ def test_a_gate_on_a_metric_that_is_not_measured_is_refused(folder: Path) -> Non
     gate = {"suite": "task", "metric": "token_f1", "against": "base", "min_delta": 0}
     assert "'token_f1' is not measured on task" in fault(folder, gates=[gate])
     mixed = {"suite": "regression-core", "metric": "acc", "against": "base", "min_delta": -0.1}
-    assert "'acc' is not measured on core-arithmetic, core-transform" in fault(folder, gates=[mixed])
+    assert "'acc' is not measured on core-arithmetic, core-output" in fault(folder, gates=[mixed])
 
 
 def test_an_experiment_without_a_blocking_gate_is_refused(folder: Path) -> None:
