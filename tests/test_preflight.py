@@ -264,4 +264,5 @@ def test_work_counts_every_candidate_that_is_judged(tmp_path):
         preflight.check(load(tmp_path, GAIN, finalists=count, train={"seeds": [0, 1]}), Store(tmp_path / "r")).work
         for count in (1, 2)
     )
-    assert two.task_calls * 3 == one.task_calls * 4
+    prompts = 5  # raw, few_shot, cot, rag, best; the majority answer costs no call
+    assert two.task_calls * (prompts + 2) == one.task_calls * (prompts + 4)  # each judged under two prompts
