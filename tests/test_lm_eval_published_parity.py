@@ -29,7 +29,7 @@ CHOICE = (
 )
 GENERATED = ("simple_arithmetic", "bbh", "svamp", "gsm8k")
 """Shortest answers first: gsm8k writes up to 256 tokens after eight worked examples."""
-FEW, MANY = 4, 25
+FEW, MANY = 4, 12
 Scores = dict[str, dict[str, float | None]]
 """Task to id to primary score."""
 
@@ -77,5 +77,4 @@ def test_scores_are_those_of_lm_eval_on_more(small_model: LocalModel, shared_dat
     names, data = (*CHOICE, *GENERATED), shared_data / "suites"
     expected = theirs(small_model, data, names, MANY, tmp_path)
     assert ours(small_model, data, names, MANY) == expected
-    for name in CHOICE:
-        assert 0 < sum(expected[name].values()) < MANY, name
+    assert {score for scores in expected.values() for score in scores.values()} == {0.0, 1.0}
