@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from small_training import CHATML, OTHER_PROMPT, PROMPT, QUICK, ROWS, tiny
 
-from harness import artifacts, parity
-from harness.engines.base import Adapter
+from harness import artifacts, models, parity
+from harness.engines import vllm
+from harness.engines.base import Adapter, Engine
 from harness.engines.transformers_engine import TransformersEngine
 from harness.errors import EngineError
 from harness.models import LocalModel
 from harness.probes import PROBES
 from harness.progress import Silent
-from harness.records import ProbeScores, SeedTraining
+from harness.records import AdapterRef, ProbeScores, SeedTraining
 from harness.trainers import METHODS
+from harness.trainers.probing import read_probes
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,69 @@ def test_a_training_without_numbers_is_said_to_have_none(
 def test_the_coarser_number_type_sets_the_tolerance() -> None:
     assert parity._tolerance("float32", "bfloat16") == parity.TOLERANCE["bfloat16"]
     assert parity._tolerance("float32", None) == max(parity.TOLERANCE.values())
+
+
+@pytest.fixture(scope="module")
+def disturbed(small_model: LocalModel, tmp_path_factory: pytest.TempPathFactory) -> tuple[Adapter, SeedTraining]:
+    """The small real model with an adapter of random weights, and what peft says of both."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(0)
+    with models.quiet():
+        base = AutoModelForCausalLM.from_pretrained(small_model.path, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(small_model.path)
+        tuned = get_peft_model(base, LoraConfig(r=8, target_modules=["q_proj", "v_proj", "gate_proj", "down_proj"]))
+        for name, weights in tuned.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weights, std=0.05)
+        folder = tmp_path_factory.mktemp("disturbed")
+        tuned.save_pretrained(folder)
+    made = SeedTraining(
+        seed=0,
+        adapter=AdapterRef(digest="ad" * 32, method="lora", seed=0),
+        steps=1,
+        curve=(),
+        seconds=0.0,
+        peak_memory_bytes=None,
+        resumed=0,
+        trainable_parameters=1,
+        dtype="float32",
+        probes=read_probes(tuned, tokenizer, small_model.context_length),
+    )
+    return Adapter("tuned-seed0", str(folder)), made
+
+
+def holds(engine: Engine, training: SeedTraining) -> None:
+    """All eight prompts agree, and the adapter's numbers would not do for the base model."""
+    (row,) = parity.check(engine, {"tuned-seed0": training}).adapters
+    assert row.prompts == len(PROBES)
+    assert row.base is not None
+    assert row.tuned is not None
+    assert max(row.base, row.tuned) <= parity.TOLERANCE["float32"]
+    probes = scores(training)
+    swapped = training.model_copy(update={"probes": probes.model_copy(update={"tuned": probes.base})})
+    with pytest.raises(EngineError, match="the adapter answers otherwise"):
+        parity.check(engine, {"tuned-seed0": swapped})
+
+
+@pytest.mark.model
+def test_the_real_model_is_the_same_in_peft_and_in_process(
+    small_model: LocalModel, disturbed: tuple[Adapter, SeedTraining]
+) -> None:
+    with TransformersEngine(small_model, disturbed[:1]) as engine:
+        holds(engine, disturbed[1])
+
+
+@pytest.mark.vllm
+def test_the_real_model_is_the_same_in_peft_and_on_vllm(
+    small_model: LocalModel, disturbed: tuple[Adapter, SeedTraining], tmp_path: Path
+) -> None:
+    found = vllm.find()
+    if found.python is None:
+        pytest.skip(f"no vLLM to test: {found.reason}. {vllm.INSTALL}")
+    settings = vllm.Settings(device=found.device, dtype="float32", max_model_len=1024, max_adapters=1, adapter_rank=8)
+    log = tmp_path / "engine.log"
+    with vllm.VllmEngine(small_model, disturbed[:1], python=found.python, log=log, settings=settings) as engine:
+        holds(engine, disturbed[1])
