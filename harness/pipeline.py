@@ -230,9 +230,10 @@ class _Line:
         for candidate in made:
             if candidate.adapter is not None:
                 self.serving.add(candidate.name, candidate.adapter)
-        if self.folder.read(ParityRecord) is None:  # before any look: what is judged must be what was trained
-            trained = {candidate.name: seed for candidate, seed in zip(made, training.seeds, strict=True)}
-            self.folder.write(self.serving.parity(trained))
+        proven, digests = self.folder.read(ParityRecord), [seed.adapter.digest for seed in training.seeds]
+        if proven is None or [row.adapter for row in proven.adapters] != digests:  # before any look is taken
+            trained = zip((candidate.name for candidate in made), training.seeds, strict=True)
+            self.folder.write(self.serving.parity(dict(trained)))
         teams = self.best_on_dev_first([[candidate] for candidate in made])
         if self.spec.policy.claim == "recipe":
             teams = [[candidate for team in teams for candidate in team]]

@@ -12,11 +12,12 @@ PER_BYTE, PER_TOKEN = Unit("nats per byte", digits=4), Unit("nats per token", di
 def proven(evidence: Evidence) -> list[tuple[str, str]]:
     """Each judged adapter's parity and forgetting, as (what, value)."""
     parity = evidence.verdict.parity if evidence.verdict else None
-    forgotten = evidence.forgetting.adapters if evidence.forgetting else ()
     judged = {run.candidate.adapter.digest for run in evidence.runs if run.candidate.adapter and run.split == "test"}
     made = [("parity with training", parity_words(parity, row)) for row in (parity.adapters if parity else ())
             if parity is not None and row.adapter in judged]  # fmt: skip
-    for one in forgotten:
+    for one in evidence.forgetting.adapters if evidence.forgetting and evidence.verdict else ():
+        if one.adapter not in judged:
+            continue
         made += [("forgetting, general text", text_words(one)), ("forgetting, KL to the base", kl_words(one))]
     return made
 
