@@ -74,6 +74,20 @@ def test_an_engine_that_serves_what_was_trained_agrees(
     assert max(row.base, row.tuned) < row.tolerance / 10
 
 
+def test_a_training_of_an_earlier_version_is_taken_over_and_probed(
+    model: LocalModel, training: SeedTraining, home: Path
+) -> None:
+    (done,) = home.glob("**/done.json")
+    whole = json.loads(done.read_text())
+    done.write_text(json.dumps([whole[0] | {"probes": None}, whole[1]]))
+    again = METHODS["lora"](QUICK, ROWS, PROMPT, model, 0, Silent())[0]
+    assert again.model_copy(update={"probes": training.probes}) == training
+    assert scores(again).tokens == scores(training).tokens
+    for one, other in ((scores(again).base, scores(training).base), (scores(again).tuned, scores(training).tuned)):
+        assert [value for row in one for value in row] == pytest.approx([value for row in other for value in row])
+    assert json.loads(done.read_text())[0]["probes"] is not None
+
+
 def test_weights_that_were_changed_after_training_are_found(
     model: LocalModel, training: SeedTraining, adapter: Adapter, tmp_path: Path
 ) -> None:

@@ -38,7 +38,7 @@ def build(
 
     set_seed(seed)
     try:
-        base, tokenizer = _load(spec, model, on)
+        base, tokenizer = load_base(spec, model, on)
         trainer = SFTTrainer(
             model=base,
             args=arguments(spec, len(rows), seed, on, folder),
@@ -111,7 +111,8 @@ def one_device(made: Any, micro: int) -> Any:
     return made
 
 
-def _load(spec: TrainSpec, model: LocalModel, on: Origin) -> tuple[Any, Any]:
+def load_base(spec: TrainSpec, model: LocalModel, on: Origin) -> tuple[Any, Any]:
+    """The base model as the method trains on it, and its tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 

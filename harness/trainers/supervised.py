@@ -22,12 +22,13 @@ from typing import Any
 from harness import artifacts
 from harness.errors import Problem, TrainingError
 from harness.models import LocalModel, quiet
+from harness.probes import PROBES_DIGEST
 from harness.progress import Bar, Progress
 from harness.records import Item, Prompt, SeedTraining, Supervision, TrainingPoint
 from harness.store import write_file
 from harness.trainers import checkpoints
 from harness.trainers.base import LESS_MEMORY, Origin, TrainSpec
-from harness.trainers.build import build, origin, steps_of
+from harness.trainers.build import build, load_base, origin, steps_of
 from harness.trainers.checkpoints import Checkpoint
 from harness.trainers.order import plan
 from harness.trainers.probing import read_probes
@@ -47,11 +48,28 @@ def train_supervised(
         done = _finished(folder)
         if done is not None:
             progress.note(f"seed {seed}: trained before, adapter {done[0].adapter.digest[:8]} is taken over")
+            if done[0].probes is None or done[0].probes.probes != PROBES_DIGEST:
+                done = _probed(done[0], spec, model, on), done[1]
+                _keep(folder, done)
             return done
         result = _train(spec, rows, prompt, model, seed, on, folder, progress)
-        write_file(folder / DONE, json.dumps([part.model_dump(mode="json") for part in result], indent=1))
+        _keep(folder, result)
         checkpoints.clear(folder)
     return result
+
+
+def _keep(folder: Path, result: tuple[SeedTraining, Supervision]) -> None:
+    write_file(folder / DONE, json.dumps([part.model_dump(mode="json") for part in result], indent=1))
+
+
+def _probed(done: SeedTraining, spec: TrainSpec, model: LocalModel, on: Origin) -> SeedTraining:
+    """A training taken over, with the probes' numbers that it did not leave: its adapter is loaded for them again."""
+    from peft import PeftModel
+
+    with _quiet(), _told_when_full():
+        base, tokenizer = load_base(spec, model, on)
+        tuned = PeftModel.from_pretrained(base, str(artifacts.folder("adapters", done.adapter.digest)))
+        return done.model_copy(update={"probes": read_probes(tuned, tokenizer, model.context_length)})
 
 
 def _finished(folder: Path) -> tuple[SeedTraining, Supervision] | None:
