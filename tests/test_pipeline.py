@@ -10,7 +10,7 @@ import small_experiment
 
 from harness import artifacts
 from harness.models import LocalModel
-from harness.records import PromptRecord, TrainingRecord, VerdictRecord
+from harness.records import ForgettingRecord, PromptRecord, TrainingRecord, VerdictRecord
 from harness.store import ExperimentStore, Store, samples_digest
 from harness.trainers import trained_prompt
 
@@ -51,6 +51,22 @@ def test_a_verdict_rests_on_runs_that_are_pinned_by_content(finished: tuple[Path
         *(f"{name}--tiny--test" for name in ("base", *TUNED)),
     }
     assert all(samples_digest(folder.samples(run.run)) == run.samples_digest for run in verdict.runs)
+
+
+def test_the_verdict_says_how_near_serving_is_to_training_and_what_was_forgotten(
+    finished: tuple[Path, ExperimentStore],
+) -> None:
+    _, folder = finished
+    verdict, forgetting = folder.read(VerdictRecord), folder.read(ForgettingRecord)
+    assert verdict is not None
+    assert verdict.parity is not None
+    (row,) = verdict.parity.adapters
+    assert row.tuned is not None
+    assert row.tolerance is not None
+    assert row.tuned < row.tolerance
+    assert forgetting is not None
+    (one,) = forgetting.adapters  # one adapter under two prompts
+    assert (one.adapter, one.text.n, one.kl.n) == (row.adapter, 61, 30)
 
 
 def test_every_kind_of_gate_is_judged_on_what_was_measured(finished: tuple[Path, ExperimentStore]) -> None:
