@@ -26,6 +26,9 @@ def read_probes(model: Any, tokenizer: Any, room: int) -> ProbeScores:
 
     was_training = model.training
     model.eval()
+    for module in model.modules():
+        if type(module).__module__.startswith("bitsandbytes"):  # in eval, on some CPUs, it packs its weights otherwise
+            module.training = True
     split = [_split(probe, tokenizer, room) for probe in PROBES]
     try:
         with torch.no_grad():
