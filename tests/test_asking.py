@@ -46,6 +46,14 @@ def saying(answer: str) -> Scripted:
         ("4", None, "4"),
         ("2 and 2 is 4", None, "2 and 2 is 4"),
         ("It is 4. Answer:", "It is 4.", ""),
+        ("It is 4.\n**Answer:** 4", "It is 4.", "4"),
+        ("It is 4.\n**Answer**: 4", "It is 4.", "4"),
+        ("**Answer: 4**", "", "4"),
+        ("ANSWER : `4`", "", "4"),
+        ("Answer: 4\n\nAnswer: ", "", "4"),
+        ("Answer: 4\n\nThe answer: field holds the sum.", "", "4"),
+        ("Sum.\nAnswer: 4\n\nI hope this helps!", "Sum.", "4"),
+        ("The answers: 3 or 4?", None, "The answers: 3 or 4?"),
     ],
 )
 def test_what_follows_the_last_mark_is_scored_and_what_stands_before_is_kept(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -142,9 +144,37 @@ def _looked_up(prompt: Prompt, items: Sequence[Item], library: Library | None) -
 
 
 def parsed(prompt: Prompt, text: str) -> tuple[str | None, str]:
-    """What was written, as (reasoning or None, answer)."""
-    before, mark, after = text.rpartition(prompt.answer_after) if prompt.answer_after else ("", "", text)
-    return (before.strip(), after.strip()) if mark else (None, text)
+    """What was written, as (reasoning or None, answer).
+
+    Models write the mark as `**Answer:**`, `answer:` or `Answer :` as well: letter case, spaces and Markdown's signs
+    of emphasis in and around it do not count. Of several marks the last one with something after it counts, but one
+    further down that is no beginning of a line is prose. The answer ends at a blank line, and emphasis or backticks
+    around the whole of it are taken off.
+    """
+    marks = list(_mark(prompt.answer_after).finditer(text)) if prompt.answer_after else []
+    if not marks:
+        return None, text
+    marks = [mark for mark in marks if text[mark.end() :].strip(MARKUP)] or marks
+    lines = [text.count("\n", 0, mark.start()) for mark in marks]
+    begins = [line for mark, line in zip(marks, lines, strict=True) if not _before_in_line(text, mark.start())]
+    chosen = [mark for mark, line in zip(marks, lines, strict=True) if line == max(begins, default=lines[-1])][-1]
+    answer = re.split(r"\n[ \t]*\n", text[chosen.end() :].strip(), maxsplit=1)[0]
+    return text[: chosen.start()].strip(), answer.strip(MARKUP)
+
+
+def _before_in_line(text: str, at: int) -> str:
+    return text[:at].rpartition("\n")[2].strip()
+
+
+MARKUP = " \t\r\n*`"
+"""What may stand around an answer and is none of it."""
+
+
+@functools.cache
+def _mark(mark: str) -> re.Pattern[str]:
+    """A mark, however it is emphasised."""
+    words = re.findall(r"\w+|[^\w\s]", mark)
+    return re.compile(r"[*_`#]*" + r"[ \t*_`]*".join(map(re.escape, words)) + r"[*_`]*", re.IGNORECASE)
 
 
 def _asked_text(item: Item) -> str:

@@ -110,8 +110,8 @@ class Prompt(Grown):
     retrieval: Retrieval | None = None
     """What is looked up for each question; None for nothing."""
     answer_after: str | None = None
-    """The answer is what follows the last occurrence of this text (all of it, where the text does not occur);
-    what stands before is reasoning and is not scored."""
+    """The answer is what follows this mark, up to a blank line (all of the text, where the mark does not occur); what
+    stands before is reasoning and is not scored. Letter case and Markdown's emphasis around the mark do not count."""
     fixed_answer: str | None = None
     """Always this answer, and no model is asked: the majority baseline."""
 
