@@ -85,7 +85,20 @@ def test_an_item_is_never_found_for_itself() -> None:
         found = ids(shelves, row(itself, *ROWS["pin"]), count=9)
         assert sorted(found) == ["card", "rate", "top"]
     assert sorted(ids(shelves, row("dev", *ROWS["pin"]), count=9)) == ["card", "rate", "top"]
-    assert "pin" not in ids(shelves, row("pin", "My card?"), count=9)
+
+
+@pytest.mark.parametrize("asked", ["how do I change the PIN of my card", "How do I change - the PIN - of my card?!"])
+def test_punctuation_does_not_make_another_question(asked: str) -> None:
+    assert sorted(ids(Shelves(train()), asked, count=9)) == ["card", "rate", "top"]
+
+
+def test_a_question_without_a_letter_is_known_as_it_stands() -> None:
+    shelves = Shelves([*train(), row("smile", ":-)"), row("frown", ":-(")])
+    assert sorted(ids(shelves, ":-)", count=9)) == ["card", "frown", "pin", "rate", "top"]
+
+
+def test_an_id_that_two_files_share_hides_no_row() -> None:
+    assert "pin" in ids(Shelves(train()), row("pin", "My card?"), count=9)
 
 
 def test_rows_that_ask_the_same_are_found_once() -> None:

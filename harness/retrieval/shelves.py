@@ -15,7 +15,7 @@ from harness.records import Item, Message, Retrieval, digest
 from harness.retrieval.documents import WHERE as DOCUMENTS
 from harness.retrieval.documents import read_passages
 from harness.retrieval.embedding import Embedded, Embedder
-from harness.retrieval.lexical import Bm25
+from harness.retrieval.lexical import Bm25, words
 from harness.retrieval.ranking import Ranker, best
 
 Source = Literal["train", "documents"]
@@ -68,8 +68,9 @@ class Shelves:
         return self._rows_digest if source == "train" else self._documents_digest
 
     def look_up(self, retrieval: Retrieval, items: Sequence[Item]) -> list[Found]:
-        """What belongs to each item, in their order. A train row with the same id or question is never found.
+        """What belongs to each item, in their order. A train row that asks the same is never found.
 
+        Letter case, punctuation and spacing make no other question. An id alone bars nothing: files may number alike.
         What is searched for is the item's turns without its system text. Rows of one question count as one. As many
         demonstrations are given as are wanted and there; as context, only what has to do with the question.
         Raises UsageError when the corpus is not the one that `retrieval` names by digest, or cannot be used so;
@@ -116,9 +117,8 @@ class Shelves:
         return Embedded(self._embedders[by], texts, "query" if source == "train" else "document")
 
     def _itself(self, item: Item) -> frozenset[int]:
-        """Positions of the rows that are this item, by id or by question."""
-        by_id, by_question = self._positions
-        return frozenset(at for at in (by_id.get(item.id), by_question.get(question(item))) if at is not None)
+        """Positions of the rows that ask what this item asks; the item's own row is one of them."""
+        return self._positions.get(_folded(item), frozenset())
 
     @cached_property
     def _rows_digest(self) -> str:
@@ -146,10 +146,12 @@ class Shelves:
         return tuple(_row(items[0]) for items in self._kept.values())
 
     @cached_property
-    def _positions(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Where a row stands: by id, and by folded question."""
-        by_id = {item.id: at for at, items in enumerate(self._kept.values()) for item in items}
-        return by_id, {asked: at for at, asked in enumerate(self._kept)}
+    def _positions(self) -> dict[str, frozenset[int]]:
+        """Where the rows stand that ask the same in letters and digits."""
+        found: dict[str, set[int]] = {}
+        for at, items in enumerate(self._kept.values()):
+            found.setdefault(_folded(items[0]), set()).add(at)
+        return {asked: frozenset(places) for asked, places in found.items()}
 
     @cached_property
     def _documents(self) -> tuple[Piece, ...]:
@@ -162,6 +164,12 @@ class Shelves:
 def _searched(item: Item) -> str:
     """What is searched for: the item's own turns, without its system text."""
     return "\n".join(turn.content for turn in item.messages if turn.role != "system") or item.text or ""
+
+
+def _folded(item: Item) -> str:
+    """What is asked, in letters and digits alone; one that has none as it stands."""
+    asked = question(item) or item.text or ""
+    return " ".join(words(asked)) or asked
 
 
 def _row(item: Item) -> Piece:
