@@ -85,6 +85,13 @@ RULES = _table(
             ("leak_cluster", "error", "error", "a cluster of an evaluation split (experiments only)"),
             ("leak_turns", "warning", "warn", "an evaluation question under another system text (experiments only)"),
             ("leak_ngram", "error", "error", "a text that holds most of an evaluation question word by word"),
+            ("leak_documents", "error", "error", "a test question that stands with its answer in documents of prompts"),
+            (
+                "known_documents",
+                "warning",
+                "warn",
+                "a dev question with its answer, or any evaluation question alone, in documents of prompts",
+            ),
         ),
     ),
     (

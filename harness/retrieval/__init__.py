@@ -4,9 +4,11 @@ shelves    the library that prompts look things up in; what is found becomes dem
 lexical    what counts as a word, and BM25 over words
 embedding  an embedding model's cosine similarity
 documents  a folder of text files, cut into passages
+leaks      evaluation questions, with their answers, that stand in documents
 """
 
 from harness.retrieval.documents import Passage, read_passages
+from harness.retrieval.leaks import document_leaks
 from harness.retrieval.shelves import Shelves
 
-__all__ = ["Passage", "Shelves", "read_passages"]
+__all__ = ["Passage", "Shelves", "document_leaks", "read_passages"]

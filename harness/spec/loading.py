@@ -17,12 +17,12 @@ import yaml
 from harness import data, models, suites
 from harness.compare import MEASURES
 from harness.data import Data
-from harness.errors import HarnessError, Problem, SpecError
+from harness.errors import HarnessError, Problem, SpecError, UsageError
 from harness.evaluate import items_suite
 from harness.prompts import budget_problems
 from harness.prompts.spec import RetrievalSpec
 from harness.records import DataRecord, digest
-from harness.retrieval import Shelves
+from harness.retrieval import Shelves, document_leaks, read_passages
 from harness.spec.binding import bind_metrics, files, need_problems
 from harness.spec.checks import gate_problems, must_not_break_problems, task_problems
 from harness.spec.model import ExperimentSpec
@@ -116,6 +116,7 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
                                   path.name)  # fmt: skip
         licence = models.licence(spec.model, near=folder) if not problems else ""
         audited = data.full_audit(rows, spec.data.audit, found, spec.data.card, licence)
+        audited = _with_documents(audited, spec, rows, folder)
         problems += data.refusals(audited)
         documents = _documents(spec, rows, folder, path.name, problems)
         problems += [
@@ -130,6 +131,20 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
 def _shelves(spec: RetrievalSpec, rows: Data, folder: Path, note: Callable[[str], None]) -> Shelves:
     documents = None if spec.documents is None else folder / spec.documents
     return Shelves(rows.train.to_learn_from(), documents, spec.words, near=folder, note=note)
+
+
+def _with_documents(audited: DataRecord, spec: ExperimentSpec, rows: Data, folder: Path) -> DataRecord:
+    """The audit with what the documents give away; documents that cannot be read are told where they are opened."""
+    if spec.prompt.retrieval.documents is None:
+        return audited
+    longest = spec.prompt.retrieval.words
+    try:
+        passages = read_passages(folder / spec.prompt.retrieval.documents, longest)
+    except UsageError:
+        return audited
+    leaks = document_leaks(rows, passages, longest, spec.data.audit)
+    findings = sorted((*leaks, *audited.findings), key=lambda f: (f.severity != "error", f.severity == "info"))
+    return audited.model_copy(update={"findings": tuple(findings)})
 
 
 def _documents(spec: ExperimentSpec, rows: Data, folder: Path, file: str, problems: list[Problem]) -> str | None:
