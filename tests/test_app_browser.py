@@ -137,8 +137,8 @@ def test_gates_are_drawn_one_plot_a_unit_and_broken_answers_stay_inert(
     page.get_by_text("must not break critical.jsonl").first.wait_for(timeout=60_000)
     plots = page.locator("[data-testid=stVegaLiteChart]")
     plots.nth(2).wait_for()
-    plots.nth(3).wait_for(state="attached")
-    assert plots.count() == 4  # points, seconds, the contestants' scores, and the learning curve in its tab
+    plots.nth(4).wait_for(state="attached")
+    assert plots.count() == 5  # points, seconds, the contestants' scores, the search and the learning curve in tabs
     page.get_by_text("<script>window.pwned=1</script>").first.wait_for()
     assert page.evaluate("window.pwned") is None
     tab.picture(tmp_path / "gates.png")
@@ -149,8 +149,8 @@ def test_every_tab_of_an_experiment_opens(tab: Tab, address: str, store: Store) 
     page = tab.page
     page.goto(f"{address}/?experiment={store.find('intents').id}")
     landmarks = {
-        "Prompt race": page.locator("summary", has_text="labels+2"),
-        "Training": page.locator("[data-testid=stVegaLiteChart]").nth(2),
+        "Prompt search": page.locator("summary", has_text="labels+2"),
+        "Training": page.locator("[data-testid=stVegaLiteChart]").last,
         "Data": page.get_by_text("The audit found nothing."),
         "Provenance": page.get_by_text("Run it again:"),
     }
@@ -175,7 +175,7 @@ def test_the_report_opens_from_a_file_and_runs_nothing(tab: Tab, store: Store, t
     tab.page.emulate_media(color_scheme=scheme)
     tab.page.goto((experiment.path / "report.html").as_uri())
     tab.page.get_by_text("every blocking gate passed").wait_for()
-    assert tab.page.locator("svg").count() == 3
+    assert tab.page.locator("svg").count() == 4
     assert tab.page.evaluate("window.pwned") is None
     assert tab.calls == [(experiment.path / "report.html").as_uri()]
     assert tab.faults == []

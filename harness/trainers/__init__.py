@@ -51,10 +51,10 @@ def train(
     Raises ValueError when it is handed the test split, TrainingError for a model that only a server has. When it
     returns, that process is gone and with it all memory that it held, on the GPU too.
     """
+    rows = split.to_learn_from()
     if model.remote_name is not None:
         hint = "Name the hub id or folder of its weights (model), or ask for prompts alone"
         raise TrainingError(Problem("model", f"{model.ref.name!r} is only a name at a server", next=hint))
-    rows = split.to_learn_from()
     from harness.trainers.child import train_in_child  # not above: Python warns when it runs what the package imported
 
     return train_in_child(spec, rows, prompt, model, seed, progress)
