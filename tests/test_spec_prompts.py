@@ -124,10 +124,62 @@ def test_documents_are_known_by_content_and_not_by_place(folder: Path) -> None:
         ({"templates": ["Say {{ inputs }}"]}, "names the field 'inputs', which there is not"),
         ({"proposals": {"by": "https://example.invalid/v1"}}, "proposals.model: is missing"),
         ({"retrieval": {"by": "./no-such-folder"}}, "prompt.retrieval.by: "),
+        (
+            {"templates": ["Q: {{ input }}", "Q: {{ input.intent }}"]},
+            "experiment.yaml: prompt.templates[1]: 'Q: {{ input.intent }}' fails on the question 'train number 0'",
+        ),
+        ({"constrain": {"regex": "(?=a"}}, "experiment.yaml: prompt.constrain.regex: '(?=a' cannot be enforced"),
+        ({"constrain": {"json_schema": {"type": "nonsense"}}}, "prompt.constrain.json_schema: cannot be enforced"),
+        ({"constrain": {"choices": ["uneven", "Even"]}}, "prompt.constrain: it allows the gold answer of none of the"),
+        ({"constrain": {"regex": "[0-9]+"}}, "allows the gold answer of none of the 120 rows, such as 'even'"),
+        ({"constrain": {"json_schema": {"type": "object"}}}, "allows the gold answer of none of the 120 rows"),
     ],
 )
 def test_what_the_search_cannot_do_is_told_before_any_call(folder: Path, prompt: Any, told: str) -> None:
     assert told in fault(folder, prompt=prompt)
+
+
+@pytest.mark.parametrize(
+    ("metric", "constrain", "told"),
+    [
+        (
+            "exact_match",
+            {"choices": ["even", "other"]},
+            "prompt.constrain forbids the gold answers of 60 of 120 rows (50%)",
+        ),
+        ("exact_match", {"regex": "e.*"}, "prompt.constrain forbids the gold answers of 60 of 120 rows (50%)"),
+        ("exact_match_ignore_case", {"regex": "[A-Z]+"}, "forbids the gold answers of 120 of 120 rows (100%)"),
+        ("exact_match_ignore_case", {"choices": ["EVEN", "ODD"]}, None),
+        ("exact_match", {"regex": "[a-z]+"}, None),
+    ],
+)
+def test_a_constraint_that_forbids_some_answers_is_noted_in_check(
+    folder: Path, tmp_path: Path, metric: str, constrain: Any, told: str | None
+) -> None:
+    made = load(folder, task={"metric": metric}, prompt={"constrain": constrain})
+    notes = [note for note in preflight.check(made, Store(tmp_path / "reports")).notes if "prompt.constrain" in note]
+    assert (notes == []) if told is None else (told in notes[0])
+
+
+def test_documents_with_the_test_questions_and_answers_are_refused_before_any_call(folder: Path) -> None:
+    for name in ("dev", "test"):
+        rows = [
+            {"prompt": f"is {name} number {i} odd or even", "completion": "odd" if i % 2 else "even"} for i in range(30)
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "documents" / "a.md").write_text("Is dev number 7 odd or even? It is odd.")
+    (folder / "documents" / "b.md").write_text("Is test number 3 odd or even?")
+    found = [
+        finding.rule for finding in load(folder, prompt={"retrieval": {"documents": "documents"}}).audited.findings
+    ]
+    assert found.count("known_documents") == 2
+    (folder / "documents" / "a.md").write_text("Is test number 3 odd or even? It is odd.")
+    told = fault(folder, prompt={"retrieval": {"documents": "documents"}})
+    assert "test.jsonl:4: its question stands with its answer in the document a.md" in told
+    assert "data.audit.rules: {leak_documents: warn}" in told
+    rules = {"audit": {"rules": {"leak_documents": "warn"}}}
+    data = {name: f"{name}.jsonl" for name in ("train", "dev", "test")} | rules
+    assert load(folder, data=data, prompt={"retrieval": {"documents": "documents"}}).audited.findings
 
 
 def test_worked_examples_longer_than_the_context_are_told_before_any_call(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from harness.preflight.designs import foresee
 from harness.preflight.earlier import Earlier
 from harness.prompts.spec import Budget
 from harness.records import DataRecord, Record
-from harness.spec import Experiment
+from harness.spec import Experiment, constraint_note
 from harness.store import Store
 
 
@@ -97,12 +97,12 @@ def check(experiment: Experiment, store: Store) -> Preflight:
     data.refuse_errors(looked.record)
     looks, earlier = _looks(experiment, store), Earlier(experiment, store)
     forecasts = tuple(foresee(experiment, gate, earlier, looks.level) for gate in spec.rules)
-    gpus = machine.gpus()
+    gpus, noted = machine.gpus(), constraint_note(spec, experiment.data)
     return Preflight(
         experiment=experiment.id,
         model=spec.model,
         data=looked.record,
-        notes=looked.notes,
+        notes=(*looked.notes, *((noted,) if noted else ())),
         suites={TASK_SUITE: experiment.data.test.size, **{suite.name: suite.size for suite in experiment.suites}},
         engine=f"{choice.name}: {choice.reason}",
         device=gpus[0] if gpus else f"CPU, {machine.cpus()} cores",

@@ -3,11 +3,13 @@
 model    what an experiment file holds
 parsing  YAML to that, with the policy file that it names
 checks   what one part says against what another knows
+promises the constraint and templates of the user's, tried on the rows
 loading  data, suites and must-not-break items read; the id
 """
 
 from harness.spec.loading import Experiment, load
 from harness.spec.model import REFERENCES, BudgetSpec, ExperimentSpec
 from harness.spec.parsing import parse
+from harness.spec.promises import constraint_note
 
-__all__ = ["REFERENCES", "BudgetSpec", "Experiment", "ExperimentSpec", "load", "parse"]
+__all__ = ["REFERENCES", "BudgetSpec", "Experiment", "ExperimentSpec", "constraint_note", "load", "parse"]

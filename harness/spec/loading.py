@@ -27,6 +27,7 @@ from harness.spec.binding import bind_metrics, files, need_problems
 from harness.spec.checks import gate_problems, must_not_break_problems, task_problems
 from harness.spec.model import ExperimentSpec
 from harness.spec.parsing import parse
+from harness.spec.promises import constraint_problems, template_problems
 from harness.suites import Suite
 
 
@@ -119,6 +120,8 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
         audited = _with_documents(audited, spec, rows, folder)
         problems += data.refusals(audited)
         documents = _documents(spec, rows, folder, path.name, problems)
+        problems += constraint_problems(spec, rows, path.name)
+        problems += template_problems(spec, rows, path.name)
         problems += [
             replace(p, where=f"{path.name}: {p.where}") for p in budget_problems(spec.prompt, len(rows.dev.rows))
         ]
