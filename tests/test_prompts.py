@@ -263,9 +263,10 @@ def test_a_prompt_with_failed_calls_is_not_scored_as_wrong(tmp_path: Path) -> No
             return Answer(error="timed out")
         return text(gold(request) if len(request.messages) == 2 else "no")
 
-    record = run(tmp_path, shaky)
+    record = run(tmp_path, shaky, dev=split("dev", 120), budget=1000, shots=[4])
     assert record.winner_dev.value == 1.0
-    assert None in record.arms[0].scores
+    assert record.arms[0].prompt.name == "raw"
+    assert record.arms[0].scores.count(None) == 2
 
 
 def test_when_every_call_fails_the_search_stops_with_the_fault(tmp_path: Path) -> None:
@@ -309,3 +310,59 @@ def test_the_arms_of_a_round_are_asked_in_one_call_to_the_engine(tmp_path: Path)
     record = run(tmp_path, Counting(better_when_told))
     assert max(batches) >= 8
     assert len(batches) < len(record.arms)
+
+
+class Broken(Scripted):
+    """The service fails between two of its calls, whatever it is asked."""
+
+    def __init__(self, reply: Callable[[Request], Answer], first: int, last: float = float("inf")) -> None:
+        super().__init__(lambda request: self._now(reply, request))
+        self._first, self._last = first, last
+
+    def _now(self, reply: Callable[[Request], Answer], request: Request) -> Answer:
+        down = self._first <= self.calls < self._last
+        return Answer(error="status 503: overloaded") if down else reply(request)
+
+
+@pytest.mark.parametrize("method", ["race", "gepa", "dspy"])
+@pytest.mark.parametrize("first", [30, 60, 130])
+def test_an_outage_ends_no_search_and_the_next_sitting_ends_as_if_there_was_none(
+    method: str, first: int, tmp_path: Path
+) -> None:
+    def reply(request: Request) -> Answer:
+        written = "write a new instruction" in request.messages[-1].content
+        return text(f"Variant {luck(request)}, exactly one of") if written else better_when_told(request)
+
+    spec = {"search": method, "budget": 160, "shots": [0, 4], "dev": split("dev", 20)}
+    whole = run(tmp_path / "a", reply, **spec)
+    store = folder(tmp_path / "b")
+    with pytest.raises(EngineError, match=r"status 503: overloaded.*run again"):
+        run(tmp_path, Broken(reply, first), store=store, **spec)
+    after = Scripted(reply)
+    assert run(tmp_path, after, store=store, **spec).model_dump_json() == whole.model_dump_json()
+    assert after.calls < whole.calls - first / 2
+
+
+def test_calls_that_fail_for_a_moment_are_asked_again_and_change_nothing(tmp_path: Path) -> None:
+    whole = run(tmp_path / "a", better_when_told)
+    assert run(tmp_path / "b", Broken(better_when_told, 60, 70)) == whole
+
+
+def test_a_prompt_that_lacks_more_than_an_evaluation_may_never_wins(tmp_path: Path) -> None:
+    def long(request: Request) -> Answer:
+        shown = len(request.messages) > 2
+        if shown and request.messages[-1].content.endswith("7"):
+            return Answer(error="longer than the context")
+        return text(gold(request) if shown or luck(request) < 0.5 else "no idea")
+
+    record = run(tmp_path, long, dev=split("dev", 100), budget=1500)
+    assert record.winner_dev.n == 100
+    assert any("calls failed: longer than the context" in arm.fate for arm in record.arms)
+
+
+def test_where_every_arm_lacks_too_much_no_winner_is_written(tmp_path: Path) -> None:
+    def some(request: Request) -> Answer:
+        return Answer(error="refused") if request.messages[-1].content.endswith("7") else better_when_told(request)
+
+    with pytest.raises(EngineError, match=r"refused.*At most 2% of the dev items may fail"):
+        run(tmp_path, some)

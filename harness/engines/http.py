@@ -32,8 +32,8 @@ from harness.errors import EngineError, Problem
 
 T = TypeVar("T")
 
-RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which the same call may succeed."""
+RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525), 529})
+"""Statuses after which the same call may succeed; 520 to 524: a proxy cannot reach its server; 529: overload."""
 FATAL: Final = frozenset({401, 403, 404})
 """Statuses that every further call would meet too: wrong key, unknown model or path."""
 LONGEST_PAUSE_S: Final = 30.0

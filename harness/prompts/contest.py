@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from harness.errors import EngineError, Problem
+from harness.evaluate import MAX_FAILED
+from harness.prompts.faults import REPAIR
 from harness.prompts.meter import Arm
 from harness.prompts.standing import FEWEST, Entry, against
 from harness.records import Item, SampleRecord
@@ -72,6 +74,7 @@ class Contest:
                 break
             self._ask(size)
             self._drop_failing(size)
+            self._sort(size)
             self._drop_beaten(size)
             most = max(len(entry.samples) for entry in self.alive)
             if not (to_the_end and self._affordable(len(self.order), end)):
@@ -88,9 +91,13 @@ class Contest:
         """
         for entry in (*self.alive, *self.entries.values()):
             cost = self._asker.cost(entry.arm, self.order)
-            if 0 < cost <= self._asker.left and (entry in self.alive or not self._met()):
+            may = 0 < cost <= self._asker.left and not entry.fails(self.order)
+            if may and (entry in self.alive or not self._met()):
                 self._take([entry], self.order)
-        best = min(self._met() or self.alive, key=lambda entry: entry.rank(self.order, self._metric))
+        self._drop_failing(len(self.order))
+        met = self._met() or self.alive
+        shared = self._scored_by(met, self.order)
+        best = min(met, key=lambda entry: entry.rank(shared, self._metric))
         for entry in self.alive:
             if entry is not best:
                 entry.fate = "runner-up: " + self._compared(entry, best, self._shared(entry, best))
@@ -98,8 +105,9 @@ class Contest:
         return best
 
     def _met(self) -> list[Entry]:
-        """Those that met every item: that stayed, or else any."""
+        """Those that met every item and may win: that stayed, or else any."""
         met = [entry for entry in self.entries.values() if self._asker.cost(entry.arm, self.order) == 0]
+        met = [entry for entry in met if entry.samples and not entry.fails(self.order)]
         return [entry for entry in met if entry in self.alive] or met
 
     # ------------------------------------------------------------------- one round
@@ -127,7 +135,6 @@ class Contest:
             entry.rung = self._round
         self._take(owing, items)
         self._round += 1
-        self._sort(size)
 
     def _take(self, entries: Sequence[Entry], items: Sequence[Item]) -> None:
         answered = self._asker.ask_together([(entry.arm, items) for entry in entries])
@@ -137,7 +144,7 @@ class Contest:
 
     def _sort(self, size: int) -> None:
         """Those that met most items first, best first among them: a lucky start does not make a leader."""
-        items = self.order[:size]
+        items = self._scored_by([entry for entry in self.alive if entry.samples], self.order[:size])
         self.alive.sort(key=lambda entry: (-len(entry.samples), entry.rank(items, self._metric)))
 
     def _fit(self, size: int, end: int, keep: int) -> bool:
@@ -165,18 +172,21 @@ class Contest:
         return cost <= self._asker.left - end and cost + rest <= self._asker.left
 
     def _drop_failing(self, size: int) -> None:
-        items = self.order[:size]
-        failing = [entry for entry in self.alive if entry.fails(items)]
-        if len(failing) == len(self.alive):
-            answered = [entry for entry in failing if entry.mean(items, self._metric) is not None]
-            if not answered:
-                fault = failing[0].faults(items)[-1]
-                hint = "Look at the logs folder of the experiment; run again, and nothing scored is lost"
-                raise EngineError(Problem("prompt race", f"no arm got an answer: {fault}", next=hint))
-            failing = [entry for entry in failing if entry is not answered[0]]
+        """Those fall that could not be evaluated; where none stays, the best of those that fell otherwise is back."""
+        failing = [entry for entry in self.alive if entry.fails(self.order)]
         for entry in failing:
-            faults, asked = entry.faults(items), sum(item.id in entry.samples for item in items)
-            self._fall(entry, size, f"{len(faults)} of {asked} calls failed: {faults[-1]}", compare=False)
+            faults = entry.faults(self.order)
+            self._fall(entry, size, f"{len(faults)} of {len(entry.samples)} calls failed: {faults[-1]}", compare=False)
+        if self.alive:
+            return
+        able = [entry for entry in self.entries.values() if not entry.fails(self.order)]
+        if not able:
+            faults = failing[0].faults(self.order)
+            what = f"calls of every arm failed, {len(faults)} of {len(failing[0].samples)} of the last; {faults[-1]}"
+            allowed = f"At most {MAX_FAILED:.0%} of the dev items may fail"
+            raise EngineError(Problem("prompt race", what, allowed, REPAIR))
+        self.alive = [min(able, key=lambda one: (-len(one.samples), one.rank(self.order, self._metric)))]
+        self.alive[0].fate = ""
 
     def _drop_beaten(self, size: int) -> None:
         items = self.order[:size]
@@ -197,6 +207,13 @@ class Contest:
             self._fall(entry, size, "no better and no cheaper" if same else "the worse half falls")
 
     # ----------------------------------------------------------------------- words
+
+    def _scored_by(self, entries: Sequence[Entry], items: Sequence[Item]) -> tuple[Item, ...]:
+        """The items without those that one of the arms was asked and has no score on: means are over the same ones."""
+        lacking = {
+            id for entry in entries for id, sample in entry.samples.items() if sample.scores[self._metric] is None
+        }
+        return tuple(item for item in items if item.id not in lacking) or tuple(items)
 
     def _fall(self, entry: Entry, size: int, why: str, compare: bool = True) -> None:
         self.alive.remove(entry)

@@ -22,6 +22,7 @@ from typing import Any
 
 from harness.chat import demonstration
 from harness.errors import EngineError
+from harness.prompts.faults import Outage
 from harness.prompts.meter import Arm, Meter, Spent
 from harness.prompts.optimisers import Fuse, concluded, package, raw_first
 from harness.prompts.searching import Field, Found
@@ -166,7 +167,7 @@ class _Writer:
             raise
         except EngineError as fault:
             self.failed += 1
-            if self.failed >= UNWRITTEN:
+            if self.failed >= UNWRITTEN or isinstance(fault, Outage):
                 self.fuse.blown = fault
             raise
         self.failed = 0

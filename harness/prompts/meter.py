@@ -7,14 +7,15 @@ All searches share it, so one budget means the same to each of them, a killed se
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.chat import Found, Library, chat
 from harness.engines.base import Engine, Request
 from harness.errors import EngineError, Problem
-from harness.evaluate.together import ask_together
+from harness.evaluate.together import Asking, ask_together
 from harness.progress import Bar
+from harness.prompts.faults import Repeats, unwritten
 from harness.records import Decoding, Item, Message, Prompt, SampleRecord, digest
 from harness.store import ExperimentStore, Journal
 from harness.suites import Task
@@ -48,6 +49,9 @@ class Arm:
     def __post_init__(self) -> None:
         content = self.prompt.model_dump(mode="json", exclude={"name", "demonstration_ids"})
         object.__setattr__(self, "key", digest([content, self.decoding.model_dump(mode="json")]))
+
+
+Owed = list[tuple[Arm, list[Item]]]
 
 
 @dataclass(slots=True)
@@ -102,6 +106,7 @@ class Meter:
         """Which model writes instruction variants."""
         self._task, self._engine, self._library = task, engine, library
         self._journal, self._bar, self._writer = journal, bar, writer
+        self._repeats = Repeats(self._asked)
         self._characters = self._written = 0
         """Characters of all prompts answered so far, and tokens of all answers: they say what a new prompt takes."""
         lines = store.journal_lines(JOURNAL, SampleRecord)
@@ -123,8 +128,7 @@ class Meter:
         In calls exactly. In tokens a careful estimate: a tenth more than the arm's mean so far; before its first
         answer, by the length of its prompts and what a character took so far.
         """
-        sheet = self.sheets.get(arm.key)
-        owed = [item for item in items if sheet is None or item.id not in sheet.samples]
+        sheet, owed = self.sheets.get(arm.key), self._fresh(arm, items)
         if self.unit == "calls" or not owed:
             return len(owed)
         own = [tokens for s in sheet.samples.values() if (tokens := _tokens(s)) is not None] if sheet else []
@@ -151,30 +155,49 @@ class Meter:
             for item, one in zip(items, found, strict=True)
         }
 
-    def ask(self, arm: Arm, items: Sequence[Item]) -> list[SampleRecord]:
+    def ask(self, arm: Arm, items: Sequence[Item], *, to_the_end: bool = False) -> list[SampleRecord]:
         """One arm's answers to the items, in their order; see `ask_together`."""
-        return self.ask_together([(arm, items)])[0]
+        return self.ask_together([(arm, items)], to_the_end=to_the_end)[0]
 
-    def ask_together(self, asked: Sequence[tuple[Arm, Sequence[Item]]]) -> list[list[SampleRecord]]:
-        """Each arm's answers to its items, in their order, in one call to the engine. An arm stands there once.
+    def ask_together(
+        self, asked: Sequence[tuple[Arm, Sequence[Item]]], *, to_the_end: bool = False
+    ) -> list[list[SampleRecord]]:
+        """Each arm's answers to its items, in their order, in one call to the engine.
 
-        What an arm was asked before is not asked or counted again; an answer from an earlier sitting is taken over,
-        and counted: the search takes the same path. Raises Spent, before anything is asked, when the budget does not
-        hold all of it; EngineError when the engine is gone.
+        What an arm was asked before is not asked or counted again, nor is an arm that stands there twice; an answer
+        from an earlier sitting is taken over, and counted: the search takes the same path. Tokens are foreseen: where
+        all of it may take more than half of what is left, it is asked in parts, and each says more of what the next
+        takes. to_the_end: whatever is left of the budget. Raises Spent when the budget does not hold all of it, before
+        anything is asked or, in tokens, after a part; Outage when the service fails, other EngineErrors when the
+        engine is gone.
         """
-        if sum(self.cost(arm, items) for arm, items in asked) > max(0, self.left):
-            raise Spent
-        sheets = [self.sheets.setdefault(arm.key, Sheet(arm)) for arm, _ in asked]
-        fresh = [
-            [item for item in items if item.id not in sheet.samples]
-            for sheet, (_, items) in zip(sheets, asked, strict=True)
-        ]
+        wanted: dict[str, tuple[Arm, dict[str, Item]]] = {}
+        for arm, items in asked:
+            wanted.setdefault(arm.key, (arm, {}))[1].update({item.id: item for item in items})
+        owed = [(arm, self._fresh(arm, items.values())) for arm, items in wanted.values()]
+        while True:
+            costs = [self.cost(arm, items) for arm, items in owed]
+            if not to_the_end and sum(costs) > max(0, self.left):
+                raise Spent
+            whole = self.unit == "calls" or 2 * sum(costs) <= self.left
+            now, owed = (owed, []) if whole else part(owed, costs, self.left // 2)
+            self._take(now)
+            if not owed:
+                return [[self.sheets[arm.key].samples[item.id] for item in items] for arm, items in asked]
+
+    def _fresh(self, arm: Arm, items: Iterable[Item]) -> list[Item]:
+        """Those that the arm was not asked yet."""
+        sheet = self.sheets.get(arm.key)
+        return [item for item in items if sheet is None or item.id not in sheet.samples]
+
+    def _take(self, owed: Owed) -> None:
+        """Ask what was not asked before, and put the answers on the arms' sheets."""
+        sheets = [self.sheets.setdefault(arm.key, Sheet(arm)) for arm, _ in owed]
         before = (self.calls, self.tokens)
-        found = self._answers([arm for arm, _ in asked], fresh)
-        for sheet, items, answers in zip(sheets, fresh, found, strict=True):
+        found = self._answers([arm for arm, _ in owed], [items for _, items in owed])
+        for sheet, (_, items), answers in zip(sheets, owed, found, strict=True):
             sheet.samples |= {item.id: answers[item.id] for item in items}
             before = self._remember(sheet.arm, items, answers, *before)
-        return [[sheet.samples[item.id] for item in items] for sheet, (_, items) in zip(sheets, asked, strict=True)]
 
     def _answers(self, arms: Sequence[Arm], fresh: Sequence[Sequence[Item]]) -> list[dict[str, SampleRecord]]:
         """Answers by item id, an entry per arm: those of earlier sittings, and what is owed from the engine."""
@@ -184,15 +207,34 @@ class Meter:
             known = {item.id: self._known.get((arm.key, item.id, item.digest)) for item in items}
             found.append({id: sample for id, sample in known.items() if sample is not None})
             owed.append([item for item in items if known[item.id] is None])
-            for sample in found[-1].values():
-                self._count(sample, arm.prompt.name)
+            for item in items:
+                if (sample := known[item.id]) is not None:
+                    self._repeats.answered(arm.prompt, arm.decoding, item)
+                    self._count(sample, arm.prompt.name)
         asking = [(arm.prompt, arm.decoding, items) for arm, items in zip(arms, owed, strict=True)]
-        for index, sample in ask_together(self._engine, self._task, asking, self._library):
+        places = [{item.id: item for item in items} for items in owed]
+        failed: dict[tuple[int, str], SampleRecord] = {}
+
+        def keep(index: int, sample: SampleRecord) -> None:
             kept = sample.model_copy(update={"task": arms[index].key})
             found[index][kept.id] = kept
             self._journal.append([kept])
             self._count(kept, arms[index].prompt.name)
+
+        for index, sample in self._asked(asking):
+            if sample.error is not None:
+                failed[index, sample.id] = sample
+                continue
+            self._repeats.answered(arms[index].prompt, arms[index].decoding, places[index][sample.id])
+            keep(index, sample)
+        for index, sample in self._repeats.again(asking, failed):
+            keep(index, sample)
+        for (index, _), sample in failed.items():
+            keep(index, sample)
         return found
+
+    def _asked(self, asking: Sequence[Asking]) -> Iterator[tuple[int, SampleRecord]]:
+        return ask_together(self._engine, self._task, asking, self._library)
 
     def _remember(
         self, arm: Arm, items: Sequence[Item], answers: Mapping[str, SampleRecord], calls: int, tokens: int | None
@@ -223,10 +265,7 @@ class Meter:
             request = Request(decoding, messages=tuple(messages))
             ((_, answer),) = (writer or self._engine).answer([request])
             if answer.text is None:
-                hint = "Look at the logs folder of the experiment; run again, and nothing scored is lost"
-                raise EngineError(
-                    Problem("prompt search", f"the proposing model gave no text: {answer.error}", next=hint)
-                )
+                raise unwritten(writer or self._engine, answer.error)
             known = SampleRecord(
                 task="written",
                 id=at,
@@ -253,6 +292,20 @@ class Meter:
             raise EngineError(Problem("prompt.budget", "is in tokens, and the engine does not count them", next=hint))
         self._written += sample.tokens_out or 0
         self._bar.advance(1 if self.unit == "calls" else tokens or 0, who)
+
+
+def part(owed: Owed, costs: Sequence[int], most: int) -> tuple[Owed, Owed]:
+    """What is asked now, for at most so many tokens but one call in any case, and what is left for later."""
+    now: Owed = []
+    later: Owed = []
+    for (arm, items), cost in zip(owed, costs, strict=True):
+        count = len(items) if cost <= most else max(0, most) * len(items) // cost
+        if items and not now:
+            count = max(1, count)
+        most -= math.ceil(cost * count / max(1, len(items)))
+        now += [(arm, items[:count])] if count else []
+        later += [(arm, items[count:])] if items[count:] else []
+    return now, later
 
 
 def _tokens(sample: SampleRecord) -> int | None:

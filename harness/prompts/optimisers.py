@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import fmean
 from types import ModuleType
 from typing import NoReturn, TypeVar
 
@@ -77,11 +78,13 @@ def _unanswered(fault: str) -> NoReturn:
 def concluded(field: Field, meter: Meter, proposer: str | None = None) -> Found:
     """The arm with the best mean over all dev items, of equals the one that was asked first.
 
-    An arm of whose calls more than `MAX_FAILED` failed is not trusted, as no evaluation is; the mean is over the
-    scored. Arms that never met all of dev cannot win. Raises EngineError when no arm can.
+    An arm of whose calls more than `MAX_FAILED` failed is not trusted, as no evaluation is; means are over the items
+    that all the others have a score on. Arms that never met all of dev cannot win. Raises EngineError when no arm can.
     """
     met = {key: sheet for key, sheet in meter.sheets.items() if all(item.id in sheet.samples for item in field.order)}
-    means = {key: mean for key, sheet in met.items() if (mean := _mean(sheet, field, meter.metric)) is not None}
+    trusted = {key: scores for key, sheet in met.items() if (scores := _trusted(sheet, field, meter.metric))}
+    shared = [id for id in (item.id for item in field.order) if all(id in scores for scores in trusted.values())]
+    means = {key: fmean(scores[id] for id in shared or scores) for key, scores in trusted.items()}
     if not means:
         faults = [sample.error for sheet in meter.sheets.values() for sample in sheet.samples.values() if sample.error]
         _unanswered(faults[-1] if faults else "none met all of them")
@@ -98,9 +101,8 @@ def concluded(field: Field, meter: Meter, proposer: str | None = None) -> Found:
     return Found(winner=meter.sheets[best].arm, fates=fates, ranked=ranked, proposer=proposer)
 
 
-def _mean(sheet: Sheet, field: Field, metric: str) -> float | None:
-    """Mean over the scored dev items; None where too many calls failed."""
-    scores = [sheet.samples[item.id].scores[metric] for item in field.order]
-    scored = [score for score in scores if score is not None]
-    trusted = scored and len(scores) - len(scored) <= MAX_FAILED * len(scores)
-    return sum(scored) / len(scored) if trusted else None
+def _trusted(sheet: Sheet, field: Field, metric: str) -> dict[str, float] | None:
+    """Scores by dev item's id; None where too many calls failed."""
+    scores = {item.id: sheet.samples[item.id].scores[metric] for item in field.order}
+    scored = {id: score for id, score in scores.items() if score is not None}
+    return scored if len(scores) - len(scored) <= MAX_FAILED * len(scores) else None

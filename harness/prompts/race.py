@@ -156,8 +156,9 @@ class _Race:
         rows = rows[: self._in_calls(round(SCAN_SHARE * self._meter.budget))]
         if len(rows) < FEWEST or self._meter.cost(self._raw, rows) > self._spare():
             return
-        scored = zip(rows, self._meter.ask(self._raw, rows), strict=True)
-        self._space.wrong = tuple(row for row, s in scored if (s.scores[self._meter.metric] or 0.0) < 1 and not s.error)
+        scores = [sample.scores[self._meter.metric] for sample in self._meter.ask(self._raw, rows)]
+        scored = zip(rows, scores, strict=True)
+        self._space.wrong = tuple(row for row, score in scored if score is not None and score < 1)
 
     def _arm(self, recipe: Recipe, origin: str | None = None) -> Arm:
         arm = self._space.arm(recipe, origin)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -13,11 +12,12 @@ from statistics import fmean
 from harness.data import Row, Split
 from harness.engines.base import Engine
 from harness.errors import EngineError, Problem, UsageError
-from harness.evaluate import TaskSpec, task_suite
+from harness.evaluate import MAX_FAILED, TaskSpec, task_suite
 from harness.progress import Progress
 from harness.prompts.checks import budget_problems
 from harness.prompts.contestants import raw_prompt
-from harness.prompts.meter import JOURNAL, Arm, Meter, Sheet, Spent
+from harness.prompts.faults import REPAIR
+from harness.prompts.meter import JOURNAL, Arm, Meter, Sheet
 from harness.prompts.race import race
 from harness.prompts.searching import Field, Found, Searcher
 from harness.prompts.spec import PromptSpec, Proposals
@@ -88,8 +88,7 @@ def search(
             spec.budget.amount, spec.budget.unit, asked, engine, shelves, store, journal, bar, opened, **named
         )
         found = SEARCHES[spec.search](spec, field, meter)
-        with contextlib.suppress(Spent):  # where tokens were foreseen too low; the interval says its n
-            meter.ask(found.winner, field.order)
+        meter.ask(found.winner, field.order, to_the_end=True)  # where tokens were foreseen too low
     return _record(spec, field, meter, found)
 
 
@@ -146,9 +145,11 @@ def _record(spec: PromptSpec, field: Field, meter: Meter, found: Found) -> Promp
     )
     winner = next(arm for key, arm in order if key == found.winner.key)
     scores = [score for score in winner.scores if score is not None]
-    if not scores:
-        fault = next((s.error for s in meter.sheets[found.winner.key].samples.values() if s.error), "no answer")
-        raise EngineError(Problem("prompt search", f"no arm got an answer: {fault}", next="Run again"))
+    if len(field.order) - len(scores) > MAX_FAILED * len(field.order):  # it could never be evaluated
+        faults = [s.error for s in meter.sheets[found.winner.key].samples.values() if s.error] or ["no score"]
+        what = f"the best arm has no score on {len(field.order) - len(scores)} of {len(field.order)} dev items"
+        allowed = f"At most {MAX_FAILED:.0%} may fail"
+        raise EngineError(Problem("prompt search", f"{what}, the last with: {faults[-1]}", allowed, REPAIR))
     return PromptRecord(
         search=spec.search,
         metric=field.task.metric,

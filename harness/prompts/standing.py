@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from harness.evaluate import MAX_FAILED
 from harness.prompts.meter import Arm
 from harness.records import Item, SampleRecord
 
@@ -15,8 +16,6 @@ CONFIDENCE_Z = 3.3
 in three rounds, a union bound as in Hoeffding races). Narrower ones were seen to throw out the best arm more often."""
 FEWEST = 8
 """Items below which no difference counts: fewer tell arms apart no better than a coin."""
-MOST_FAULTS = 0.1
-"""Share of failed calls from which an arm falls."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,10 +69,8 @@ class Entry:
         return (math.inf if mean is None else -mean, partial, self.tokens())
 
     def fails(self, items: Sequence[Item]) -> bool:
-        """Whether too many of its calls fail for it to be of use."""
-        faults = len(self.faults(items))
-        asked = sum(item.id in self.samples for item in items)
-        return faults > max(1, MOST_FAULTS * asked) or (faults > 0 and faults == asked)
+        """Whether more of its calls fail than an evaluation over all these items may lack."""
+        return len(self.faults(items)) > MAX_FAILED * len(items)
 
 
 def paired_bound(differences: Sequence[float], z: float = CONFIDENCE_Z) -> tuple[float, float]:
