@@ -60,7 +60,7 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     refuse_prompts(
         prompts.too_long(
             spec.prompt, spec.task, experiment.instruction, experiment.data.train.items, model.path,
-            spec.serve.max_model_len or model.context_length,
+            spec.serve.max_model_len or model.context_length, experiment.shelves().passages,
         )
     )  # fmt: skip
     folder = store.create(experiment.id, experiment.resolved_yaml(folder.path), experiment.files)

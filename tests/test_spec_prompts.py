@@ -11,10 +11,11 @@ import yaml
 from small_training import tiny
 
 from harness import preflight, prompts, spec
-from harness.errors import SpecError
+from harness.errors import Problem, SpecError
 from harness.evaluate import TaskSpec
 from harness.prompts import PromptSpec
 from harness.records import Item, Message
+from harness.retrieval import Passage
 from harness.store import Store
 
 
@@ -196,6 +197,76 @@ def test_worked_examples_longer_than_the_context_are_told_before_any_call(tmp_pa
     assert not list(prompts.too_long(fits, TaskSpec(metric="exact_match"), "", [item], model.path, 2048))
     default = PromptSpec(contestants=())
     assert not list(prompts.too_long(default, TaskSpec(metric="exact_match"), "", [item], model.path, 64))
+
+
+def row(length: int, id: str = "1") -> Item:
+    return Item(id=id, messages=(Message(role="user", content="word " * length),), target="yes")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "fits", "told", "lower"),
+    [
+        (
+            {"contestants": ["few_shot"], "shots": [0, 8]},
+            {"shots": [0, 1]},
+            "with its 8 worked examples",
+            "prompt.shots",
+        ),
+        (
+            {"contestants": ["cot"], "reasoning_tokens": 4000},
+            {"reasoning_tokens": 16},
+            "",
+            "Lower prompt.reasoning_tokens to",
+        ),
+        (
+            {"contestants": ["rag"], "retrieval": {"count": 9}},
+            {"retrieval": {"count": 1}},
+            "with 9 rows that are as long",
+            "Lower prompt.retrieval.count to",
+        ),
+        (
+            {"contestants": ["rag"], "retrieval": {"count": 9, "documents": "x"}},
+            {"retrieval": {"count": 1, "documents": "x"}},
+            "with 9 long passages",
+            "Lower prompt.retrieval.count to",
+        ),
+    ],
+)
+def test_a_contestant_longer_than_the_context_is_told_with_what_to_lower(
+    tmp_path: Path, prompt: Any, fits: Any, told: str, lower: str
+) -> None:
+    path, task = tiny(tmp_path).path, TaskSpec(metric="exact_match")
+    train = [row(30, str(n)) for n in range(20)]
+    passages = [Passage("a.md", n, "word " * 40) for n in range(20)]
+
+    def problems(given: Any) -> list[Problem]:
+        spec = PromptSpec.model_validate({"search": "none", **given})
+        return list(prompts.too_long(spec, task, "", train, path, 700, passages))
+
+    (problem,) = problems(prompt)
+    (contestant,) = prompt["contestants"]
+    assert (problem.where, problem.what.split(":")[0]) == ("prompt.contestants", contestant)
+    assert told in problem.what
+    assert problem.next.startswith(lower) or f"Give {lower}: [0, " in problem.next
+    assert f"leave {contestant} out of prompt.contestants" in problem.next
+    assert not problems(prompt | fits)
+
+
+@pytest.mark.parametrize("search", ["race", "gepa"])
+def test_a_budget_in_tokens_that_holds_no_prompt_on_dev_is_refused(folder: Path, search: str) -> None:
+    task = {"metric": "exact_match", "instruction": "Say whether the number is odd or even. " * 9}
+    told = fault(folder, prompt={"search": search, "budget": {"tokens": 1000}}, task=task)
+    assert "experiment.yaml: prompt.budget: 1,000 tokens cannot score" in told
+    assert "on the 30 dev items: it takes at least" in told
+    assert load(folder, prompt={"search": search, "budget": {"tokens": 100_000}})
+
+
+def test_without_a_tokenizer_four_characters_are_a_token_of_the_budget() -> None:
+    spec = PromptSpec.model_validate({"budget": {"tokens": 1000}})
+    assert not list(prompts.small_token_budget(spec, "", [row(40)] * 19, None))
+    (problem,) = prompts.small_token_budget(spec, "", [row(40)] * 20, None)
+    assert "at least 1,020" in problem.what
+    assert not list(prompts.small_token_budget(PromptSpec(), "", [row(40)] * 5000, None))
 
 
 def test_check_counts_contestants_and_the_second_prompt_of_tuned_candidates(folder: Path, tmp_path: Path) -> None:

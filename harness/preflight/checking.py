@@ -120,7 +120,8 @@ def _prompt_problems(experiment: Experiment) -> list[Problem]:
     if path is not None:
         context = spec.serve.max_model_len or models.context_length(path)
         train, instruction = experiment.data.train.items, experiment.instruction
-        problems += prompts.too_long(spec.prompt, spec.task, instruction, train, path, context)
+        passages = experiment.shelves().passages
+        problems += prompts.too_long(spec.prompt, spec.task, instruction, train, path, context, passages)
     return problems
 
 

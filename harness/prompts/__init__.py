@@ -12,7 +12,7 @@ checks, fitting  what can be said before a model is asked
 from harness.prompts.answers import closed_set
 from harness.prompts.checks import budget_problems, least_budget, typical_demonstrations
 from harness.prompts.contestants import contestants, raw_prompt
-from harness.prompts.fitting import missing_packages, too_long
+from harness.prompts.fitting import missing_packages, small_token_budget, too_long
 from harness.prompts.meter import Arm, Meter, Spent
 from harness.prompts.search import SEARCHES, search
 from harness.prompts.searching import Field, Found, Searcher
@@ -34,6 +34,7 @@ __all__ = [
     "missing_packages",
     "raw_prompt",
     "search",
+    "small_token_budget",
     "too_long",
     "typical_demonstrations",
 ]

@@ -17,7 +17,7 @@ def least_budget(spec: PromptSpec, dev_items: int) -> int:
 
 
 def budget_problems(spec: PromptSpec, dev_items: int) -> Iterator[Problem]:
-    """A budget in calls that cannot hold what the search needs at least; one in tokens is seen while searching."""
+    """A budget in calls that cannot hold what the search needs at least; for one in tokens see `fitting`."""
     least = least_budget(spec, dev_items)
     if spec.search == "none" or spec.budget.unit != "calls" or spec.budget.amount >= least:
         return

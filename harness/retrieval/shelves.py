@@ -13,7 +13,7 @@ from harness.data import question
 from harness.errors import Problem, UsageError
 from harness.records import Item, Message, Retrieval, digest
 from harness.retrieval.documents import WHERE as DOCUMENTS
-from harness.retrieval.documents import read_passages
+from harness.retrieval.documents import Passage, read_passages
 from harness.retrieval.embedding import Embedded, Embedder
 from harness.retrieval.lexical import Bm25, words
 from harness.retrieval.ranking import Ranker, best
@@ -58,6 +58,11 @@ class Shelves:
         self._rankers: dict[tuple[Source, str], Ranker] = {}
         self._embedders: dict[str, Embedder] = {}
         self._found: dict[tuple[Retrieval, str, str], Found] = {}
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        """The documents' passages; none without documents."""
+        return self._passages
 
     def corpus(self, source: Source) -> str:
         """sha256 (64 hex digits) over what is searched: what a `Retrieval` must carry. Raises UsageError without any.

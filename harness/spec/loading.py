@@ -19,7 +19,7 @@ from harness.compare import MEASURES
 from harness.data import Data
 from harness.errors import HarnessError, Problem, SpecError, UsageError
 from harness.evaluate import items_suite
-from harness.prompts import budget_problems
+from harness.prompts import budget_problems, small_token_budget
 from harness.prompts.spec import RetrievalSpec
 from harness.records import DataRecord, digest
 from harness.retrieval import Shelves, document_leaks, read_passages
@@ -125,6 +125,11 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
         problems += [
             replace(p, where=f"{path.name}: {p.where}") for p in budget_problems(spec.prompt, len(rows.dev.rows))
         ]
+        if not problems and spec.prompt.budget.unit == "tokens":
+            dev, at = rows.dev.items, models.on_disk(spec.model, folder)
+            instruction = rows.instruction if spec.task.instruction is None else spec.task.instruction
+            short = small_token_budget(spec.prompt, instruction, dev, at)
+            problems += [replace(p, where=f"{path.name}: {p.where}") for p in short]
     if problems or rows is None:
         raise SpecError(problems)
     id = _identity(spec, folder, rows, found, kept, documents)
