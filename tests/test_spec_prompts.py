@@ -123,6 +123,7 @@ def test_documents_are_known_by_content_and_not_by_place(folder: Path) -> None:
         ({"retrieval": {"documents": "nowhere"}}, "experiment.yaml: prompt.retrieval.documents: "),
         ({"budget": 20}, "experiment.yaml: prompt.budget: 20 calls cannot score one prompt on the 30 dev items"),
         ({"templates": ["Say {{ inputs }}"]}, "names the field 'inputs', which there is not"),
+        ({"templates": ["{{ input }}", "{{ input"]}, "experiment.yaml: prompt.templates[1]: "),
         ({"proposals": {"by": "https://example.invalid/v1"}}, "proposals.model: is missing"),
         ({"retrieval": {"by": "./no-such-folder"}}, "prompt.retrieval.by: "),
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from harness.chat import template
 from harness.errors import HarnessError
@@ -13,6 +13,15 @@ from harness.records import Constraint
 
 Contestant = Literal["few_shot", "cot", "rag", "majority"]
 Choosing = Literal["random", "balanced", "nearest", "hard"]
+
+
+def _readable(text: str) -> str:
+    """A template of the user's that Jinja can read."""
+    try:
+        template(text)
+    except HarnessError as fault:
+        raise ValueError(str(fault)) from fault
+    return text
 
 
 class Budget(PartSpec):
@@ -75,7 +84,7 @@ class PromptSpec(PartSpec):
     """What the search may spend, e.g. 2000 (model calls) or {tokens: 500000}."""
     instructions: tuple[str, ...] = ()
     """Your own instruction variants, tried beside the task's own and its rewritings."""
-    templates: tuple[str, ...] = ()
+    templates: tuple[Annotated[str, AfterValidator(_readable)], ...] = ()
     """Your own forms of the question's turn as Jinja templates, e.g. "Message: {{ input }}\\nIntent:"."""
     proposals: Proposals | None = None
     """Variants written by a language model; none by default."""
@@ -107,16 +116,6 @@ class PromptSpec(PartSpec):
     @classmethod
     def _calls(cls, given: Any) -> Any:
         return {"calls": given} if isinstance(given, int) and not isinstance(given, bool) else given
-
-    @field_validator("templates")
-    @classmethod
-    def _readable(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        for text in texts:
-            try:
-                template(text)
-            except HarnessError as fault:
-                raise ValueError(str(fault)) from fault
-        return texts
 
     @field_validator("shots", "demonstrations", "contestants")
     @classmethod
