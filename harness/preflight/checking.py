@@ -14,7 +14,7 @@ from harness.preflight.designs import foresee
 from harness.preflight.earlier import Earlier
 from harness.prompts.spec import Budget
 from harness.records import DataRecord, Record
-from harness.spec import Experiment, constraint_note
+from harness.spec import Experiment
 from harness.store import Store
 
 
@@ -97,7 +97,7 @@ def check(experiment: Experiment, store: Store) -> Preflight:
     data.refuse_errors(looked.record)
     looks, earlier = _looks(experiment, store), Earlier(experiment, store)
     forecasts = tuple(foresee(experiment, gate, earlier, looks.level) for gate in spec.rules)
-    gpus, noted = machine.gpus(), constraint_note(spec, experiment.data)
+    gpus, noted = machine.gpus(), experiment.constraint_note
     return Preflight(
         experiment=experiment.id,
         model=spec.model,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
-from harness.data import AuditSpec, Data, Row, Split
+from harness.data import AuditSpec, Row, Split
 from harness.records import Action, Finding, Severity
 from harness.retrieval.documents import OVERLAP, Passage
 from harness.retrieval.lexical import words
@@ -20,19 +20,19 @@ Place = tuple[str, bool]
 """File of the document, and whether the answer stands beside the question there."""
 
 
-def document_leaks(data: Data, passages: Sequence[Passage], longest: int, spec: AuditSpec) -> tuple[Finding, ...]:
+def document_leaks(
+    splits: Sequence[Split], passages: Sequence[Passage], longest: int, spec: AuditSpec
+) -> tuple[Finding, ...]:
     """What the documents know of the test and dev rows, word for word: case, punctuation and spacing do not count.
 
     A test question with its answer within a passage's length is `leak_documents`, one finding a row. A dev question
-    with its answer, or a question alone, is `known_documents`, one finding a split and kind. longest: words of the
-    longest passage.
+    with its answer, or a question alone, is `known_documents`, one finding a split and kind.
+
+    splits: test and dev. longest: words of the longest passage.
     """
     texts = {name: _joined(list(parts), longest) for name, parts in groupby(passages, key=lambda part: part.file)}
     return tuple(
-        finding
-        for split in (data.opened[2], data.opened[1])
-        for finding in _of_split(split, texts, longest, spec)
-        if finding.action != "ignore"
+        finding for split in splits for finding in _of_split(split, texts, longest, spec) if finding.action != "ignore"
     )
 
 

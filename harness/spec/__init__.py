@@ -10,6 +10,5 @@ loading  data, suites and must-not-break items read; the id
 from harness.spec.loading import Experiment, load
 from harness.spec.model import REFERENCES, BudgetSpec, ExperimentSpec
 from harness.spec.parsing import parse
-from harness.spec.promises import constraint_note
 
-__all__ = ["REFERENCES", "BudgetSpec", "Experiment", "ExperimentSpec", "constraint_note", "load", "parse"]
+__all__ = ["REFERENCES", "BudgetSpec", "Experiment", "ExperimentSpec", "load", "parse"]

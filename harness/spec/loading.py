@@ -27,7 +27,7 @@ from harness.spec.binding import bind_metrics, files, need_problems
 from harness.spec.checks import gate_problems, must_not_break_problems, task_problems
 from harness.spec.model import ExperimentSpec
 from harness.spec.parsing import parse
-from harness.spec.promises import constraint_problems, template_problems
+from harness.spec.promises import constraint_note, constraint_problems, template_problems
 from harness.suites import Suite
 
 
@@ -54,6 +54,11 @@ class Experiment:
     def shelves(self, note: Callable[[str], None] = lambda message: None) -> Shelves:
         """Where prompts look things up: the train rows, and the documents if the spec names a folder of them."""
         return _shelves(self.spec.prompt.retrieval, self.data, self.folder, note)
+
+    @property
+    def constraint_note(self) -> str | None:
+        """How many gold answers a constraint of the user's forbids; None for none."""
+        return constraint_note(self.spec, [item for split in self.data.opened for item in split.items])
 
     @property
     def files(self) -> dict[str, str]:
@@ -120,8 +125,8 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
         audited = _with_documents(audited, spec, rows, folder)
         problems += data.refusals(audited)
         documents = _documents(spec, rows, folder, path.name, problems)
-        problems += constraint_problems(spec, rows, path.name)
-        problems += template_problems(spec, rows, path.name)
+        problems += constraint_problems(spec, asked, path.name)
+        problems += template_problems(spec, rows.train.items[0], path.name)
         problems += [
             replace(p, where=f"{path.name}: {p.where}") for p in budget_problems(spec.prompt, len(rows.dev.rows))
         ]
@@ -150,7 +155,7 @@ def _with_documents(audited: DataRecord, spec: ExperimentSpec, rows: Data, folde
         passages = read_passages(folder / spec.prompt.retrieval.documents, longest)
     except UsageError:
         return audited
-    leaks = document_leaks(rows, passages, longest, spec.data.audit)
+    leaks = document_leaks((rows.opened[2], rows.opened[1]), passages, longest, spec.data.audit)
     findings = sorted((*leaks, *audited.findings), key=lambda f: (f.severity != "error", f.severity == "info"))
     return audited.model_copy(update={"findings": tuple(findings)})
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
 
 from harness import metrics
 from harness.chat import Found, chat
-from harness.data import Data
 from harness.engines import check_constraint
 from harness.errors import EngineError, HarnessError, Problem, UsageError
-from harness.records import Constraint, Prompt
+from harness.records import Constraint, Item, Prompt
 from harness.spec.model import ExperimentSpec
 
 SPELLED = ("exact_match",)
 """Metrics that give full marks to the gold answer's own spelling alone: what forbids it forbids to be right."""
 
 
-def constraint_problems(spec: ExperimentSpec, rows: Data, file: str) -> Iterator[Problem]:
+def constraint_problems(spec: ExperimentSpec, items: Sequence[Item], file: str) -> Iterator[Problem]:
     """A constraint of the user's that no engine can enforce, or under which no row can be answered rightly.
 
     Whether it can be enforced is seen where llguidance is installed.
@@ -36,25 +35,24 @@ def constraint_problems(spec: ExperimentSpec, rows: Data, file: str) -> Iterator
         return
     except EngineError:
         pass
-    counted = _answerable(given, spec.task.metric, rows)
+    counted = _answerable(given, spec.task.metric, items)
     if counted is not None and not counted[0] and _certain(given, spec.task.metric):
-        what = f"it allows the gold answer of none of the {counted[1]} rows, such as {_example(rows)!r}"
+        what = f"it allows the gold answer of none of the {counted[1]} rows, such as {_shown(items[0])!r}"
         yield Problem(where, what, next="Correct it, or leave it out: constrain: auto derives one from the train rows")
 
 
-def constraint_note(spec: ExperimentSpec, rows: Data) -> str | None:
+def constraint_note(spec: ExperimentSpec, items: Sequence[Item]) -> str | None:
     """How many gold answers a constraint of the user's forbids; None for none."""
     given = spec.prompt.constrain
-    counted = _answerable(given, spec.task.metric, rows) if isinstance(given, Constraint) else None
+    counted = _answerable(given, spec.task.metric, items) if isinstance(given, Constraint) else None
     if counted is None or counted[0] == counted[1]:
         return None
     lost = counted[1] - counted[0]
     return f"prompt.constrain forbids the gold answers of {lost} of {counted[1]} rows ({lost / counted[1]:.0%})"
 
 
-def template_problems(spec: ExperimentSpec, rows: Data, file: str) -> Iterator[Problem]:
-    """Templates of the user's that fail on the first train row, whether or not something was looked up for it."""
-    item = rows.train.items[0]
+def template_problems(spec: ExperimentSpec, item: Item, file: str) -> Iterator[Problem]:
+    """Templates of the user's that fail on a row, whether or not something was looked up for it."""
     for at, text in enumerate(spec.prompt.templates):
         try:
             for context in ("", "What was looked up."):
@@ -64,12 +62,12 @@ def template_problems(spec: ExperimentSpec, rows: Data, file: str) -> Iterator[P
                 yield Problem(f"{file}: prompt.templates[{at}]", problem.what, problem.allowed, problem.next)
 
 
-def _answerable(given: Constraint, metric: str, rows: Data) -> tuple[int, int] | None:
+def _answerable(given: Constraint, metric: str, items: Sequence[Item]) -> tuple[int, int] | None:
     """Rows whose gold answer the constraint allows, and rows that have one; None where it cannot be told here."""
     found = metrics.get(metric)
     if found.needs is not None:
         return None
-    targets = Counter(item.target for split in rows.opened for item in split.items)
+    targets = Counter(item.target for item in items)
     golds = {target: gold for target in targets if (gold := metrics.gold_answer(metric, target)) is not None}
     allows = _allows(given, metric)
     if allows is None or not golds:
@@ -123,6 +121,6 @@ def _certain(given: Constraint, metric: str) -> bool:
     return metric in SPELLED or (given.json_schema is not None and metric.startswith("json"))
 
 
-def _example(rows: Data) -> str:
-    text = rows.train.items[0].target.strip()
+def _shown(item: Item) -> str:
+    text = item.target.strip()
     return text if len(text) <= 60 else text[:59] + "…"
