@@ -15,6 +15,7 @@ from harness.data import Row, Split
 from harness.engines.base import Answer, Request
 from harness.errors import EngineError, UsageError
 from harness.evaluate import TaskSpec
+from harness.metrics.own import bind
 from harness.progress import Silent
 from harness.prompts import PromptSpec, search
 from harness.records import Item, Message, PromptRecord, SplitName
@@ -366,3 +367,76 @@ def test_where_every_arm_lacks_too_much_no_winner_is_written(tmp_path: Path) -> 
 
     with pytest.raises(EngineError, match=r"refused.*At most 2% of the dev items may fail"):
         run(tmp_path, some)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"templates": ["Input: {{ input }}\nOutput:"]},
+        {"templates": ["Q: {{ input }}", "Q: {{ input }}"]},
+        {"instructions": ["Do it.", "Do it.", "Classify."]},
+        {"proposals": {"count": 4}},
+    ],
+)
+def test_what_is_given_twice_is_one_arm(spec: dict[str, object], tmp_path: Path) -> None:
+    asked: list[Request] = []
+
+    def reply(request: Request) -> Answer:
+        asked.append(request)
+        return text("Classify.") if request.messages[0].content.startswith("You write") else better_when_told(request)
+
+    record = run(tmp_path, reply, budget=600, **spec)
+    contents = [(arm.prompt.instruction, arm.prompt.turn, arm.prompt.demonstrations) for arm in record.arms]
+    keys = [
+        (*content, arm.prompt.retrieval, arm.prompt.answer_after, arm.decoding.constraint)
+        for content, arm in zip(contents, record.arms, strict=True)
+    ]
+    assert all(keys.count(key) == 1 for key in keys)
+    assert len({(request.messages, request.decoding) for request in asked}) == len(asked) == record.calls
+
+
+def test_a_constraint_that_the_engine_cannot_enforce_costs_no_call_and_is_told(tmp_path: Path) -> None:
+    class Plain(Scripted):
+        conditions = Scripted.conditions.model_copy(update={"engine": "openai", "flags": {"server": "http://h/v1"}})
+
+    class Told(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    notes: list[str] = []
+    spec = PromptSpec.model_validate({"budget": 400})
+    engine, shelves = Plain(better_when_told), Shelves(TRAIN.items)
+    record = search(spec, TASK, "Classify.", TRAIN, DEV, engine, shelves, folder(tmp_path), Told())
+    assert all(arm.decoding.constraint is None for arm in record.arms)
+    assert len(record.arms) > 5
+    assert [note for note in notes if "http://h/v1 cannot constrain" in note]
+
+
+def test_tokens_that_vary_take_no_more_than_one_call_beyond_the_budget(tmp_path: Path) -> None:
+    dearest = 0
+
+    def uneven(request: Request) -> Answer:
+        nonlocal dearest
+        words = sum(len(turn.content.split()) for turn in request.messages) * (1 if luck(request) < 0.8 else 3)
+        written = (1, 2, 60)[int(luck(request) * 1000) % 3]
+        dearest = max(dearest, words + written)
+        return Answer(text=better_when_told(request).text, finish="stop", tokens_in=words, tokens_out=written)
+
+    for seed in range(6):
+        record = run(tmp_path / str(seed), uneven, budget={"tokens": 8000}, seed=seed)
+        assert record.tokens
+        assert record.tokens <= 8000 + dearest
+        assert record.winner_dev.n == len(DEV.items)
+
+
+def test_a_row_whose_answer_has_no_score_is_no_hard_one(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "def right(answer, target):\n    return None if answer == 'skip' else float(answer == target)\n"
+    )
+    task = TaskSpec(metric=bind("own.py:right", tmp_path))
+
+    def reply(request: Request) -> Answer:
+        return text("skip") if "train" in request.messages[-1].content else better_when_told(request)
+
+    record = run(tmp_path, reply, task=task, demonstrations=["balanced", "hard"], budget=800)
+    assert not [arm.prompt.name for arm in record.arms if "hard" in arm.prompt.name]

@@ -8,6 +8,7 @@ or, since a budget must be met, with the worse half of a round (successive halvi
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Protocol
@@ -15,7 +16,7 @@ from typing import Protocol
 from harness.errors import EngineError, Problem
 from harness.evaluate import MAX_FAILED
 from harness.prompts.faults import REPAIR
-from harness.prompts.meter import Arm
+from harness.prompts.meter import Arm, Spent
 from harness.prompts.standing import FEWEST, Entry, against
 from harness.records import Item, SampleRecord
 
@@ -66,7 +67,9 @@ class Contest:
         that stay. to_the_end: go on to the last item; no half falls that the budget can carry there.
         Raises EngineError when no arm gets an answer.
         """
-        self.alive += [Entry(arm) for arm in arms if arm.key not in self.entries]
+        known = {entry.arm.key for entry in (*self.entries.values(), *self.alive)}
+        new = {arm.key: arm for arm in reversed(arms) if arm.key not in known}  # of two alike the first
+        self.alive += [Entry(arm) for arm in list(new.values())[::-1]]
         end, size = self._asker.left - allowance, 0
         while self.alive:
             size = self._next_size(size, end, keep)
@@ -93,7 +96,8 @@ class Contest:
             cost = self._asker.cost(entry.arm, self.order)
             may = 0 < cost <= self._asker.left and not entry.fails(self.order)
             if may and (entry in self.alive or not self._met()):
-                self._take([entry], self.order)
+                with contextlib.suppress(Spent):  # it takes more tokens than foreseen
+                    self._take([entry], self.order)
         self._drop_failing(len(self.order))
         met = self._met() or self.alive
         shared = self._scored_by(met, self.order)

@@ -48,7 +48,7 @@ def first(space: Space) -> list[Recipe]:
         Recipe("raw", best),
         *(Recipe(name, main, constrained=can) for name in given),
         Recipe(told, None, constrained=can),
-        *(Recipe("raw", main, f"template {n}", can) for n in range(1, len(space.spec.templates) + 1)),
+        *(Recipe("raw", main, name, can) for name in space.templates if name.startswith("template ")),
         Recipe("raw", _shown(space, "documents")),
         Recipe("raw", _more(space, main), constrained=can),
         Recipe("raw", reasoning=True),

@@ -7,18 +7,22 @@ All searches share it, so one budget means the same to each of them, a killed se
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from statistics import stdev
 
 from harness.chat import Found, Library, chat
+from harness.engines import refusal
 from harness.engines.base import Engine, Request
 from harness.errors import EngineError, Problem
 from harness.evaluate.together import Asking, ask_together
 from harness.progress import Bar
+from harness.prompts.arms import Arm, Asked, Owed, Sheet, part
 from harness.prompts.faults import Repeats, unwritten
-from harness.records import Decoding, Item, Message, Prompt, SampleRecord, digest
+from harness.records import Constraint, Decoding, Item, Message, SampleRecord, digest
 from harness.store import ExperimentStore, Journal
 from harness.suites import Task
+
+__all__ = ["CARE", "JOURNAL", "Arm", "Asked", "Meter", "Sheet", "Spent"]
 
 JOURNAL = "prompt"
 """Name of the journal that a search leaves its answers in."""
@@ -32,49 +36,6 @@ MOST_WRITTEN = 64
 
 class Spent(Exception):
     """The budget does not hold what was asked for; nothing of it was asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """One contestant: a prompt and how it decodes."""
-
-    prompt: Prompt
-    decoding: Decoding
-    origin: str
-    """Where it came from, e.g. `rule: labels`, `yours`, `proposed`, `crossed`, `gepa`."""
-
-    key: str = field(init=False, repr=False, compare=False)
-    """Identity by content, sha256: names do not count."""
-
-    def __post_init__(self) -> None:
-        content = self.prompt.model_dump(mode="json", exclude={"name", "demonstration_ids"})
-        object.__setattr__(self, "key", digest([content, self.decoding.model_dump(mode="json")]))
-
-
-Owed = list[tuple[Arm, list[Item]]]
-
-
-@dataclass(slots=True)
-class Sheet:
-    """What one arm was asked so far, in order."""
-
-    arm: Arm
-    samples: dict[str, SampleRecord] = field(default_factory=dict)
-    """Item id to answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One time that an arm was asked something new."""
-
-    calls: int
-    """Calls over all arms afterwards."""
-    tokens: int | None
-    """Tokens over all arms afterwards."""
-    key: str
-    """The arm's."""
-    ids: tuple[str, ...]
-    """Ids of the items."""
 
 
 class Meter:
@@ -92,8 +53,12 @@ class Meter:
         bar: Bar,
         writer: Engine | None = None,
         proposer: str = "the base model",
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """writer: who writes instruction variants, where that is not the base model; proposer: what it is called."""
+        """writer: who writes instruction variants, where that is not the base model; proposer: what it is called.
+
+        note: takes a line that a person should see.
+        """
         self.budget, self.unit = budget, unit
         self.calls = 0
         self.tokens: int | None = 0
@@ -105,7 +70,7 @@ class Meter:
         self.proposer = proposer
         """Which model writes instruction variants."""
         self._task, self._engine, self._library = task, engine, library
-        self._journal, self._bar, self._writer = journal, bar, writer
+        self._journal, self._bar, self._writer, self._note = journal, bar, writer, note
         self._repeats = Repeats(self._asked)
         self._characters = self._written = 0
         """Characters of all prompts answered so far, and tokens of all answers: they say what a new prompt takes."""
@@ -117,6 +82,12 @@ class Meter:
         """The metric that is optimised."""
         return self._task.metrics[0]
 
+    def refusal(self, constraint: Constraint) -> str:
+        """Why the engine cannot enforce the constraint, which a person is told; empty where it can."""
+        if why := refusal(self._engine.conditions, constraint):
+            self._note(f"No constrained answers are tried: {why}")
+        return why
+
     @property
     def left(self) -> int:
         """What is left of the budget, in its unit."""
@@ -125,15 +96,16 @@ class Meter:
     def cost(self, arm: Arm, items: Sequence[Item]) -> int:
         """What asking an arm these items would take from the budget: nothing for those it was asked before.
 
-        In calls exactly. In tokens a careful estimate: a tenth more than the arm's mean so far; before its first
-        answer, by the length of its prompts and what a character took so far.
+        In calls exactly. In tokens a careful estimate: a tenth more than the arm's mean so far, and a standard error of
+        what it foretells; before its first answer, by the length of its prompts and what a character took so far.
         """
         sheet, owed = self.sheets.get(arm.key), self._fresh(arm, items)
         if self.unit == "calls" or not owed:
             return len(owed)
         own = [tokens for s in sheet.samples.values() if (tokens := _tokens(s)) is not None] if sheet else []
         mean = sum(own) / len(own) if own else self._foreseen(arm, owed)
-        return math.ceil(CARE * len(owed) * mean)
+        error = stdev(own) * len(owed) * math.sqrt(1 / len(own) + 1 / len(owed)) if len(own) > 1 else 0.0
+        return math.ceil(CARE * len(owed) * mean + error)
 
     def _foreseen(self, arm: Arm, items: Sequence[Item]) -> float:
         """Tokens a call, before the arm's first answer."""
@@ -292,20 +264,6 @@ class Meter:
             raise EngineError(Problem("prompt.budget", "is in tokens, and the engine does not count them", next=hint))
         self._written += sample.tokens_out or 0
         self._bar.advance(1 if self.unit == "calls" else tokens or 0, who)
-
-
-def part(owed: Owed, costs: Sequence[int], most: int) -> tuple[Owed, Owed]:
-    """What is asked now, for at most so many tokens but one call in any case, and what is left for later."""
-    now: Owed = []
-    later: Owed = []
-    for (arm, items), cost in zip(owed, costs, strict=True):
-        count = len(items) if cost <= most else max(0, most) * len(items) // cost
-        if items and not now:
-            count = max(1, count)
-        most -= math.ceil(cost * count / max(1, len(items)))
-        now += [(arm, items[:count])] if count else []
-        later += [(arm, items[count:])] if items[count:] else []
-    return now, later
 
 
 def _tokens(sample: SampleRecord) -> int | None:

@@ -94,7 +94,8 @@ def concluded(field: Field, meter: Meter, proposer: str | None = None) -> Found:
     fates = {key: f"{100 * means[key]:.1f} % on dev against {100 * means[best]:.1f} % of {name}" for key in ranked[1:]}
     for key, sheet in met.items():
         if key not in means:
-            fates[key] = f"too many calls failed: {next(s.error for s in sheet.samples.values() if s.error)}"
+            faults = [sample.error for sample in sheet.samples.values() if sample.error]
+            fates[key] = f"too many calls failed: {faults[-1]}" if faults else "no answer has a score"
     for key in meter.sheets:
         fates.setdefault(key, "never met all of dev")
     fates[best] = "winner"
@@ -102,7 +103,8 @@ def concluded(field: Field, meter: Meter, proposer: str | None = None) -> Found:
 
 
 def _trusted(sheet: Sheet, field: Field, metric: str) -> dict[str, float] | None:
-    """Scores by dev item's id; None where too many calls failed."""
-    scores = {item.id: sheet.samples[item.id].scores[metric] for item in field.order}
-    scored = {id: score for id, score in scores.items() if score is not None}
-    return scored if len(scores) - len(scored) <= MAX_FAILED * len(scores) else None
+    """Scores by dev item's id; None where too many calls failed or nothing has a score."""
+    samples = [sheet.samples[item.id] for item in field.order]
+    scores = {sample.id: score for sample in samples if (score := sample.scores[metric]) is not None}
+    failed = sum(sample.error is not None for sample in samples)
+    return scores if scores and failed <= MAX_FAILED * len(samples) else None

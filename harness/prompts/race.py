@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+from collections.abc import Sequence
 
 from harness.errors import Problem, UsageError
 from harness.prompts.contest import Contest
@@ -47,16 +48,18 @@ def race(spec: PromptSpec, field: Field, meter: Meter) -> Found:
 class _Race:
     def __init__(self, spec: PromptSpec, field: Field, meter: Meter) -> None:
         self._spec, self._field, self._meter = spec, field, meter
-        self._space: Space = make_space(spec, field.task, field.instruction, field.train, field.shelves)
+        self._space: Space = make_space(spec, field.task, field.instruction, field.train, field.shelves, meter.refusal)
         self._contest = Contest(meter, field.order)
         self._recipes: dict[str, Recipe] = {}
         self._raw = self._arm(Recipe())
 
     def run(self) -> Found:
-        self._enter_raw()
-        for one in proposed(self._spec, self._field.instruction, self._field.train, self._meter):
-            self._space.instructions[one.name] = one
         with contextlib.suppress(Spent):  # where tokens were foreseen too low, what was found by then is returned
+            self._enter_raw()
+            known = self._space.instructions
+            for one in proposed(self._spec, self._field.instruction, self._field.train, self._meter):
+                if all(one.text != other.text for other in known.values()):
+                    known[one.name] = one
             self._generations()
         winner = self._contest.finish()
         entries = self._contest.entries
@@ -112,15 +115,21 @@ class _Race:
         return True
 
     def _next(self, most: int) -> list[Recipe]:
-        queue = [recipe for recipe in first(self._space) if self._space.arm(recipe).key not in self._contest.entries]
+        queue = self._new(first(self._space))
         if len(self._contest.entries) == 1:
             return queue[:most]
         seen = self._seen()
         leaders = [self._recipes[entry.arm.key] for entry in self._contest.alive]
-        new = [recipe for recipe in following(self._space, seen, leaders, 4 * most) if not self._too_long(recipe)]
+        new = self._new(following(self._space, seen, leaders, 4 * most), "crossed")
+        new = [recipe for recipe in new if not self._too_long(recipe)]
         # What a generation had no room for gets a place in each later one.
         waiting = [recipe for recipe in queue if not self._too_long(recipe)][: max(1, most // 4)]
         return list(dict.fromkeys([*new[: most - len(waiting)], *waiting]))
+
+    def _new(self, recipes: Sequence[Recipe], origin: str | None = None) -> list[Recipe]:
+        """Those that make arms which were not asked yet; of those that make the same arm the first."""
+        made = {self._space.arm(recipe, origin).key: recipe for recipe in reversed(recipes)}
+        return [recipe for key, recipe in list(made.items())[::-1] if key not in self._contest.entries]
 
     def _seen(self) -> dict[Recipe, Seen]:
         """Scores of all arms on one scale: the leader's, and the paired difference to it on shared items."""

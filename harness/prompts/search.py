@@ -85,7 +85,17 @@ def search(
         opened if opened is not None else nullcontext(),
     ):
         meter = Meter(
-            spec.budget.amount, spec.budget.unit, asked, engine, shelves, store, journal, bar, opened, **named
+            spec.budget.amount,
+            spec.budget.unit,
+            asked,
+            engine,
+            shelves,
+            store,
+            journal,
+            bar,
+            opened,
+            note=progress.note,
+            **named,
         )
         found = SEARCHES[spec.search](spec, field, meter)
         meter.ask(found.winner, field.order, to_the_end=True)  # where tokens were foreseen too low
@@ -145,11 +155,13 @@ def _record(spec: PromptSpec, field: Field, meter: Meter, found: Found) -> Promp
     )
     winner = next(arm for key, arm in order if key == found.winner.key)
     scores = [score for score in winner.scores if score is not None]
-    if len(field.order) - len(scores) > MAX_FAILED * len(field.order):  # it could never be evaluated
-        faults = [s.error for s in meter.sheets[found.winner.key].samples.values() if s.error] or ["no score"]
-        what = f"the best arm has no score on {len(field.order) - len(scores)} of {len(field.order)} dev items"
+    samples = meter.sheets[found.winner.key].samples
+    faults = [fault for item in field.order if (fault := samples[item.id].error) is not None]
+    if not scores or len(faults) > MAX_FAILED * len(field.order):  # it could never be evaluated
+        what = f"{len(faults)} of {len(field.order)} calls of the best arm failed"
+        last = faults[-1] if faults else "no answer has a score"
         allowed = f"At most {MAX_FAILED:.0%} may fail"
-        raise EngineError(Problem("prompt search", f"{what}, the last with: {faults[-1]}", allowed, REPAIR))
+        raise EngineError(Problem("prompt search", f"{what}, the last with: {last}", allowed, REPAIR))
     return PromptRecord(
         search=spec.search,
         metric=field.task.metric,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -175,12 +175,23 @@ class Space:
         return looked_up(self.spec, self.shelves, "train", "demonstrations", shown.count)
 
 
-def make_space(spec: PromptSpec, task: TaskSpec, instruction: str, train: Split, shelves: Shelves | None) -> Space:
-    """The search space of a task."""
+def make_space(
+    spec: PromptSpec,
+    task: TaskSpec,
+    instruction: str,
+    train: Split,
+    shelves: Shelves | None,
+    refusal: Callable[[Constraint], str] = lambda constraint: "",
+) -> Space:
+    """The search space of a task. refusal: why the engine cannot enforce a constraint, which is then not tried."""
     templates: dict[str, str | None] = {"": None}
-    templates |= {f"template {n}": text for n, text in enumerate(spec.templates, start=1)}
-    templates |= PLAIN | (LABELLED if closed_set(train) is not None else {})
+    yours = {f"template {n}": text for n, text in enumerate(spec.templates, start=1)}
+    for name, text in (yours | PLAIN | (LABELLED if closed_set(train) is not None else {})).items():
+        if text not in templates.values():
+            templates[name] = text
     found = constraint(spec.constrain, train)
+    if found is not None and refusal(found[1]):
+        found = None
     return Space(
         spec=spec,
         task=task,
