@@ -23,11 +23,11 @@ def write(folder: Path, **changes: Any) -> Path:
     suite.mkdir(parents=True)
     for name in ("facts", "arithmetic"):
         for kind in ("yaml", "jsonl"):
-            shutil.copy(ROOT / "suites" / "regression-core" / f"{name}.{kind}", suite)
+            shutil.copy(ROOT / "suites" / "regression-mini" / f"{name}.{kind}", suite)
         path = suite / f"{name}.yaml"
-        path.write_text(path.read_text().replace("suites/regression-core/", ""))
+        path.write_text(path.read_text().replace("suites/regression-mini/", ""))
     (suite / "suite.yaml").write_text(
-        "group: tiny\ntask: [core-facts, core-arithmetic]\nmetadata: {role: regression, version: 1}\n"
+        "group: tiny\ntask: [mini-facts, mini-arithmetic]\nmetadata: {role: regression, version: 1}\n"
     )
     tickets = ROOT / "suites" / "tickets"
     spec: dict[str, Any] = yaml.safe_load((tickets / "experiment.yaml").read_text())
