@@ -92,7 +92,9 @@ def test_a_tuned_candidate_is_judged_under_both_prompts_and_each_is_a_look(
     assert {finalist.name for finalist in verdict.finalists} == set(TUNED)
     looks = [finalist.look for finalist in verdict.finalists]
     assert [(look.number, look.budget, look.level) for look in looks] == [(1, 5, 0.025), (2, 5, 0.0125)]
-    assert Store(folder.path.parent).looks.all() == looks
+    counted = Store(folder.path.parent).looks.all()
+    assert [look for look in counted if look.suite == "task"] == looks
+    assert [look.suite for look in counted if look not in looks] == ["enough"], "whether the prompt suffices, apart"
     dev = {name: folder.run(f"{name}--task--dev") for name in TUNED}
     scores = {name: run.metrics[0].estimate.value or 0.0 for name, run in dev.items() if run}
     assert scores[verdict.finalists[0].name] == max(scores.values())
