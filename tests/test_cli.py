@@ -43,6 +43,19 @@ def test_check_imports_no_gpu_stack() -> None:
     assert done.stderr.strip() == "[]"
 
 
+@pytest.mark.parametrize(("command", "heavy"), [("--help", {"pandas", "scipy"}), ("ls", {"pandas", "scipy.stats"})])
+def test_what_computes_nothing_waits_for_no_library_of_numbers(tmp_path: Path, command: str, heavy: set[str]) -> None:
+    code = (
+        "import sys; from harness.cli import main\n"
+        f"try: main([{command!r}])\n"
+        "except SystemExit: pass\n"
+        f"print(sorted({heavy!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    environment = {**os.environ, "HARNESS_REPORTS": str(build(tmp_path).root if command == "ls" else tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "[]"  # above it, `ls` tells which folders it left out
+
+
 def test_a_bad_spec_ends_with_2_and_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("name: x\nmodle: y\n")
     done = harness("run", tmp_path / "bad.yaml", "--reports", tmp_path / "reports")

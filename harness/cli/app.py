@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import harness
-from harness.cli import console, data, doctor, scaffold, show, suite
+from harness.cli import console, data, scaffold, suite
 from harness.errors import HarnessError, Problem, Stopped, UsageError
 from harness.records import EXIT_CODES
 from harness.store import Store
@@ -103,6 +103,7 @@ def run(spec: SpecPath, policy: Policy = None, reports: Reports = None, json: Js
     """
     from harness import pipeline
     from harness import spec as specs
+    from harness.cli import show
 
     store = Store(reports)
     try:
@@ -131,6 +132,7 @@ def compare(
 ) -> None:
     """Paired comparison of two runs, with the samples that flipped."""
     from harness import compare as comparing
+    from harness.cli import show
 
     store = Store(reports)
     (store_a, run_a), (store_b, run_b) = (show.find_run(store, wanted, suite) for wanted in (a, b))
@@ -150,6 +152,8 @@ def compare(
 @app.command("ls")
 def list_(reports: Reports = None, json: Json = False) -> None:
     """List experiments with their verdicts, newest first."""
+    from harness.cli import show
+
     store = Store(reports)
     rows = show.listing(store)
     if json:
@@ -161,6 +165,8 @@ def list_(reports: Reports = None, json: Json = False) -> None:
 @app.command("show")
 def show_(wanted: WantedId, reports: Reports = None, json: Json = False) -> None:
     """Show one experiment: verdict, gates, contestants."""
+    from harness.cli import show
+
     folder = Store(reports).find(wanted)
     if json:
         console.print_json(show.document(folder))
@@ -204,6 +210,8 @@ def ui(
 @app.command("doctor")
 def doctor_(json: Json = False) -> None:
     """What this machine can do: GPU, memory, engines found, what is missing and how to install it."""
+    from harness.cli import doctor
+
     found = doctor.examine()
     if json:
         console.print_json(found)

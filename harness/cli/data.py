@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from harness.cli import console
-from harness.data import DATA_RULES, AuditSpec, CleanReport, FileAudit, RowChange, audit_file, clean_file, diff_files
 from harness.errors import Problem, UsageError, did_you_mean
 from harness.records import Action, Finding
+
+if TYPE_CHECKING:
+    from harness.data import AuditSpec, CleanReport, FileAudit, RowChange
 
 app = typer.Typer(help="Audit a data file, repair it, tell two versions apart.", no_args_is_help=True)
 
@@ -52,6 +54,8 @@ def audit(
     """Audit one data file. Exit codes: 0 no error, 10 findings of severity error, 2 unreadable."""
     if max_length is not None and model is None:
         raise UsageError(Problem("--max-length", "needs --model, whose tokens it counts"))
+    from harness.data import audit_file
+
     found = audit_file(
         file,
         spec=_spec(rule),
@@ -81,6 +85,8 @@ def clean(
     json: Json = False,
 ) -> None:
     """Write a repaired copy, and beside it OUT.changes.jsonl: every row dropped or changed, and why."""
+    from harness.data import clean_file
+
     made = clean_file(
         source,
         target,
@@ -102,6 +108,8 @@ def diff(
     json: Json = False,
 ) -> None:
     """Which rows came, went and changed from A to B; the order of rows does not count."""
+    from harness.data import diff_files
+
     made = diff_files(a, b)
     if json:
         console.print_json(made.document())
@@ -139,6 +147,8 @@ def _row(finding: Finding) -> dict[str, Any]:
 
 
 def _show(found: FileAudit) -> None:
+    from harness.data import DATA_RULES
+
     formats = ", ".join(f"{count} {name}" for name, count in found.formats.items()) or "no well-formed row"
     console.out.print(f"{found.file}: {found.rows} rows ({formats})", markup=False)
     for line in found.notes:
@@ -177,6 +187,8 @@ def _show_clean(made: CleanReport) -> None:
 
 def _spec(given: list[str] | None) -> AuditSpec:
     from pydantic import ValidationError
+
+    from harness.data import AuditSpec
 
     rules = _assignments("--rule", given)
     actions = get_args(Action)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.text import Text
 
-from harness import evidence, leaderboard
+from harness import evidence
 from harness.cli import console, tables
 from harness.cli.tables import LEFT, RIGHT
-from harness.compare import Flip
 from harness.errors import Problem, UsageError, did_you_mean
 from harness.records import ComparisonRecord, RunRecord, VerdictRecord
 from harness.store import ExperimentStore, Store
+
+if TYPE_CHECKING:
+    from harness.compare import Flip
 
 # ------------------------------------------------------------------- experiments
 
@@ -83,9 +85,7 @@ def document(folder: ExperimentStore) -> dict[str, Any]:
 
 def listing(store: Store) -> list[dict[str, Any]]:
     """A row per experiment, newest first."""
-    frame = leaderboard.experiments(store)
-    rows = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
-    return [{str(key): value for key, value in row.items()} for row in rows]
+    return evidence.summaries(store)
 
 
 def experiments(store: Store, rows: Sequence[dict[str, Any]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich.text import Text
@@ -12,8 +12,10 @@ from rich.text import Text
 from harness.cli import console
 from harness.errors import SuiteError
 from harness.records import SplitName
-from harness.suites import Suite, known_suites, load_suite, published_suites
-from harness.suites.checking import TaskCheck, check
+
+if TYPE_CHECKING:
+    from harness.suites import Suite
+    from harness.suites.checking import TaskCheck
 
 app = typer.Typer(help="Check a suite before it judges; list the suites.", no_args_is_help=True)
 
@@ -39,6 +41,9 @@ def check_(
 
     Exit codes: 0 sound, 2 a suite that cannot be read, or cannot tell right from wrong.
     """
+    from harness.suites import load_suite
+    from harness.suites.checking import check
+
     suite = load_suite(name, data=data)
     splits: list[SplitName] = [split for split in get_args(SplitName) if split != suite.split]
     others = [load_suite(name, data=data, split=split, optional=True) for split in splits]
@@ -100,6 +105,8 @@ def _show(suite: Suite, others: list[Suite], found: tuple[TaskCheck, ...]) -> No
 @app.command("ls")
 def list_(data: Data = None, json: Json = False) -> None:
     """The suites that can be named in an experiment: bundled ones, yours under ./suites, and published ones."""
+    from harness.suites import known_suites, published_suites
+
     rows = [_about(name, data, published=False) for name in known_suites()]
     rows += [_about(name, data, published=True) for name in published_suites()]
     if json:
@@ -120,6 +127,8 @@ def list_(data: Data = None, json: Json = False) -> None:
 
 
 def _about(name: str, data: Path | None, published: bool) -> dict[str, Any]:
+    from harness.suites import load_suite
+
     about: dict[str, Any] = {"name": name, "published": published, "role": None, "items": None, "tasks": []}
     try:
         suite = load_suite(name, data=data)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from harness.compare.measures import MEASURES
 from harness.compare.samples import ItemKey, SampleKey, Samples, Sheet
@@ -79,6 +77,9 @@ def batches(sheets: Sequence[Sheet], selection: Selection) -> NDArray[np.intp]:
     An engine that answers a batch at once gives each of its answers the batch's seconds, to the last bit; answers
     timed one by one do not agree so. Clusters stay together as well.
     """
+    from scipy.sparse import coo_matrix  # only latencies need it
+    from scipy.sparse.csgraph import connected_components
+
     count = len(selection.items)
     units = range(count) if selection.units is None else selection.units.tolist()
     firsts: dict[tuple[int, float], int] = {}

@@ -7,6 +7,7 @@
     wording      the verdict in one sentence, in four answers, and what it stands on
     prompting    what a prompt is: in full, part by part, in a few words
     proven       parity with training, and forgetting
+    listed       every experiment of a store in one row
     facts        data, prompt search, training and provenance as short lines
 
 Both views, the leaderboard and the reports, tell the same facts from here. Nothing
@@ -43,6 +44,7 @@ from harness.evidence.gating import (
     slices_worst_first,
     threshold,
 )
+from harness.evidence.listed import SUMMARY_COLUMNS, look_number, readable, summaries, summarised
 from harness.evidence.numbers import (
     DASH,
     Unit,
@@ -74,6 +76,7 @@ __all__ = [
     "DECISIONS",
     "GLYPHS",
     "RAW",
+    "SUMMARY_COLUMNS",
     "WORST_FIRST",
     "Answers",
     "Bounds",
@@ -105,6 +108,7 @@ __all__ = [
     "headline",
     "join",
     "judged",
+    "look_number",
     "look_words",
     "number",
     "percent",
@@ -112,6 +116,7 @@ __all__ = [
     "prompt_parts",
     "prompt_text",
     "prompt_words",
+    "readable",
     "reference_name",
     "slice_bounds",
     "slices_worst_first",
@@ -119,6 +124,8 @@ __all__ = [
     "standing",
     "subject",
     "suite_score",
+    "summaries",
+    "summarised",
     "threshold",
     "unit_of",
     "who",

@@ -18,24 +18,23 @@ from typing import Any
 
 import pandas as pd
 
-from harness.errors import HarnessError
 from harness.evidence import (
+    SUMMARY_COLUMNS,
     Contestant,
     Evidence,
-    answers,
     compared,
     contestants,
-    gain_over_bar,
     gather,
-    headline,
-    judged,
+    look_number,
     prompt_parts,
     prompt_text,
+    readable,
+    summarised,
     who,
 )
 from harness.leaderboard.detail import facts, findings, learning_curve, prompt_arms, prompt_trace, samples
 from harness.leaderboard.gating import GATE_COLUMNS, broken, finalists, gates, slices, standing
-from harness.records import Interval, LookRecord
+from harness.records import Interval
 from harness.store import ExperimentStore, Store
 
 __all__ = [
@@ -111,33 +110,12 @@ COLUMNS: dict[str, str] = {
 }
 """Every fixed column of `rows`, with what it means."""
 
-SUMMARY_COLUMNS: dict[str, str] = {
-    "experiment": "Experiment id: its folder in the store.",
-    "name": "Experiment name.",
-    "created": "When it was begun, UTC.",
-    "decision": "promote, reject, inconclusive, prompt_suffices, or unfinished.",
-    "headline": "The verdict in one sentence with its number.",
-    "reason": "The verdict's own words.",
-    "hypothesis": "The claim as the user wrote it.",
-    "warnings": "What a reader should know before acting on it.",
-    "missing": "Stages without a record.",
-    "judged": "The candidate that the verdict speaks of.",
-    "claim": "artifact: these very weights; recipe: training this way. Missing where nothing was judged.",
-    "looks": "Which look at the task's test split the verdict is, of how many declared.",
-    "basis": "What the gain's interval rests on: confidence, n, method.",
-    "beat": "Did fine-tuning beat the best prompt?",
-    "margin": "By how much, on the task.",
-    "certainty": "The interval of that difference.",
-    "broke": "Suites on which a gate found a loss.",
-}
-"""Every column of `experiments`, with what it means."""
-
 _WORST = ("fail", "inconclusive", "pass")
 
 
 def rows(store: Store) -> pd.DataFrame:
     """One row per candidate; damaged experiments are left out and told by `damaged`."""
-    return _frame(row for evidence in _readable(store)[0] for row in _rows(evidence))
+    return _frame(row for evidence in readable(store)[0] for row in _rows(evidence))
 
 
 def contestant_rows(experiment: ExperimentStore) -> pd.DataFrame:
@@ -147,32 +125,12 @@ def contestant_rows(experiment: ExperimentStore) -> pd.DataFrame:
 
 def experiments(store: Store) -> pd.DataFrame:
     """One row per experiment, newest first."""
-    return pd.DataFrame([_summary(evidence) for evidence in _readable(store)[0]], columns=list(SUMMARY_COLUMNS))
+    return pd.DataFrame([summarised(evidence) for evidence in readable(store)[0]], columns=list(SUMMARY_COLUMNS))
 
 
 def summary(experiment: ExperimentStore) -> dict[str, Any]:
     """One experiment's row of `experiments`."""
-    return _summary(gather(experiment))
-
-
-def _summary(evidence: Evidence) -> dict[str, Any]:
-    verdict, gain, finalist = evidence.verdict, gain_over_bar(evidence), evidence.finalist
-    return {
-        "experiment": evidence.id,
-        "name": evidence.name,
-        "created": evidence.provenance.created if evidence.provenance else None,
-        "decision": evidence.decision,
-        "headline": headline(evidence),
-        "reason": verdict.reason if verdict else None,
-        "hypothesis": evidence.hypothesis,
-        "warnings": list(verdict.warnings) if verdict else [],
-        "missing": list(evidence.missing),
-        "judged": judged(evidence),
-        "claim": verdict.claim if verdict and verdict.gates else None,
-        "looks": _look(finalist.look if finalist else None),
-        "basis": gain.basis if gain else None,
-        **vars(answers(evidence)),
-    }
+    return summarised(gather(experiment))
 
 
 def prompts(experiment: ExperimentStore) -> dict[str, str]:
@@ -189,7 +147,7 @@ def prompt_details(experiment: ExperimentStore) -> pd.DataFrame:
 
 def damaged(store: Store) -> pd.DataFrame:
     """Folders that are no experiments or cannot be read: `folder` and `reason`."""
-    faults = {**store.damaged(), **_readable(store)[1]}
+    faults = {**store.damaged(), **readable(store)[1]}
     return pd.DataFrame(sorted(faults.items()), columns=["folder", "reason"])
 
 
@@ -198,17 +156,6 @@ def stamp(store: Store) -> str:
     places = [p for pattern in ("*/*", "*/runs/*/run.json") for p in store.root.glob(pattern) if p.is_file()]
     newest = max((p.stat().st_mtime_ns for p in places), default=0)
     return f"{store.root.resolve()}:{len(places)}:{newest}"
-
-
-def _readable(store: Store) -> tuple[list[Evidence], dict[str, str]]:
-    """Experiments whose records can be read, and why the others cannot."""
-    found, faults = [], {}
-    for experiment in store.experiments():
-        try:
-            found.append(gather(experiment))
-        except HarnessError as fault:
-            faults[experiment.id] = str(fault)
-    return found, faults
 
 
 def _frame(made: Iterable[dict[str, Any]]) -> pd.DataFrame:
@@ -259,7 +206,7 @@ def _row(evidence: Evidence, contestant: Contestant) -> dict[str, Any]:
         "gain": compared(to_bar).shown if to_bar else None,
         "delta_of": " + ".join(who(to_bar.candidate)) if to_bar else None,
         "task_gate": _outcome(contestant, "task"),
-        "looks": _look(contestant.look),
+        "looks": look_number(contestant.look),
         "claim": evidence.verdict.claim if evidence.verdict and contestant.gates else None,
         "tokens_in": contestant.tokens_in,
         "tokens_out": contestant.tokens_out,
@@ -284,10 +231,6 @@ def _interval(prefix: str, joint: str, interval: Interval | None) -> dict[str, A
     value_name = prefix if joint else f"{prefix}score"
     values = {value_name: interval.value if interval else None}
     return values | {f"{prefix}{joint}{n}": getattr(interval, f) if interval else None for n, f in names.items()}
-
-
-def _look(look: LookRecord | None) -> str | None:
-    return f"{look.number} of {look.budget}" if look else None
 
 
 def _outcome(contestant: Contestant, suite: str) -> str | None:

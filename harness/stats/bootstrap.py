@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 Weighted = Callable[[Floats], Floats]
@@ -35,6 +34,7 @@ def bca_interval(statistic: Weighted, units: int, confidence: float) -> tuple[fl
     """
     if units < 2:
         return None
+    from scipy import stats  # slow to import: see `intervals`
 
     def of_draws(drawn: NDArray[np.intp], axis: int) -> Floats:
         flat = np.moveaxis(drawn, axis, -1).reshape(-1, drawn.shape[axis])

@@ -6,7 +6,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from harness.records import Interval
 from harness.stats.robust import Codes, Evidence, Floats, joined_interval, make_interval
@@ -32,6 +31,8 @@ def mean_interval(
     if not len(x):
         return make_interval(None, None, None, confidence, 0, "none")
     if shares and codes is None and _is_binary(x):
+        from scipy import stats  # its import takes most of a second, which commands that compute nothing are spared
+
         test = stats.binomtest(int(x.sum()), len(x)).proportion_ci(confidence, method="wilson")
         return make_interval(float(x.mean()), float(test.low), float(test.high), confidence, len(x), "wilson")
     limits, width = ((0.0, 1.0), 1.0) if shares and _is_share(x) else (None, float(np.ptp(x)))

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from harness.records import Interval
 from harness.stats.intervals import check_factor, cluster_codes, finite_scores
@@ -110,6 +109,8 @@ def _ends(
     x: Floats, estimate: float, q: float, codes: Codes | None, confidence: float
 ) -> tuple[float | None, float | None]:
     """Order statistics that hold the quantile, and its estimate, between them; None for one beyond the items."""
+    from scipy import stats  # slow to import: see `intervals`
+
     n, ordered, tail = len(x), np.sort(x), 0.5 - confidence / 2
     size = n if codes is None else _effective_size(x, q, codes, confidence)
     below, above = int(stats.binom.ppf(tail, size, q)), int(stats.binom.ppf(1 - tail, size, q)) + 1

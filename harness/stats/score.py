@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -63,6 +63,8 @@ def mcnemar_exact_p(gained: int, lost: int) -> float:
 
     Conditional on the discordant items; 1.0 when there are none.
     """
+    from scipy import stats  # slow to import: see `intervals`
+
     return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
