@@ -148,6 +148,26 @@ def test_worked_examples_are_those_of_lm_eval(worked: tuple[Path, dict[str, Any]
         assert asked(item) == wanted
 
 
+def test_a_number_of_worked_examples_is_that_of_num_fewshot(shared_data: Path, tmp_path: Path) -> None:
+    use = SuiteUse(suite="mmlu", data=str(shared_data / "suites"), fewshot=5, limit=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(shared_data / "suites")
+        task = manager(PUBLISHED, tmp_path, patch).load(["mmlu"])["tasks"]["mmlu"]
+        task.set_config(key="num_fewshot", value=5)  # as lm-eval's --num_fewshot does
+        task.set_fewshot_seed(1234)
+        task.build_all_requests(limit=8)
+    items = load_suite(use).tasks[0].items
+    assert [asked(item) for item in items] == [[(i.args[0], i.args[1]) for i in one] for one in requests(task)]
+    assert (items[0].text or "").count("Answer:") == 6
+
+
+def test_a_task_without_worked_examples_by_its_yaml_is_given_none(shared_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "none.yaml").write_text(f"include: {PUBLISHED / 'mmlu.yaml'}\ntask: none\nnum_fewshot: 0\n")
+    use = SuiteUse(suite=str(tmp_path / "none.yaml"), data=str(shared_data / "suites"), fewshot=5)
+    with pytest.raises(SuiteError, match=r"none\.yaml: num_fewshot: is stated as 0, and the suite is wanted with 5"):
+        load_suite(use)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_task_that_lm_eval_loads_is_the_same_suite(theirs: dict[str, Any], shared_data: Path, name: str) -> None:
     (found,) = suite_of(name, {name: theirs[name]}, MOST).tasks

@@ -22,6 +22,7 @@ from harness.records import Role, SplitName
 from harness.suites import lm_eval_tasks
 from harness.suites.config import data_places, read_task, splits
 from harness.suites.documents import Document, read_jsonl, read_task_file, read_yaml, shown
+from harness.suites.fewshot import with_fewshot
 from harness.suites.finding import MANIFEST, find, known_suites, published_suites
 from harness.suites.lm_eval_tasks import PREFIX
 from harness.suites.model import MUST_NOT_BREAK, Suite, SuiteUse, Task, must_not_break
@@ -67,20 +68,20 @@ def load_suite(
     if data is not None and not data.is_dir():
         raise SuiteError(Problem("data", f"{str(data)!r} is no folder", "The folder with the suite's data files"))
     if use.suite.startswith(PREFIX):
-        return lm_eval_tasks.load(use.suite.removeprefix(PREFIX), use.limit, use.filter)
+        return lm_eval_tasks.load(use.suite.removeprefix(PREFIX), use.limit, use.filter, use.fewshot)
     place = find(use.suite, near)
     problems: list[Problem] = []
+    loading = _Loading(split, data, optional, use.filter, use.fewshot, problems)
     manifest = read_yaml(place / MANIFEST if place.is_dir() else place, problems)
     if manifest is None:
         raise SuiteError(problems)
     if place.is_dir():
         role, name = _check_manifest(place, manifest, problems), place.name
-        read = _Loading(split, data, optional, use.filter, problems)
-        tasks = _tasks(place, manifest, read)
+        tasks = _tasks(place, manifest, loading)
     else:
         role, name = _role(place, manifest, problems), str(manifest.get("task"))
         _check_name(f"{shown(place)}: task", name, problems)
-        one = _task(place, manifest, _Loading(split, data, optional, use.filter, problems))
+        one = _task(place, manifest, loading)
         tasks = () if one is None else (one,)
     if problems:
         raise SuiteError(problems)
@@ -125,6 +126,7 @@ class _Loading:
     data: Path | None
     optional: bool
     pipeline: str | None
+    fewshot: int | None
     problems: list[Problem]
 
 
@@ -172,6 +174,8 @@ def _task(file: Path, config: Document, loading: _Loading) -> Task | None:
     whole = read_task_file(file, config, problems)
     if loading.optional and not splits(whole).get(loading.split):
         return None
+    if loading.fewshot is not None:
+        whole = with_fewshot(file, whole, loading.fewshot, problems)
     places = data_places(file, loading.data, Path(last).expanduser() if last else None)
     checked = read_task(file, whole, loading.split, problems, places, loading.pipeline)
     if checked is None:

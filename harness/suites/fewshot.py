@@ -1,8 +1,9 @@
 """Worked examples before a question, chosen and written by lm-eval's rules.
 
 `num_fewshot` examples come from `fewshot_config.samples` or from the split that `fewshot_split` names (else
-training, else validation). `first_n` takes the first ones; lm-eval's default sampler draws them for each
-document in turn from one random sequence with seed 1234, so the order of the documents counts.
+training, else validation); a suite's `fewshot` asks for another number. `first_n` takes the first ones; lm-eval's
+default sampler draws them for each document in turn from one random sequence with seed 1234, so the order of the
+documents counts.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from harness.suites.documents import Document
+from harness.errors import Problem
+from harness.suites.documents import Document, shown
 
 SEED = 1234
 """lm-eval's default `fewshot_random_seed`."""
@@ -46,3 +49,15 @@ class Fewshot:
             return [self.documents[: self.count]] * questions
         draw = random.Random(SEED)
         return [draw.sample(self.documents, self.count) for _ in range(questions)]
+
+
+def with_fewshot(file: Path, config: Document, count: int, problems: list[Problem]) -> Document:
+    """A task's YAML with another number of worked examples, as by lm-eval's `--num_fewshot`.
+
+    A YAML that states 0 keeps it there, since the task is not meant to have any; here asking for more is a fault.
+    """
+    if config.get("num_fewshot") == 0 and count:
+        hint = "Leave `fewshot` of the suite out, or num_fewshot in the YAML"
+        what = f"is stated as 0, and the suite is wanted with {count}"
+        problems.append(Problem(f"{shown(file)}: num_fewshot", what, "lm-eval's --num_fewshot changes no 0", hint))
+    return {**config, "num_fewshot": count}

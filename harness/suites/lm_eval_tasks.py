@@ -19,6 +19,7 @@ from typing import Any
 from harness.errors import Problem, SuiteError, did_you_mean
 from harness.records import Item
 from harness.suites.config import OUTPUT_TYPES, TaskReader
+from harness.suites.fewshot import with_fewshot
 from harness.suites.model import Suite, Task
 from harness.suites.scoring import Scoring, read_scoring
 
@@ -28,7 +29,7 @@ SEED = 1234
 """lm-eval's default seed of worked examples."""
 
 
-def load(name: str, limit: int | None, pipeline: str | None) -> Suite:
+def load(name: str, limit: int | None, pipeline: str | None, fewshot: int | None = None) -> Suite:
     """A task or group of lm-eval's as a suite. Raises SuiteError, also when its data cannot be fetched."""
     where = f"{PREFIX}{name}"
     if importlib.util.find_spec("lm_eval") is None:
@@ -43,12 +44,24 @@ def load(name: str, limit: int | None, pipeline: str | None) -> Suite:
         told = " ".join(str(fault).split())[:300]
         hint = "Without the hub, use local JSONL: see suites/published/README.md"
         raise SuiteError(Problem(where, f"cannot be loaded: {type(fault).__name__}: {told}", next=hint)) from fault
-    return suite_of(name, found, limit, pipeline)
+    return suite_of(name, found, limit, pipeline, fewshot)
 
 
-def suite_of(name: str, found: Mapping[str, Any], limit: int | None = None, pipeline: str | None = None) -> Suite:
-    """Loaded lm-eval tasks by name as one suite. limit: first documents of each. Raises SuiteError."""
+def suite_of(
+    name: str,
+    found: Mapping[str, Any],
+    limit: int | None = None,
+    pipeline: str | None = None,
+    fewshot: int | None = None,
+) -> Suite:
+    """Loaded lm-eval tasks by name as one suite. limit: first documents of each. fewshot: worked examples, in place
+    of the task's own number. Raises SuiteError."""
     problems: list[Problem] = []
+    for each, task in found.items():
+        if fewshot is not None:
+            task.config.num_fewshot = with_fewshot(
+                Path(f"{PREFIX}{each}"), {"num_fewshot": task.config.num_fewshot}, fewshot, problems
+            )["num_fewshot"]
     tasks = [_task(each, task, limit, pipeline, problems) for each, task in found.items()]
     if problems:
         raise SuiteError(problems)

@@ -29,6 +29,8 @@ class SuiteUse(PartSpec):
     """Folder with its data files, for published suites; default: HARNESS_DATA."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Only the first items of each task, in the file's order (lm-eval's `--limit`)."""
+    fewshot: Annotated[int, Field(ge=0)] | None = None
+    """Worked examples before each question, in place of the YAML's own number (lm-eval's `--num_fewshot`)."""
     filter: str | None = None
     """Name of the filter pipeline whose answers are scored, where a task has several."""
 
