@@ -15,7 +15,7 @@ from harness.engines.transformers_engine import TransformersEngine
 from harness.evaluate import ask
 from harness.models import LocalModel
 from harness.records import Prompt
-from harness.suites import load_suite
+from harness.suites import SuiteUse, load_suite
 
 pytest.importorskip("lm_eval")
 
@@ -34,18 +34,20 @@ Scores = dict[str, dict[str, float | None]]
 """Task to id to primary score."""
 
 
-def ours(model: LocalModel, data: Path, names: tuple[str, ...], most: int) -> Scores:
+def ours(model: LocalModel, data: Path, names: tuple[str, ...], most: int, fewshot: int | None = None) -> Scores:
     found: Scores = {}
     with TransformersEngine(model) as engine:
         for name in names:
-            task = load_suite(name, data=data).tasks[0].first(most)
+            (task,) = load_suite(SuiteUse(suite=name, limit=most, fewshot=fewshot), data=data).tasks
             samples = ask(engine, task, task.items, Prompt(name="raw", instruction=""), task.decoding)
             found[name] = {sample.id: sample.scores[task.metrics[0]] for sample in samples}
             assert len(found[name]) == most
     return found
 
 
-def theirs(model: LocalModel, data: Path, names: tuple[str, ...], most: int, cache: Path) -> Scores:
+def theirs(
+    model: LocalModel, data: Path, names: tuple[str, ...], most: int, cache: Path, fewshot: int | None = None
+) -> Scores:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(data)
         from lm_eval import simple_evaluate
@@ -56,6 +58,7 @@ def theirs(model: LocalModel, data: Path, names: tuple[str, ...], most: int, cac
             tasks=list(names),
             task_manager=manager(PUBLISHED, cache, patch),
             limit=most,
+            num_fewshot=fewshot,
             log_samples=True,
             bootstrap_iters=0,
         )
@@ -78,3 +81,11 @@ def test_scores_are_those_of_lm_eval_on_more(small_model: LocalModel, shared_dat
     expected = theirs(small_model, data, names, MANY, tmp_path)
     assert ours(small_model, data, names, MANY) == expected
     assert {score for scores in expected.values() for score in scores.values()} == {0.0, 1.0}
+
+
+@pytest.mark.slow
+def test_scores_after_worked_examples_are_those_of_lm_eval(
+    small_model: LocalModel, shared_data: Path, tmp_path: Path
+) -> None:
+    names, data = ("mmlu",), shared_data / "suites"
+    assert ours(small_model, data, names, MANY, 5) == theirs(small_model, data, names, MANY, tmp_path, 5)
