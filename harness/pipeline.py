@@ -16,6 +16,7 @@ from harness import data, evaluate, forgetting, machine, models, prompts, report
 from harness.engines import Choice, choose, open_endpoint
 from harness.errors import NotComparableError, Problem, SpecError
 from harness.judgement import Contender, Court, share
+from harness.learning import Ground, learn
 from harness.models import LocalModel
 from harness.progress import Progress
 from harness.records import (
@@ -116,9 +117,7 @@ class _Line:
         with self.serving:
             self.progress.stage("baseline")
             base = self.candidate("base", prompts.raw_prompt(self.experiment.instruction))
-            self.court.evaluate(base, test)
-            for contestant in self.contestants():
-                self.court.evaluate(contestant, test)
+            self.court.evaluate_all([base, *self.contestants()], test)
             self.progress.stage("prompt search")
             found = self.search_prompts()
             best = self.candidate("best_prompt", found.winner, decoding=found.winner_decoding)
@@ -196,29 +195,18 @@ class _Line:
 
     def train(self) -> TrainingRecord:
         """One training per seed. The engine is closed first: both would not fit a GPU."""
-        record = self.folder.read(TrainingRecord)
-        if record is not None:
-            return record
-        self.serving.close()
-        spec = self.spec.train
-        prompt = Prompt(
-            name="trained", instruction=self.experiment.instruction if spec.instruction is None else spec.instruction
+        rows, spec = self.experiment.data, self.spec
+        ground = Ground(
+            model=self.model,
+            task=spec.task,
+            train=rows.train,
+            dev=rows.dev,
+            instruction=self.experiment.instruction,
+            near=self.experiment.folder,
+            folder=self.folder,
+            progress=self.progress,
         )
-        rows = self.experiment.data.train
-        results = [trainers.train(spec, rows, prompt, self.model, seed, self.progress) for seed in spec.seeds]
-        hours = sum(seed.seconds for seed, _ in results) / 3600
-        price = self.spec.budget.gpu_hour_price
-        record = TrainingRecord(
-            method=spec.method,
-            prompt=prompt,
-            arguments=spec.arguments,
-            device=results[0][0].device or "unknown",
-            supervision=results[0][1],
-            seeds=tuple(result[0] for result in results),
-            cost=None if price is None else round(hours * price, 4),
-        )
-        self.folder.write(record)
-        return record
+        return learn(spec.train, ground, gpu_hour_price=spec.budget.gpu_hour_price, before=self.serving.close)
 
     def pick(self, training: TrainingRecord, best: Candidate) -> list[Contender]:
         """Who meets the test split: the finalists best on dev, or all seeds together for a claim about the recipe.
@@ -262,9 +250,11 @@ class _Line:
         if len(teams) == 1:
             return teams
         dev = evaluate.task_suite(self.experiment.data.dev, self.spec.task)
+        runs = self.court.evaluate_all([candidate for team in teams for candidate in team], dev)
+        values = {run.candidate.name: run.metrics[0].estimate.value for run in runs}
 
         def mean(team: list[Candidate]) -> float:
-            scores = [self.court.evaluate(candidate, dev).metrics[0].estimate.value for candidate in team]
+            scores = [values[candidate.name] for candidate in team]
             return sum(-1.0 if score is None else score for score in scores) / len(scores)
 
         means = [mean(team) for team in teams]

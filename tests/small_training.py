@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from harness.data import Row, Split
 from harness.models import LocalModel, quiet
 from harness.models.folder import describe
 from harness.progress import Bar, Silent
 from harness.records import Item, Message, Prompt
-from harness.trainers import TrainSpec
+from harness.trainers import Job, TrainSpec
 
 TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 ASK = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -33,6 +34,11 @@ ROWS = tuple(
 SPLIT = Split("train", "rows.jsonl", tuple(Row(item, line) for line, item in enumerate(ROWS, 1)))
 PROMPT = Prompt(name="trained", instruction="Count.")
 QUICK = TrainSpec(learning_rate=0.05, rank=4, batch_size=4, epochs=6, save_steps=5, dropout=0.1)
+
+
+def job(model: LocalModel, spec: TrainSpec = QUICK, **changes: Any) -> Job:
+    """A training of the eight rows."""
+    return Job(**{"spec": spec, "prompt": PROMPT, "model": model, "seed": 0, "rows": ROWS} | changes)
 
 
 def tiny(folder: Path, template: str = CHATML, *, poisoned: bool = False) -> LocalModel:

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from test_http_engine import Reply, Server, chat_reply, serving
 
 from harness import models, trainers
-from harness.data import Split
 from harness.engines import Adapter, Answer, Engine, Request, ServeSpec, choose, open_endpoint, open_engine, refusal
 from harness.engines.openai.engine import exposed
 from harness.errors import EngineError, ModelError, TrainingError
-from harness.records import Constraint, Decoding
+from harness.progress import Silent
+from harness.records import Constraint, Decoding, Prompt
 
 TWO = {"data": [{"id": "small", "owned_by": "acme"}, {"id": "small-tuned", "owned_by": "acme"}]}
 PAGES: Mapping[str, Reply] = {"/v1/models": (200, TWO, {})}
@@ -181,7 +181,7 @@ def test_a_model_that_only_a_server_has_is_served_nowhere_else() -> None:
     with pytest.raises(EngineError, match=r"serve: \{engine: openai, url"):
         open_engine(ServeSpec(engine="transformers"), model, max_adapters=0, log=Path("unused"))
     with pytest.raises(TrainingError, match="only a name at a server"):
-        trainers.train(None, Split("train", "train.jsonl", ()), None, model, 0, None)  # type: ignore[arg-type]
+        trainers.train(trainers.Job(trainers.TrainSpec(), Prompt(name="p", instruction=""), model, 0), Silent())
     with pytest.raises(ModelError, match="names no model"):
         models.exists("openai:")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_training import CHATML, OTHER_PROMPT, PROMPT, QUICK, ROWS, tiny
+from small_training import CHATML, OTHER_PROMPT, job, tiny
 
 from harness import artifacts, models, parity
 from harness.engines import vllm
@@ -19,7 +19,7 @@ from harness.models import LocalModel
 from harness.probes import PROBES
 from harness.progress import Silent
 from harness.records import AdapterRef, ProbeScores, SeedTraining
-from harness.trainers import METHODS
+from harness.trainers import METHODS, no_scorer
 from harness.trainers.probing import read_probes
 
 
@@ -38,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def training(model: LocalModel, home: Path) -> SeedTraining:
-    return METHODS["lora"](QUICK, ROWS, PROMPT, model, 0, Silent())[0]
+    return METHODS["lora"](job(model), no_scorer, Silent())[0]
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_training_of_an_earlier_version_is_taken_over_and_probed(
     (done,) = home.glob("**/done.json")
     whole = json.loads(done.read_text())
     done.write_text(json.dumps([whole[0] | {"probes": None}, whole[1]]))
-    again = METHODS["lora"](QUICK, ROWS, PROMPT, model, 0, Silent())[0]
+    again = METHODS["lora"](job(model), no_scorer, Silent())[0]
     assert again.model_copy(update={"probes": training.probes}) == training
     assert scores(again).tokens == scores(training).tokens
     for one, other in ((scores(again).base, scores(training).base), (scores(again).tuned, scores(training).tuned)):

@@ -12,11 +12,13 @@ from scripted import Scripted
 from small_training import PROMPT, QUICK
 
 import harness
-from harness import data, prompts, trainers
+from harness import data, prompts
 from harness.data import Data, DataSpec, SealedSplit
 from harness.evaluate import TaskSpec
+from harness.learning.rows import jobs
 from harness.progress import Silent
 from harness.prompts import PromptSpec
+from harness.records import Decoding
 from harness.retrieval import Shelves
 from harness.store import Store
 
@@ -61,10 +63,13 @@ def test_the_prompt_search_refuses_it(rows: Data, tmp_path: Path, opened: bool) 
 
 
 def test_training_refuses_it(rows: Data) -> None:
+    about = cast(Any, None), Decoding(), Path()
     with pytest.raises(ValueError, match="judging"):
-        trainers.train(QUICK, rows.test.unseal(), PROMPT, cast(Any, None), 0, Silent())
+        jobs(QUICK, rows.test.unseal(), rows.dev, PROMPT, *about)
+    with pytest.raises(ValueError, match="judging"):
+        jobs(QUICK, rows.train, rows.test.unseal(), PROMPT, *about)
     with pytest.raises(AttributeError):
-        trainers.train(QUICK, cast(Any, rows.test), PROMPT, cast(Any, None), 0, Silent())
+        jobs(QUICK, cast(Any, rows.test), rows.dev, PROMPT, *about)
 
 
 def test_a_sealed_split_shows_no_row(rows: Data) -> None:

@@ -19,6 +19,7 @@ from small_training import (
     ROWS,
     THINKING,
     Notes,
+    job,
     tiny,
 )
 
@@ -27,11 +28,12 @@ from harness.chat import chat
 from harness.errors import TrainingError
 from harness.models import LocalModel, quiet, turns
 from harness.progress import Silent
-from harness.records import Item, Message, SeedTraining, Supervision
-from harness.trainers import METHODS, TrainSpec, checkpoints
+from harness.records import Decoding, Item, Message, SeedTraining, Supervision
+from harness.trainers import METHODS, TrainSpec, checkpoints, no_scorer
 from harness.trainers.base import Origin
-from harness.trainers.build import arguments, build, one_device
+from harness.trainers.lifecycle import build
 from harness.trainers.order import plan
+from harness.trainers.setup import arguments, one_device
 
 ORIGIN = Origin("cpu", "float32", {"torch": "1"})
 
@@ -52,8 +54,8 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def here(model: LocalModel, spec: TrainSpec = QUICK, **changes: Any) -> Result:
     """Train in this process: no new interpreter to wait for."""
-    asked = {"rows": ROWS, "prompt": PROMPT, "seed": 0, "progress": Silent()} | changes
-    return METHODS[spec.method](spec, model=model, **asked)
+    progress = changes.pop("progress", Silent())
+    return METHODS[spec.method](job(model, spec, **changes), no_scorer, progress)
 
 
 # --------------------------------------------------------- every method's contract
@@ -135,7 +137,7 @@ def test_the_order_is_planned_from_the_seed_with_full_batches_of_like_length_and
 
 def test_rows_are_handed_out_in_the_order_they_lie_in(model: LocalModel, tmp_path: Path) -> None:
     with quiet():
-        trainer, _ = build(QUICK, ROWS, PROMPT, model, 0, ORIGIN, tmp_path)
+        trainer, _, _ = build(job(model), no_scorer, ORIGIN, tmp_path)
     trainer.train_dataset = trainer.train_dataset.select([5, 1, 7, 3, 0])
     handed = [row.tolist() for batch in trainer.get_train_dataloader() for row in batch["input_ids"]]
     assert handed == trainer.train_dataset["input_ids"]
@@ -252,32 +254,43 @@ def test_a_spec_that_cannot_be_trained_is_refused_when_it_is_read(wrong: dict[st
 def test_the_key_holds_everything_that_moves_the_weights_and_nothing_else(
     model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, Any] = {"model": model, "rows": ROWS, "prompt": PROMPT, "seed": 0, "origin": ORIGIN}
+    def key(origin: Origin = ORIGIN, **changes: Any) -> str:
+        return job(changes.pop("model", model), changes.pop("spec", QUICK), **changes).key(origin)
+
+    dev = {"dev": ROWS[:2]}
     renamed = [row.model_copy(update={"id": row.id + "x"}) for row in ROWS]
-    key = QUICK.key(**asked)
-    assert key == QUICK.model_copy(update={"save_steps": 7, "seeds": (0, 1)}).key(**asked)
-    assert key == QUICK.key(**asked | {"rows": renamed})
+    first = key()
+    assert first == key(spec=QUICK.model_copy(update={"save_steps": 7, "seeds": (0, 1)}))
+    assert first == key(rows=renamed)
     other = {
-        "rows in another order": QUICK.key(**asked | {"rows": ROWS[::-1]}),
-        "prompt": QUICK.key(**asked | {"prompt": PROMPT.model_copy(update={"instruction": "Count!"})}),
-        "seed": QUICK.key(**asked | {"seed": 1}),
-        "device": QUICK.key(**asked | {"origin": Origin("cuda", "float32", {"torch": "1"})}),
-        "dtype": QUICK.key(**asked | {"origin": Origin("cpu", "bfloat16", {"torch": "1"})}),
-        "packages": QUICK.key(**asked | {"origin": Origin("cpu", "float32", {"torch": "2"})}),
-        "argument": QUICK.model_copy(update={"schedule": "linear"}).key(**asked),
-        "chat template": QUICK.key(**asked | {"model": tiny(tmp_path / "model", NO_NEWLINE)}),
+        "rows in another order": key(rows=ROWS[::-1]),
+        "prompt": key(prompt=PROMPT.model_copy(update={"instruction": "Count!"})),
+        "seed": key(seed=1),
+        "dev": key(**dev),
+        "answers to dev": key(**dev, decoding=Decoding(max_tokens=3)),
+        "replay": key(replay=ROWS[:2]),
+        "device": key(Origin("cuda", "float32", {"torch": "1"})),
+        "dtype": key(Origin("cpu", "bfloat16", {"torch": "1"})),
+        "packages": key(Origin("cpu", "float32", {"torch": "2"})),
+        "argument": key(spec=QUICK.model_copy(update={"schedule": "linear"})),
+        "argument passed through": key(spec=QUICK.model_copy(update={"args": {"adam_beta2": 0.99}})),
+        "chat template": key(model=tiny(tmp_path / "model", NO_NEWLINE)),
     }
     monkeypatch.setattr("harness.trainers.base.TRAINER_VERSION", 99)
-    other["trainer"] = QUICK.key(**asked)
-    assert len({key, *other.values()}) == 1 + len(other)
+    other["trainer"] = key()
+    assert len({first, *other.values()}) == 1 + len(other)
 
 
 def test_all_arguments_but_seeds_and_housekeeping_count() -> None:
-    assert set(TrainSpec.model_fields) - set(QUICK.arguments) == {"seeds", "save_steps", "instruction"}
+    spelled = QUICK.model_copy(update={"start": "x", "balance": "resample", "bits": 8, "report_to": ("trackio",)})
+    assert {"start", "balance", "bits"} <= set(spelled.arguments)
+    assert not {"seeds", "save_steps", "instruction", "report_to"} & set(spelled.arguments)
 
 
-def test_several_gpus_do_not_multiply_the_batch(tmp_path: Path) -> None:
-    made = arguments(QUICK, len(ROWS), 0, ORIGIN, tmp_path)
+def test_several_gpus_do_not_multiply_the_batch(model: LocalModel, tmp_path: Path) -> None:
+    from trl import SFTConfig
+
+    made = SFTConfig(**arguments(job(model), len(ROWS), ORIGIN, tmp_path))
     made._n_gpu = 4
     assert made.train_batch_size == 4 * QUICK.batch_size
     assert one_device(made, QUICK.batch_size).train_batch_size == QUICK.batch_size

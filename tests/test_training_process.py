@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_training import PROMPT, QUICK, ROWS, SPLIT, THINKING, Notes, tiny
+from small_training import THINKING, Notes, job, tiny
 
 from harness import trainers
 from harness.errors import TrainingError
@@ -41,9 +41,9 @@ reads_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="re
 @reads_proc
 def test_a_training_in_its_own_process_gives_the_same_bits_and_tells_how_it_goes(model: LocalModel) -> None:
     notes, before = Notes(), children(os.getpid())
-    training, seen = trainers.train(QUICK, SPLIT, PROMPT, model, 0, notes)
+    training, seen = trainers.train(job(model), notes)
     assert (notes.begun, notes.steps) == ([(0, 12)], 12)
-    taken_over, the_same = METHODS["lora"](QUICK, ROWS, PROMPT, model, 0, notes)
+    taken_over, the_same = METHODS["lora"](job(model), trainers.no_scorer, notes)
     assert notes.notes == [f"seed 0: trained before, adapter {training.adapter.digest[:8]} is taken over"]
     assert (taken_over, the_same) == (training, seen)
     assert training.peak_memory_bytes
@@ -52,14 +52,14 @@ def test_a_training_in_its_own_process_gives_the_same_bits_and_tells_how_it_goes
 
 def test_a_fault_in_its_own_process_is_the_same_fault_here(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="would teach something else") as fault:
-        trainers.train(QUICK, SPLIT, PROMPT, tiny(tmp_path / "model", THINKING), 0, Silent())
+        trainers.train(job(tiny(tmp_path / "model", THINKING)), Silent())
     assert fault.value.problems[0].where == "train"
 
 
 def test_a_process_that_breaks_is_told_with_its_last_words(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_HOME", "/dev/null")
     with pytest.raises(TrainingError, match=r"ended with exit code 1. Its last words:\n(?s:.*)NotADirectoryError"):
-        trainers.train(QUICK, SPLIT, PROMPT, model, 0, Silent())
+        trainers.train(job(model), Silent())
 
 
 SCRIPT = """
@@ -69,7 +69,7 @@ sys.path.insert(0, {tests!r})
 import small_training as t
 from harness import trainers
 model = t.describe({model!r}, pathlib.Path({model!r}), None)
-trainers.train(t.QUICK.model_copy(update=dict(epochs=20000)), t.SPLIT, t.PROMPT, model, 0, t.Silent())
+trainers.train(t.job(model, t.QUICK.model_copy(update=dict(epochs=20000))), t.Silent())
 """
 
 
@@ -101,7 +101,7 @@ def test_a_process_killed_for_want_of_memory_is_an_error_that_says_so(model: Loc
             os.kill(child, signal.SIGKILL)
 
     with pytest.raises(TrainingError, match=r"was killed \(SIGKILL\), most often because memory ran out. Set train"):
-        trainers.train(QUICK, SPLIT, PROMPT, model, 0, Killer())
+        trainers.train(job(model), Killer())
 
 
 def test_a_child_whose_parent_is_another_ends_even_while_it_has_nothing_to_say() -> None:

@@ -9,6 +9,8 @@ is never the same as 0. Records say what happened; behaviour lives elsewhere.
     conditions.json      the engine that answers everything     Conditions
     data.json            fingerprints and audit                 DataRecord
     prompt.json          the prompt search and its winner       PromptRecord
+    taught.json          a teacher's rows, a judge's pairs       TaughtRecord
+    sweep.json           the search over training arguments     SweepRecord
     training.json        one training per seed                  TrainingRecord
     parity.json          engine against training process        ParityRecord
     runs/<id>/run.json   one candidate on one suite             RunRecord
@@ -35,6 +37,7 @@ from harness.records.asked import (
     Decoding,
     Item,
     ModelRef,
+    Preference,
     Prompt,
     Retrieval,
 )
@@ -83,7 +86,10 @@ from harness.records.proven import (
     ParityRecord,
     PassageLikelihood,
 )
+from harness.records.taught import SweepRecord, TaughtRecord, TaughtRow, TrialRecord
 from harness.records.trained import (
+    DevPoint,
+    MemoryForecast,
     ProbeScores,
     SeedTraining,
     Supervision,
@@ -106,6 +112,7 @@ __all__ = [
     "DataRecord",
     "Decision",
     "Decoding",
+    "DevPoint",
     "EarlyStop",
     "Family",
     "Finalist",
@@ -117,6 +124,7 @@ __all__ = [
     "Item",
     "JudgedRun",
     "LookRecord",
+    "MemoryForecast",
     "Message",
     "MetricSummary",
     "ModelRef",
@@ -124,6 +132,7 @@ __all__ = [
     "OutputType",
     "ParityRecord",
     "PassageLikelihood",
+    "Preference",
     "ProbeScores",
     "Prompt",
     "PromptRecord",
@@ -142,9 +151,13 @@ __all__ = [
     "SplitName",
     "SplitRecord",
     "Supervision",
+    "SweepRecord",
+    "TaughtRecord",
+    "TaughtRow",
     "TracePoint",
     "TrainingPoint",
     "TrainingRecord",
+    "TrialRecord",
     "VerdictRecord",
     "canonical_json",
     "digest",

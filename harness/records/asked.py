@@ -129,15 +129,36 @@ class ModelRef(Record):
     """sha256 of the chat template text."""
 
 
-class AdapterRef(Record):
-    """A trained adapter, by content. Weights lie under HARNESS_HOME, never in the store."""
+class Preference(Record):
+    """One prompt with a better and a worse answer, or with one found good or bad: what preferences are learned of."""
+
+    id: str
+    """Unique among its pairs."""
+    messages: tuple[Message, ...]
+    """The turns before the answer."""
+    chosen: str | None
+    """The better answer; None where only a bad one is known (kto)."""
+    rejected: str | None
+    """The worse answer; None where only a good one is known (kto)."""
+
+
+class AdapterRef(Grown):
+    """What a training made, by content. Weights lie under HARNESS_HOME, never in the store."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"kind", "remote"})
 
     digest: str
-    """sha256 over adapter weights and config; also its folder name."""
+    """sha256 over its weights and config; also its folder name. Of a remote model: over the service and its id."""
     method: str
     """Training method, e.g. `lora`."""
     seed: int
     """Training seed."""
+    kind: Literal["lora", "peft", "model", "classifier", "remote"] = "lora"
+    """How it is served: `lora` beside the base model by every engine; `peft` is an adapter that vLLM cannot load, which
+    transformers serves as it is and vLLM merged; `model` is a whole model; `classifier` a label head over the base
+    model; `remote` is a model that only a server has."""
+    remote: str | None = None
+    """Name of a remote model at its server."""
 
 
 class Candidate(Record):

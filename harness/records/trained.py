@@ -48,6 +48,19 @@ class TrainingPoint(Record):
     """At that step."""
 
 
+class DevPoint(Record):
+    """One look at dev during training: generated answers, scored by the task's first metric."""
+
+    step: int
+    """Optimizer step."""
+    score: float | None
+    """Mean over the items that have a score; None where too many have none."""
+    n: int
+    """Items with a score."""
+    loss: float | None = None
+    """Loss on the gold answers of the same items (nats per supervised token)."""
+
+
 class ProbeScores(Record):
     """Log-likelihoods of the fixed probe texts in the training process, when it had finished: what serving must give.
 
@@ -96,6 +109,32 @@ class SeedTraining(Record):
     """Log-likelihoods of fixed texts in the training process; None where none were taken."""
 
 
+class MemoryForecast(Record):
+    """What a training will take, told before it begins."""
+
+    weights: int
+    """Bytes of the base model's weights, as they are held."""
+    trainable: int
+    """Bytes of trained weights apart from the base's."""
+    gradients: int
+    """Bytes."""
+    optimizer: int
+    """Bytes of the optimizer's state."""
+    activations: int
+    """Bytes at the longest batch, logits and loss included."""
+    overhead: int
+    """Bytes of libraries, allocator and buffers."""
+    available: int | None = None
+    """Bytes free on the device when it was made; None where it cannot be told."""
+    advice: str = ""
+    """What would fit, where this does not."""
+
+    @property
+    def total(self) -> int:
+        """Bytes at the peak."""
+        return self.weights + self.trainable + self.gradients + self.optimizer + self.activations + self.overhead
+
+
 class TrainingRecord(Record):
     """All trainings of an experiment, one per seed."""
 
@@ -115,3 +154,7 @@ class TrainingRecord(Record):
     """One per seed."""
     cost: float | None = None
     """Training hours times `budget.gpu_hour_price`, in its currency; None when no price was given."""
+    forecast: MemoryForecast | None = None
+    """What it was expected to take; None where nothing was trained here."""
+    learned_from: str = ""
+    """One sentence on rows that are not the train split as it stands: a teacher's, pairs, replayed ones."""

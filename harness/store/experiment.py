@@ -23,6 +23,8 @@ from harness.records import (
     Record,
     RunRecord,
     SampleRecord,
+    SweepRecord,
+    TaughtRecord,
     TrainingRecord,
     VerdictRecord,
 )
@@ -37,6 +39,8 @@ FILES: dict[type[Record], str] = {
     Conditions: "conditions.json",
     DataRecord: "data.json",
     PromptRecord: "prompt.json",
+    TaughtRecord: "taught.json",
+    SweepRecord: "sweep.json",
     TrainingRecord: "training.json",
     ParityRecord: "parity.json",
     ForgettingRecord: "forgetting.json",

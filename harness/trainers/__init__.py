@@ -1,63 +1,72 @@
-"""Training: one protocol, a table of methods, weights by content under HARNESS_HOME."""
+"""Training: one protocol, a table of methods, weights by content under HARNESS_HOME.
+
+spec, parts      the `train` part of an experiment
+base             job, scorer and the trainer protocol
+child            one training in a process of its own
+lifecycle        one training by TRL: taken over, resumed, followed, published
+setup            base model and arguments
+parameters       which weights are trained: PEFT's configuration by method
+objectives       what is learned from: TRL's trainer by objective
+supervision      what is really learned from, read off the tensors
+publish, probing what comes out
+"""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
 
-from harness.data import Split
 from harness.errors import Problem, TrainingError
-from harness.models import LocalModel
 from harness.progress import Progress
-from harness.records import Item, Prompt, SeedTraining, Supervision
-from harness.trainers.base import Method, Trainer, TrainSpec
+from harness.records import SeedTraining, Supervision
+from harness.trainers.base import Job, Scorer, Trainer, TrainSpec, no_scorer
 from harness.trainers.publish import PROMPT_FILE, trained_prompt
+from harness.trainers.spec import ELSEWHERE, Method, Objective
 
 __all__ = [
+    "ELSEWHERE",
     "METHODS",
     "PROMPT_FILE",
+    "Job",
     "Method",
+    "Objective",
+    "Scorer",
     "TrainSpec",
     "Trainer",
+    "no_scorer",
     "require_installed",
     "train",
     "trained_prompt",
 ]
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "safetensors")
-"""What every method needs."""
+"""What every method needs that trains here."""
 
 ALSO: dict[Method, tuple[str, ...]] = {"qlora": ("bitsandbytes",)}
 """What a method needs besides."""
 
 
-def _supervised(
-    spec: TrainSpec, rows: Sequence[Item], prompt: Prompt, model: LocalModel, seed: int, progress: Progress
-) -> tuple[SeedTraining, Supervision]:
-    from harness.trainers.supervised import train_supervised
+def _by_trl(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTraining, Supervision]:
+    from harness.trainers.lifecycle import train_here
 
-    return train_supervised(spec, rows, prompt, model, seed, progress)
+    return train_here(job, scorer, progress)
 
 
-METHODS: dict[Method, Trainer] = {"lora": _supervised, "qlora": _supervised}
+METHODS: dict[Method, Trainer] = {"lora": _by_trl, "qlora": _by_trl}
 """Every method and who does it, in the calling process."""
 
 
-def train(
-    spec: TrainSpec, split: Split, prompt: Prompt, model: LocalModel, seed: int, progress: Progress
-) -> tuple[SeedTraining, Supervision]:
+def train(job: Job, progress: Progress, scorer: Scorer = no_scorer) -> tuple[SeedTraining, Supervision]:
     """Train one seed by the method that the spec names, in a process of its own. See `Trainer`.
 
-    Raises ValueError when it is handed the test split, TrainingError for a model that only a server has. When it
-    returns, that process is gone and with it all memory that it held, on the GPU too.
+    Raises TrainingError for a model that only a server has. When it returns, that process is gone and with it all
+    memory that it held, on the GPU too.
     """
-    rows = split.to_learn_from()
-    if model.remote_name is not None:
+    if job.model.remote_name is not None:
         hint = "Name the hub id or folder of its weights (model), or ask for prompts alone"
-        raise TrainingError(Problem("model", f"{model.ref.name!r} is only a name at a server", next=hint))
+        raise TrainingError(Problem("model", f"{job.model.ref.name!r} is only a name at a server", next=hint))
     from harness.trainers.child import train_in_child  # not above: Python warns when it runs what the package imported
 
-    return train_in_child(spec, rows, prompt, model, seed, progress)
+    return train_in_child(job, scorer, progress)
 
 
 def require_installed(method: Method) -> None:

@@ -1,21 +1,19 @@
-"""The trainer protocol and the spec that all trainers share."""
+"""What every trainer is given and gives back: the job, the scorer that it may ask, and the trainer protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
-
-from pydantic import Field, ValidationInfo, field_validator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from harness.models import LocalModel
-from harness.partspec import PartSpec
 from harness.progress import Progress
-from harness.records import Item, Prompt, SeedTraining, Supervision, digest
+from harness.records import AdapterRef, Decoding, Item, Preference, Prompt, SeedTraining, Supervision, digest
+from harness.trainers.spec import Method, Objective, TrainSpec
 
-Method = Literal["lora", "qlora"]
+__all__ = ["Method", "Objective", "TrainSpec"]
 
-TRAINER_VERSION = 3
+TRAINER_VERSION = 4
 """Raise it when the same spec gives other weights, or other files beside them: earlier trainings are then not taken
 over."""
 
@@ -35,110 +33,80 @@ class Origin:
     """Versions of the libraries that train."""
 
 
-class TrainSpec(PartSpec):
-    """How to train. Defaults are the field's for LoRA (Hu et al. 2021; Dettmers et al. 2023, section 4)."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training of one seed: all that it may see. Nothing of the test split can be in it."""
 
-    method: Method = "lora"
-    """`lora`: adapter on the full-precision base; `qlora`: adapter on the base in 4-bit NF4."""
-    rank: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Rank of the adapter."""
-    alpha: Annotated[float, Field(gt=0)] | None = None
-    """LoRA scaling; default twice the rank."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Dropout on the adapter's input."""
-    target_modules: str | tuple[str, ...] = "all-linear"
-    """Layers that get an adapter."""
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
-    """Peak learning rate."""
-    epochs: Annotated[float, Field(gt=0)] = 2.0
-    """Passes over the training rows."""
-    max_steps: Annotated[int, Field(ge=1)] | None = None
-    """Stop after so many optimizer steps, whatever `epochs` says."""
-    batch_size: Annotated[int, Field(ge=1)] = 8
-    """Rows per optimizer step."""
-    micro_batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Rows per forward pass, when a whole batch does not fit; must divide batch_size."""
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Share of the steps over which the learning rate rises."""
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
-    """How the learning rate falls afterwards."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """AdamW weight decay."""
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    """Gradient clipping."""
-    max_length: Annotated[int, Field(ge=8)] | None = None
-    """Longest row in tokens; a longer row is an error, never cut. Default: the model's context."""
-    gradient_checkpointing: bool = False
-    """Trade a fifth of the speed for memory."""
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = (0,)
-    """One training per seed; the best on dev is judged, or `finalists` of them, or all for a claim about the recipe."""
-    instruction: str | None = None
-    """Instruction to train and serve the candidate under, often shorter than the raw prompt.
-    Default: the task's own."""
-    save_steps: Annotated[int, Field(ge=1)] = 25
-    """Optimizer steps between checkpoints from which a killed training goes on."""
+    spec: TrainSpec
+    """How."""
+    prompt: Prompt
+    """What is put before each row; the candidate is judged with the same."""
+    model: LocalModel
+    """The base model."""
+    seed: int
+    """Seeds initialisation and order."""
+    rows: tuple[Item, ...] = ()
+    """Training items with their gold answers; for grpo those whose prompts are answered."""
+    pairs: tuple[Preference, ...] = ()
+    """What dpo, orpo and kto learn from."""
+    dev: tuple[Item, ...] = ()
+    """Items by which a checkpoint is chosen; none where the last one is taken."""
+    replay: tuple[Item, ...] = ()
+    """General rows to be mixed in."""
+    decoding: Decoding = field(default_factory=Decoding)
+    """How dev items, and prompts of grpo, are answered (there with the spec's own temperature)."""
+    start: AdapterRef | None = None
+    """Adapter under HARNESS_HOME to go on from."""
 
-    @field_validator("micro_batch_size")
-    @classmethod
-    def _divides(cls, micro: int | None, info: ValidationInfo) -> int | None:
-        batch = info.data.get("batch_size")
-        if micro and batch and batch % micro:
-            raise ValueError(f"{micro} does not divide batch_size {batch}")
-        return micro
-
-    @field_validator("seeds")
-    @classmethod
-    def _some_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if not seeds or len(set(seeds)) < len(seeds):
-            raise ValueError(f"got {list(seeds)}; one or more different whole numbers")
-        return seeds
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What identifies a training, without the seeds."""
-        return self.model_dump(mode="json", exclude={"seeds", "save_steps", "instruction"})
-
-    def key(self, model: LocalModel, rows: Sequence[Item], prompt: Prompt, seed: int, origin: Origin) -> str:
-        """Identity of one training: same inputs on the same ground, same key, and it is not done twice.
+    def key(self, origin: Origin) -> str:
+        """Identity of this training: same inputs on the same ground, same key, and it is not done twice.
 
         The model's digest covers its tokenizer and chat template. Rows count in their order,
         which the sampler starts from; their ids do not count.
         """
-        return digest(
-            {
-                "trainer": TRAINER_VERSION,
-                "model": model.ref.digest,
-                "rows": [row.digest for row in rows],
-                "prompt": prompt.model_dump(mode="json", exclude={"name", "demonstration_ids"}),
-                "arguments": self.arguments,
-                "seed": seed,
-                "device": origin.device,
-                "dtype": origin.dtype,
-                "packages": dict(origin.packages),
-            }
-        )
+        told = {
+            "trainer": TRAINER_VERSION,
+            "model": self.model.ref.digest,
+            "rows": [row.digest for row in self.rows],
+            "prompt": self.prompt.model_dump(mode="json", exclude={"name", "demonstration_ids"}),
+            "arguments": self.spec.arguments,
+            "seed": self.seed,
+            "device": origin.device,
+            "dtype": origin.dtype,
+            "packages": dict(origin.packages),
+        }
+        more: dict[str, object] = {
+            "pairs": [digest(pair.model_dump(mode="json", exclude={"id"})) for pair in self.pairs],
+            "dev": [row.digest for row in self.dev],
+            "replay": [row.digest for row in self.replay],
+            "start": self.start and self.start.digest,
+        }
+        if self.dev or self.spec.objective == "grpo":
+            more["decoding"] = self.decoding.model_dump(mode="json")
+        return digest(told | {name: value for name, value in more.items() if value})
+
+
+class Scorer(Protocol):
+    """Scores answers of the model in training: by the task's own first metric, as evaluation would.
+
+    It lives in the harness; a training in a process of its own asks it through the channel to its parent.
+    """
+
+    def __call__(self, split: Literal["train", "dev"], answers: Sequence[tuple[int, str]]) -> list[float | None]:
+        """One score for each answer (index of its item in `Job.rows` or `Job.dev`, text); None where it has none."""
+        ...
+
+
+def no_scorer(split: Literal["train", "dev"], answers: Sequence[tuple[int, str]]) -> list[float | None]:
+    """For trainings that ask nothing."""
+    raise AssertionError(f"{len(answers)} answers to {split} and nobody to score them")
 
 
 class Trainer(Protocol):
     """Trains one seed. Must be resumable: killed and called again, it goes on where it was."""
 
-    def __call__(
-        self,
-        spec: TrainSpec,
-        rows: Sequence[Item],
-        prompt: Prompt,
-        model: LocalModel,
-        seed: int,
-        progress: Progress,
-    ) -> tuple[SeedTraining, Supervision]:
-        """Train and publish an adapter.
-
-        Args:
-            spec: How.
-            rows: Training items with their gold answers.
-            prompt: What is put before each row; the candidate is judged with the same.
-            model: The base model.
-            seed: Seeds initialisation and order.
+    def __call__(self, job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTraining, Supervision]:
+        """Train and publish an adapter or a model.
 
         Returns:
             What came out, and what the tensors showed before training began.

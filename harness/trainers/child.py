@@ -1,6 +1,8 @@
 """One training in a process of its own: memory is surely freed, and a kill for want of memory is an error, not the end.
 
-    harness  --job-->  python -m harness.trainers.child  --JSON lines: progress, then result or fault-->  harness
+    harness  --job, then scores-->  python -m harness.trainers.child  --progress, answers to score, result-->  harness
+
+Both ways go JSON lines: the child tells progress and asks for scores of answers, and ends with a result or a fault.
 
 The child ignores Ctrl-C, which its parent answers by killing it, and ends by itself
 when its parent is gone.
@@ -17,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -26,8 +28,18 @@ from harness import errors
 from harness.errors import HarnessError, Problem, TrainingError
 from harness.models import LocalModel
 from harness.progress import Bar, Progress
-from harness.records import Item, ModelRef, Prompt, SeedTraining, Supervision
-from harness.trainers.base import LESS_MEMORY, TrainSpec
+from harness.records import (
+    AdapterRef,
+    Decoding,
+    Item,
+    ModelRef,
+    Preference,
+    Prompt,
+    Record,
+    SeedTraining,
+    Supervision,
+)
+from harness.trainers.base import LESS_MEMORY, Job, Scorer, TrainSpec
 
 Result = tuple[SeedTraining, Supervision]
 
@@ -38,49 +50,88 @@ WATCH_S = 0.2
 # ------------------------------------------------------------------------- parent
 
 
-def train_in_child(
-    spec: TrainSpec, rows: Sequence[Item], prompt: Prompt, model: LocalModel, seed: int, progress: Progress
-) -> Result:
+def train_in_child(job: Job, scorer: Scorer, progress: Progress) -> Result:
     """See `harness.trainers.base.Trainer`."""
-    with tempfile.TemporaryFile() as job, tempfile.TemporaryFile() as log:
-        job.write(_job(spec, rows, prompt, model, seed).encode())
-        job.seek(0)
-        with subprocess.Popen(
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(
             [sys.executable, "-P", "-m", "harness.trainers.child", str(os.getpid())],
-            stdin=job,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             # The child finds what this process finds, however the harness was started.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        ) as child:
-            assert child.stdout is not None  # noqa: S101  for the type checker
-            try:
-                result = _follow(child.stdout, progress)
-                if result is None:
-                    raise _died(child.wait(), log)
-                return result
-            finally:
-                child.kill()
+        ) as child,
+    ):
+        assert child.stdin is not None  # noqa: S101  for the type checker
+        assert child.stdout is not None  # noqa: S101
+        try:
+            _say(child.stdin, as_json(job))
+            result = _follow(child.stdout, child.stdin, scorer, progress)
+            if result is None:
+                raise _died(child.wait(), log)
+            return result
+        finally:
+            child.kill()
 
 
-def _job(spec: TrainSpec, rows: Sequence[Item], prompt: Prompt, model: LocalModel, seed: int) -> str:
-    return json.dumps(
-        {
-            "spec": spec.model_dump(mode="json"),
-            "rows": [row.model_dump(mode="json") for row in rows],
-            "prompt": prompt.model_dump(mode="json"),
-            "model": {
-                "ref": model.ref.model_dump(mode="json"),
-                "path": str(model.path),
-                "context_length": model.context_length,
-            },
-            "seed": seed,
-        }
+def _say(channel: IO[bytes], told: Any) -> None:
+    """One line to the child. One that has ended is noticed where its own words are read."""
+    with suppress(BrokenPipeError):
+        channel.write(json.dumps(told).encode() + b"\n")
+        channel.flush()
+
+
+def as_json(job: Job) -> dict[str, Any]:
+    """A job as it goes to the child."""
+    return {
+        "spec": job.spec.model_dump(mode="json"),
+        "prompt": job.prompt.model_dump(mode="json"),
+        "model": {
+            "ref": job.model.ref.model_dump(mode="json"),
+            "path": str(job.model.path),
+            "context_length": job.model.context_length,
+        },
+        "seed": job.seed,
+        "rows": _dumped(job.rows),
+        "pairs": _dumped(job.pairs),
+        "dev": _dumped(job.dev),
+        "replay": _dumped(job.replay),
+        "decoding": job.decoding.model_dump(mode="json"),
+        "start": job.start and job.start.model_dump(mode="json"),
+    }
+
+
+def from_json(told: dict[str, Any]) -> Job:
+    """The inverse of `as_json`."""
+    return Job(
+        spec=TrainSpec.model_validate(told["spec"]),
+        prompt=Prompt.model_validate(told["prompt"]),
+        model=LocalModel(
+            ref=ModelRef.model_validate(told["model"]["ref"]),
+            path=Path(told["model"]["path"]),
+            context_length=told["model"]["context_length"],
+        ),
+        seed=told["seed"],
+        rows=_items(told["rows"]),
+        pairs=tuple(Preference.model_validate(one) for one in told["pairs"]),
+        dev=_items(told["dev"]),
+        replay=_items(told["replay"]),
+        decoding=Decoding.model_validate(told["decoding"]),
+        start=told["start"] and AdapterRef.model_validate(told["start"]),
     )
 
 
-def _follow(lines: Iterable[bytes], progress: Progress) -> Result | None:
-    """Show what the child tells. None when it ended without a result; raises the fault that it met."""
+def _dumped(records: Sequence[Record]) -> list[dict[str, Any]]:
+    return [one.model_dump(mode="json") for one in records]
+
+
+def _items(told: Sequence[dict[str, Any]]) -> tuple[Item, ...]:
+    return tuple(Item.model_validate(one) for one in told)
+
+
+def _follow(lines: Iterable[bytes], answers: IO[bytes], scorer: Scorer, progress: Progress) -> Result | None:
+    """Show what the child tells, and score what it asks. None when it ended without a result; raises its fault."""
     bar: Bar | None = None
     with ExitStack() as shown:
         for line in lines:
@@ -95,6 +146,8 @@ def _follow(lines: Iterable[bytes], progress: Progress) -> Result | None:
                     bar.advance(steps, note)
                 case {"end_of_bar": _}:
                     shown.close()
+                case {"score": [split, given]}:
+                    _say(answers, scorer(split, [(index, text) for index, text in given]))
                 case {"fault": {"kind": kind, "problems": problems}}:
                     raise getattr(errors, kind, TrainingError)([Problem(**problem) for problem in problems])
                 case {"result": [training, supervision]}:
@@ -143,28 +196,21 @@ class _Told:
 
 
 def main(parent: int) -> None:
-    """Do the job on stdin and tell how it goes on stdout, which nobody else gets to write to."""
+    """Do the job that comes on stdin and tell how it goes on stdout, which nobody else gets to write to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     told = _Told(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
-    job = json.load(sys.stdin)
-    spec = TrainSpec.model_validate(job["spec"])
+    job = from_json(json.loads(sys.stdin.readline()))
     from harness.trainers import METHODS
 
+    def scorer(split: str, answers: Sequence[tuple[int, str]]) -> list[float | None]:
+        told.tell(score=[split, list(answers)])
+        scores: list[float | None] = json.loads(sys.stdin.readline())
+        return scores
+
     try:
-        training, supervision = METHODS[spec.method](
-            spec,
-            [Item.model_validate(row) for row in job["rows"]],
-            Prompt.model_validate(job["prompt"]),
-            LocalModel(
-                ref=ModelRef.model_validate(job["model"]["ref"]),
-                path=Path(job["model"]["path"]),
-                context_length=job["model"]["context_length"],
-            ),
-            job["seed"],
-            told,
-        )
+        training, supervision = METHODS[job.spec.method](job, scorer, told)
     except HarnessError as fault:
         told.tell(fault={"kind": type(fault).__name__, "problems": [asdict(one) for one in fault.problems]})
     else:

@@ -9,9 +9,8 @@ from typing import Any
 
 from harness import artifacts
 from harness.errors import Problem, TrainingError
-from harness.models import LocalModel
 from harness.records import AdapterRef, Prompt
-from harness.trainers.base import TrainSpec
+from harness.trainers.base import Job
 
 PROMPT_FILE = "prompt.json"
 """Beside the weights: the prompt that they were trained under, which is the one to serve them under."""
@@ -29,7 +28,7 @@ def check_adapter(model: Any) -> None:
         raise TrainingError(Problem("train", what, next="Raise train.learning_rate, epochs or max_steps"))
 
 
-def publish(model: Any, base: LocalModel, folder: Path, spec: TrainSpec, seed: int, prompt: Prompt) -> AdapterRef:
+def publish(model: Any, job: Job, folder: Path) -> AdapterRef:
     """Save adapter weights, config and prompt by content; paths of this machine are taken out of the config."""
     check_adapter(model)
     staging = folder / "adapter"
@@ -38,12 +37,12 @@ def publish(model: Any, base: LocalModel, folder: Path, spec: TrainSpec, seed: i
     (staging / "README.md").unlink(missing_ok=True)
     config_path = staging / "adapter_config.json"
     config = json.loads(config_path.read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = base.ref.name
+    config["base_model_name_or_path"] = job.model.ref.name
     if isinstance(config.get("target_modules"), list):
         config["target_modules"].sort()  # PEFT writes a set in random order; content decides the digest
     config_path.write_text(json.dumps(config, indent=1, sort_keys=True), encoding="utf-8")
-    (staging / PROMPT_FILE).write_text(prompt.model_dump_json(indent=1), encoding="utf-8")
-    return AdapterRef(digest=artifacts.publish("adapters", staging), method=spec.method, seed=seed)
+    (staging / PROMPT_FILE).write_text(job.prompt.model_dump_json(indent=1), encoding="utf-8")
+    return AdapterRef(digest=artifacts.publish("adapters", staging), method=job.spec.method, seed=job.seed)
 
 
 def trained_prompt(adapter: Path) -> Prompt | None:

@@ -1,8 +1,6 @@
-"""Supervised fine-tuning with TRL's SFTTrainer and PEFT: one seed from its rows to a published adapter.
+"""One training by TRL and PEFT from its job to a published adapter: taken over, resumed, followed, published.
 
-Rows go in as prompt and completion, so loss falls on the answer and its end-of-turn
-token alone. A killed training goes on from its last whole checkpoint and comes to the
-same weights; a finished one is taken over.
+A killed training goes on from its last whole checkpoint and comes to the same weights; a finished one is taken over.
 """
 
 from __future__ import annotations
@@ -21,38 +19,36 @@ from typing import Any
 
 from harness import artifacts
 from harness.errors import Problem, TrainingError
-from harness.models import LocalModel, quiet
+from harness.models import quiet
 from harness.probes import PROBES_DIGEST
 from harness.progress import Bar, Progress
-from harness.records import Item, Prompt, SeedTraining, Supervision, TrainingPoint
+from harness.records import SeedTraining, Supervision, TrainingPoint
 from harness.store import write_file
 from harness.trainers import checkpoints
-from harness.trainers.base import LESS_MEMORY, Origin, TrainSpec
-from harness.trainers.build import build, load_base, origin, steps_of
+from harness.trainers.base import LESS_MEMORY, Job, Origin, Scorer
 from harness.trainers.checkpoints import Checkpoint
-from harness.trainers.order import plan
+from harness.trainers.objectives import Loaded, builder
+from harness.trainers.parameters import adapter_config
 from harness.trainers.probing import read_probes
 from harness.trainers.publish import publish
-from harness.trainers.supervision import read_supervision
+from harness.trainers.setup import arguments, load_base, origin
 
 DONE = "done.json"
 
 
-def train_supervised(
-    spec: TrainSpec, rows: Sequence[Item], prompt: Prompt, model: LocalModel, seed: int, progress: Progress
-) -> tuple[SeedTraining, Supervision]:
-    """See `harness.trainers.base.Trainer`."""
-    on = origin(spec.method)
-    folder = artifacts.workspace("training", spec.key(model, rows, prompt, seed, on)[:16])
+def train_here(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTraining, Supervision]:
+    """See `harness.trainers.base.Trainer`; in the calling process."""
+    on = origin(job.spec.method)
+    folder = artifacts.workspace("training", job.key(on)[:16])
     with artifacts.lock(f"training-{folder.name}"):
         done = _finished(folder)
         if done is not None:
-            progress.note(f"seed {seed}: trained before, adapter {done[0].adapter.digest[:8]} is taken over")
+            progress.note(f"seed {job.seed}: trained before, adapter {done[0].adapter.digest[:8]} is taken over")
             if done[0].probes is None or done[0].probes.probes != PROBES_DIGEST:
-                done = _probed(done[0], spec, model, on), done[1]
+                done = _probed(done[0], job, on), done[1]
                 _keep(folder, done)
             return done
-        result = _train(spec, rows, prompt, model, seed, on, folder, progress)
+        result = _train(job, scorer, on, folder, progress)
         _keep(folder, result)
         checkpoints.clear(folder)
     return result
@@ -62,14 +58,14 @@ def _keep(folder: Path, result: tuple[SeedTraining, Supervision]) -> None:
     write_file(folder / DONE, json.dumps([part.model_dump(mode="json") for part in result], indent=1))
 
 
-def _probed(done: SeedTraining, spec: TrainSpec, model: LocalModel, on: Origin) -> SeedTraining:
+def _probed(done: SeedTraining, job: Job, on: Origin) -> SeedTraining:
     """A training taken over, with the probes' numbers that it did not leave: its adapter is loaded for them again."""
     from peft import PeftModel
 
     with _quiet(), _told_when_full():
-        base, tokenizer = load_base(spec, model, on)
+        base, tokenizer = load_base(job.spec, job.model, on)
         tuned = PeftModel.from_pretrained(base, str(artifacts.folder("adapters", done.adapter.digest)))
-        return done.model_copy(update={"probes": read_probes(tuned, tokenizer, model.context_length)})
+        return done.model_copy(update={"probes": read_probes(tuned, tokenizer, job.model.context_length)})
 
 
 def _finished(folder: Path) -> tuple[SeedTraining, Supervision] | None:
@@ -81,35 +77,39 @@ def _finished(folder: Path) -> tuple[SeedTraining, Supervision] | None:
     return result if artifacts.folder("adapters", result[0].adapter.digest).is_dir() else None
 
 
-def _train(
-    spec: TrainSpec,
-    rows: Sequence[Item],
-    prompt: Prompt,
-    model: LocalModel,
-    seed: int,
-    on: Origin,
-    folder: Path,
-    progress: Progress,
-) -> tuple[SeedTraining, Supervision]:
+def build(job: Job, scorer: Scorer, on: Origin, folder: Path) -> tuple[Any, Any, Supervision]:
+    """TRL's trainer, ready to go, the tokenizer, and what will be learned. Raises TrainingError."""
+    from transformers import PrinterCallback, set_seed
+
+    set_seed(job.seed)
+    try:
+        base, tokenizer = load_base(job.spec, job.model, on)
+        loaded = Loaded(base, tokenizer, adapter_config(job.spec), arguments(job, len(job.rows), on, folder))
+        trainer, supervision = builder(job.spec.objective)(job, loaded, scorer)
+    except (OSError, ValueError) as fault:  # weights that cannot be read, layers that the model does not have
+        raise TrainingError(Problem("train", f"cannot be set up: {fault}")) from fault
+    for weights in trainer.model.parameters():
+        if weights.requires_grad:  # TRL makes them bfloat16 on a quantised base, PEFT float32 again when it resumes
+            weights.data = weights.data.float()
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout
+    return trainer, tokenizer, supervision
+
+
+def _train(job: Job, scorer: Scorer, on: Origin, folder: Path, progress: Progress) -> tuple[SeedTraining, Supervision]:
     started = time.monotonic()
     earlier = checkpoints.last(folder)
     with _quiet(), _told_when_full():
-        trainer, tokenizer = build(spec, rows, prompt, model, seed, on, folder)
-        most = spec.max_length or model.context_length
-        supervision = read_supervision(trainer, tokenizer, rows, prompt, most, served=model.path)
-        steps = steps_of(spec, len(rows))
-        lengths = [len(tokens) for tokens in trainer.train_dataset["input_ids"]]
-        trainer.train_dataset = trainer.train_dataset.select(plan(lengths, spec.batch_size, steps, seed))
+        trainer, tokenizer, supervision = build(job, scorer, on, folder)
         if earlier.path is not None:
-            progress.note(f"seed {seed}: going on from step {earlier.step}")
-        with progress.bar(f"training, seed {seed}", steps, earlier.step) as bar:
+            progress.note(f"seed {job.seed}: going on from step {earlier.step}")
+        with progress.bar(f"training, seed {job.seed}", trainer.args.max_steps, earlier.step) as bar:
             trainer.add_callback(_follower(bar, folder, earlier, started))
             trainer.train(resume_from_checkpoint=None if earlier.path is None else str(earlier.path))
-        adapter = publish(trainer.model, model, folder, spec, seed, prompt)
-        probes = read_probes(trainer.model, tokenizer, model.context_length)
+        adapter = publish(trainer.model, job, folder)
+        probes = read_probes(trainer.model, tokenizer, job.model.context_length)
     now = _so_far(earlier, started)
     return SeedTraining(
-        seed=seed,
+        seed=job.seed,
         adapter=adapter,
         steps=trainer.state.global_step,
         curve=_curve(trainer.state.log_history),

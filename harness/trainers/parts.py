@@ -1,0 +1,144 @@
+"""Parts of `train:` with keys of their own: choosing a checkpoint, preferences, rewards, teachers, sweeps, jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.partspec import PartSpec
+
+
+class SelectSpec(PartSpec):
+    """Which checkpoint is the candidate: by default the one that does best on dev by the task's own metric."""
+
+    by: Literal["task", "last"] = "task"
+    """`task`: dev items are answered as training goes on, and the checkpoint with the best mean of the task's first
+    metric is taken; `last`: the last step is taken and nothing is asked."""
+    every: Annotated[int, Field(ge=1)] | None = None
+    """Optimizer steps between looks at dev; by default a tenth of all steps, at least 5."""
+    items: Annotated[int, Field(ge=1)] = 100
+    """Dev items that are answered at each look: the first ones, the same every time."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after so many looks in a row without a better score; None trains to the end."""
+
+
+class PreferenceSpec(PartSpec):
+    """How preferences are learned (dpo, orpo, kto)."""
+
+    pairs: str | None = None
+    """File of rows with `prompt`, `chosen`, `rejected` (or, for kto, `prompt`, `completion`, `label`); by default the
+    train rows, where they hold a chosen and a rejected answer."""
+    beta: Annotated[float, Field(gt=0)] | None = None
+    """Strength of the tie to the reference model; by default the method's own."""
+    loss: str | tuple[str, ...] | None = None
+    """TRL's loss types for DPO, e.g. sigmoid, ipo, hinge."""
+
+
+class RewardSpec(PartSpec):
+    """How rewards are sampled (grpo): answers to the train rows, rewarded by the task's own first metric."""
+
+    generations: Annotated[int, Field(ge=2)] = 4
+    """Answers sampled for each prompt."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Their temperature."""
+    beta: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the KL divergence from the reference model."""
+    format_metric: str | None = None
+    """A second metric that is added to the reward, e.g. json_valid."""
+
+
+class ReplaySpec(PartSpec):
+    """General rows among the task's, against forgetting."""
+
+    file: str
+    """Rows in any form that data files may have."""
+    ratio: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the rows in training that are general ones."""
+    kl: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the KL divergence from the base model on the general rows' answers; 0 learns them plainly."""
+
+
+class TeacherSpec(PartSpec):
+    """Answers to the train rows by a stronger model; those that the task's metric finds right are learned from."""
+
+    url: str | None = None
+    """An OpenAI-compatible server; None: `model` is a local model, or the base model under the best prompt."""
+    model: str = "base"
+    """Name of the model there, or a local model as in `model:`; `base`: the base model itself."""
+    api_key_env: str = "HARNESS_TEACHER_KEY"
+    """Environment variable that holds the server's key."""
+    samples: Annotated[int, Field(ge=1)] = 4
+    """Answers sampled for each row."""
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    """Their temperature; the first one is greedy."""
+    keep: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Least score by the task's first metric of an answer that is learned from (rejection sampling)."""
+    most: Annotated[int, Field(ge=1)] = 1
+    """Kept answers a row at most, different ones."""
+    with_gold: bool = True
+    """Whether a row without a kept answer is learned from its gold answer."""
+
+
+class FeedbackSpec(PartSpec):
+    """Preference pairs by an AI judge under a written constitution (RLAIF; Bai et al. 2022)."""
+
+    constitution: str
+    """File with the principles, one a paragraph."""
+    url: str | None = None
+    """An OpenAI-compatible server of the judge; None: `model` is a local model."""
+    model: str = "base"
+    """The judge's name there, or a local model; `base`: the base model itself."""
+    api_key_env: str = "HARNESS_FEEDBACK_KEY"
+    """Environment variable that holds the server's key."""
+    samples: Annotated[int, Field(ge=2)] = 4
+    """Answers of the base model that are sampled for each row and compared pairwise, both orders."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Their temperature."""
+
+
+class SweepSpec(PartSpec):
+    """A search over fields of `train`, by the dev score alone (optuna)."""
+
+    fields: dict[str, Any]
+    """Field to its values: a list of them, or {log: [low, high]}, {uniform: [low, high]}, {int: [low, high]}."""
+    trials: Annotated[int, Field(ge=1)] = 20
+    """Trainings at most."""
+    hours: Annotated[float, Field(gt=0)] | None = None
+    """Time budget; None for none."""
+    prune: bool = True
+    """Whether trials that do worse than the median at the same step are stopped."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the search and of every trial's training."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        """`sweep: {learning_rate: {log: [1e-5, 1e-3]}, trials: 8}`: what is no key of a sweep is a field of `train`."""
+        if not isinstance(given, dict) or "fields" in given:
+            return given
+        own = {key: value for key, value in given.items() if key in cls.model_fields}
+        return {**own, "fields": {key: value for key, value in given.items() if key not in own}}
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.fields:
+            raise ValueError("names no field of train to search over, e.g. learning_rate: {log: [1e-5, 1e-3]}")
+        return self
+
+
+class ManagedSpec(PartSpec):
+    """A fine-tuning job at a service, through its own Python package."""
+
+    service: Literal["openai", "together", "fireworks"] = "openai"
+    """Which; `openai` with a `url` is any service with an OpenAI-compatible fine-tuning API."""
+    model: str
+    """Name of the base model there."""
+    url: str | None = None
+    """Another address of the API."""
+    api_key_env: str | None = None
+    """Environment variable that holds the key; by default the service's own."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Passed on to the service's call that creates a job."""
+    poll_s: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds between looks at the job."""
