@@ -112,10 +112,11 @@ def choice_value(name: str, items: list[tuple[list[float], int, str]]) -> float:
 
 
 @pytest.mark.parametrize("name", sorted(CHOICE_CORPUS_METRICS))
-def test_certain_and_right_is_the_least_value(name: str) -> None:
+def test_certain_and_right_is_the_best_value(name: str) -> None:
     found = CHOICE_CORPUS_METRICS[name]
-    assert choice_value(name, [([0.0, -1e9], 0, "yes"), ([-1e9, 0.0], 1, "no way")]) == found.limits[0]
-    assert choice_value(name, [([-3.0, -2.0], 0, "yes"), ([-1.0, -2.0], 0, "no")]) > found.limits[0]
+    best = found.limits[int(found.higher_is_better)]
+    assert choice_value(name, [([0.0, -1e9], 0, "yes"), ([-1e9, 0.0], 1, "no way")]) == best
+    assert choice_value(name, [([-3.0, -2.0], 0, "yes"), ([-1.0, -2.0], 0, "no")]) != best
     assert found.summary.endswith((".", ")"))
 
 
@@ -134,3 +135,20 @@ def test_perplexity_counts_bytes_and_words() -> None:
     items = [([-4 * math.log(2), -1.0], 0, "é b"), ([-1.0, -4 * math.log(2)], 1, "cd f")]
     assert choice_value("byte_perplexity", items) == pytest.approx(2.0)
     assert choice_value("word_perplexity", items) == pytest.approx(4.0)
+
+
+@settings(deadline=None)
+@given(pairs=st.lists(st.tuples(st.sampled_from([0, 1]), st.sampled_from([0, 1])), min_size=1, max_size=30))
+def test_f1_and_mcc_of_choices_are_those_of_lm_eval(pairs: list[tuple[int, int]]) -> None:
+    metrics = pytest.importorskip("lm_eval.api.metrics")
+    items = [([float(chosen == 0), float(chosen == 1)], gold, "a") for gold, chosen in pairs]
+    assume(any(1 in pair for pair in pairs))  # else scikit-learn warns, and gives 0 as well
+    assert choice_value("choice_f1", items) == pytest.approx(metrics.f1_score(pairs))
+    assume(len(set(pairs)) > 1)
+    assert choice_value("choice_mcc", items) == pytest.approx(metrics.matthews_corrcoef(pairs))
+
+
+def test_macro_f1_of_choices_by_hand() -> None:
+    # Place 0: 1 hit, 2 chosen, 1 right: 2/3. Place 1: 1 hit, 1 chosen, 2 right: 2/3. Place 2 is never right.
+    items = [([1.0, 0.0, 0.0], 0, "a"), ([1.0, 0.0, 0.0], 1, "a"), ([0.0, 1.0, 0.0], 1, "a")]
+    assert choice_value("choice_macro_f1", items) == pytest.approx(2 / 3)

@@ -48,7 +48,7 @@ from harness.metrics.registry import (
 )
 from harness.metrics.sandbox import protection
 from harness.metrics.scoring import Scored, Unscored
-from harness.metrics.tools import Judge, Tools, using
+from harness.metrics.tools import Judge, Tools, afresh, using
 
 __all__ = [
     "CHOICE_CORPUS_METRICS",
@@ -66,6 +66,7 @@ __all__ = [
     "Scored",
     "Tools",
     "Unscored",
+    "afresh",
     "agreement",
     "apply_filters",
     "bind",

@@ -129,3 +129,23 @@ def byte_perplexity(sums: Floats) -> Floats:
     continuation given its question, another number than a document's.
     """
     return np.asarray(np.exp(-sums[..., 0] / sums[..., 1]))
+
+
+def f1_of_counts(right: Floats, answered: Floats, gold: Floats) -> Floats:
+    """2 * right / (answered + gold) of counts in any shape; 0 where there is neither."""
+    both = answered + gold
+    return np.asarray(np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0))
+
+
+def correlation_of_counts(right: Floats, answered: Floats, gold: Floats) -> Floats:
+    """Matthews' correlation coefficient (Gorodkin 2004) of counts a label, (..., labels) to (...).
+
+    Covariance of answered and gold classes over the root of their variances; 0 where one of them does not vary.
+    Answers beyond the labels (`answered` then sums to less than `gold`) count as one more class.
+    """
+    n = gold.sum(axis=-1)
+    other = n - answered.sum(axis=-1)
+    covariance = n * right.sum(axis=-1) - (answered * gold).sum(axis=-1)
+    spread = (n**2 - (answered**2).sum(axis=-1) - other**2) * (n**2 - (gold**2).sum(axis=-1))
+    root = np.sqrt(np.maximum(spread, 0.0))
+    return np.asarray(np.divide(covariance, root, out=np.zeros_like(root), where=root > 0))

@@ -1,6 +1,6 @@
-"""Corpus metrics of log-likelihoods: calibration error and perplexity, over the choice items of a task.
+"""Corpus metrics of log-likelihoods over the choice items of a task: calibration error, perplexity, F1 and MCC.
 
-They are reported with their interval. Less is better, and the value is no mean over items: none is gated on.
+They are reported with their interval. The value is no mean over items, and none is gated on.
 """
 
 from __future__ import annotations
@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 
-from harness.metrics.corpus import Floats, byte_perplexity
+from harness.metrics.corpus import Floats, byte_perplexity, correlation_of_counts, f1_of_counts
 
 BINS = 15
 """Bins of equal width that the confidence falls into; the number usual since Guo et al. (2017)."""
+CHOICES: Final = 64
+"""Most choices of an item whose places can be counted as labels."""
 
 
 class ChoiceCorpusValue(Protocol):
@@ -36,23 +38,26 @@ class ChoiceCorpusMetric:
 
     name: str
     limits: tuple[float, float]
-    """Least and greatest value. The least is the best."""
+    """Least and greatest value. The least is the best, or the greatest where `higher_is_better`."""
     summary: str
     """First line of the class's docstring."""
     over: Callable[[], ChoiceCorpusValue]
     """Makes the metric."""
+    higher_is_better: bool = False
 
 
 CHOICE_CORPUS_METRICS: dict[str, ChoiceCorpusMetric] = {}
 Made = TypeVar("Made", bound=Callable[[], ChoiceCorpusValue])
 
 
-def choice_corpus_metric(name: str, *, limits: tuple[float, float]) -> Callable[[Made], Made]:
+def choice_corpus_metric(
+    name: str, *, limits: tuple[float, float], higher_is_better: bool = False
+) -> Callable[[Made], Made]:
     """Register a class under `name`."""
 
     def register(made: Made) -> Made:
         summary = (made.__doc__ or "").strip().split("\n")[0]
-        CHOICE_CORPUS_METRICS[name] = ChoiceCorpusMetric(name, limits, summary, made)
+        CHOICE_CORPUS_METRICS[name] = ChoiceCorpusMetric(name, limits, summary, made, higher_is_better)
         return made
 
     return register
@@ -101,3 +106,57 @@ class WordPerplexity(BytePerplexity):
     def row(self, logprobs: Sequence[float], right: int, text: str) -> Floats:
         """Log-likelihood in nats, and words as lm-eval counts them."""
         return np.array([logprobs[right], len(re.split(r"\s+", text))], dtype=np.float64)
+
+
+@choice_corpus_metric("perplexity", limits=(1.0, float("inf")))
+class Perplexity(BytePerplexity):
+    """exp of minus the mean log-likelihood of the right choices (lm-eval's `perplexity`)."""
+
+    def row(self, logprobs: Sequence[float], right: int, text: str) -> Floats:
+        """Log-likelihood in nats, and 1."""
+        return np.array([logprobs[right], 1.0])
+
+
+class _Places:
+    """The place of a choice among its item's as its label: 0 for the first."""
+
+    def row(self, logprobs: Sequence[float], right: int, text: str) -> Floats:
+        """Rightly chosen, chosen and right: one count a place each, (3 * CHOICES,)."""
+        counts, chosen = np.zeros((3, CHOICES)), int(np.argmax(logprobs))
+        counts[0, right] = chosen == right
+        counts[1, chosen] = counts[2, right] = 1
+        return counts.reshape(-1)
+
+    def _split(self, sums: Floats) -> tuple[Floats, Floats, Floats]:
+        hits, chosen, right = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, CHOICES), -2, 0)
+        return hits, chosen, right
+
+
+@choice_corpus_metric("choice_f1", limits=(0.0, 1.0), higher_is_better=True)
+class ChoiceF1(_Places):
+    """F1 of the second of two choices as the positive label (lm-eval's `f1`, scikit-learn's `binary`)."""
+
+    def value(self, sums: Floats) -> Floats:
+        """2 * hits / (chosen + right); 0 where the second choice is neither right nor chosen."""
+        hits, chosen, right = (part[..., 1] for part in self._split(sums))
+        return f1_of_counts(hits, chosen, right)
+
+
+@choice_corpus_metric("choice_macro_f1", limits=(0.0, 1.0), higher_is_better=True)
+class ChoiceMacroF1(_Places):
+    """Mean over the places of choices of each one's F1; a place that is never right does not enter."""
+
+    def value(self, sums: Floats) -> Floats:
+        """The plain mean over places that are right somewhere."""
+        hits, chosen, right = self._split(sums)
+        f1 = np.where(right > 0, f1_of_counts(hits, chosen, right), 0.0)
+        return np.asarray(f1.sum(axis=-1) / np.maximum((right > 0).sum(axis=-1), 1))
+
+
+@choice_corpus_metric("choice_mcc", limits=(-1.0, 1.0), higher_is_better=True)
+class ChoiceMcc(_Places):
+    """Matthews' correlation coefficient of the places of choices (lm-eval's `mcc`); 0 where it is not defined."""
+
+    def value(self, sums: Floats) -> Floats:
+        """See `correlation_of_counts`."""
+        return correlation_of_counts(*self._split(sums))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.metrics.corpus import Floats, corpus_metric
+from harness.metrics.corpus import Floats, corpus_metric, correlation_of_counts, f1_of_counts
 from harness.metrics.labels import label_set
 
 
@@ -38,12 +38,6 @@ class _Counts:
         return right, answered, gold
 
 
-def _f1(right: Floats, answered: Floats, gold: Floats) -> Floats:
-    """2 * right / (answered + gold); 0 where there is neither."""
-    both = answered + gold
-    return np.asarray(np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0))
-
-
 @corpus_metric("macro_f1", limits=(0.0, 1.0))
 class MacroF1(_Counts):
     """Mean over the gold labels of each one's F1; a label is the text without surrounding whitespace.
@@ -56,7 +50,7 @@ class MacroF1(_Counts):
         """The plain mean over labels that have gold items."""
         right, answered, gold = self._split(sums)
         present = gold > 0
-        f1 = np.where(present, _f1(right, answered, gold), 0.0)
+        f1 = np.where(present, f1_of_counts(right, answered, gold), 0.0)
         return np.asarray(f1.sum(axis=-1) / np.maximum(present.sum(axis=-1), 1))
 
 
@@ -67,7 +61,7 @@ class WeightedF1(_Counts):
     def value(self, sums: Floats) -> Floats:
         """The mean weighted by gold counts."""
         right, answered, gold = self._split(sums)
-        return np.asarray((_f1(right, answered, gold) * gold).sum(axis=-1) / np.maximum(gold.sum(axis=-1), 1))
+        return np.asarray((f1_of_counts(right, answered, gold) * gold).sum(axis=-1) / np.maximum(gold.sum(axis=-1), 1))
 
 
 @corpus_metric("micro_f1", limits=(0.0, 1.0))
@@ -77,7 +71,7 @@ class MicroF1(_Counts):
     def value(self, sums: Floats) -> Floats:
         """F1 of the summed counts."""
         right, answered, gold = (part.sum(axis=-1) for part in self._split(sums))
-        return _f1(right, answered, gold)
+        return f1_of_counts(right, answered, gold)
 
 
 class _Several(_Counts):
@@ -104,11 +98,5 @@ class Mcc(_Counts):
     """
 
     def value(self, sums: Floats) -> Floats:
-        """Covariance of answered and gold classes over the root of their variances."""
-        right, answered, gold = self._split(sums)
-        n = gold.sum(axis=-1)
-        other = n - answered.sum(axis=-1)
-        covariance = n * right.sum(axis=-1) - (answered * gold).sum(axis=-1)
-        spread = (n**2 - (answered**2).sum(axis=-1) - other**2) * (n**2 - (gold**2).sum(axis=-1))
-        root = np.sqrt(np.maximum(spread, 0.0))
-        return np.asarray(np.divide(covariance, root, out=np.zeros_like(root), where=root > 0))
+        """See `correlation_of_counts`; answers that are no gold label are one more class."""
+        return correlation_of_counts(*self._split(sums))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from harness.metrics import CHOICE_CORPUS_METRICS, CORPUS_METRICS, METRICS
+from harness.metrics import CHOICE_CORPUS_METRICS, CORPUS_METRICS, METRICS, ChoiceCorpusMetric
 from harness.metrics.registry import Metric
 
 Row = tuple[str, ...]
@@ -17,7 +17,7 @@ def markdown() -> str:
     of_choice = sorted((one for one in METRICS.values() if one.output == "choice"), key=_name)
     corpus = [(f"`{one.name}`", f"{one.limits[0]:g} to {one.limits[1]:g}", one.summary)
               for _, one in sorted(CORPUS_METRICS.items())]  # fmt: skip
-    of_all = [(f"`{one.name}`", f"from {one.limits[0]:g}, less is better", one.summary)
+    of_all = [(f"`{one.name}`", _values(one), one.summary)
               for _, one in sorted(CHOICE_CORPUS_METRICS.items())]  # fmt: skip
     return "\n\n".join((
         _table(("metric", "arguments", "target", "score"), map(_row, of_text)),
@@ -25,6 +25,12 @@ def markdown() -> str:
         _table(("metric of all answers", "values", "what it is"), corpus),
         _table(("of all log-likelihoods", "values", "what it is"), of_all),
     ))  # fmt: skip
+
+
+def _values(one: ChoiceCorpusMetric) -> str:
+    if one.higher_is_better:
+        return f"{one.limits[0]:g} to {one.limits[1]:g}"
+    return f"from {one.limits[0]:g}, less is better"
 
 
 def _name(metric: Metric) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class Judge:
     """Asks it, greedily."""
     rubric: str = ""
     """What a good answer is, in the spec's words; empty for the general one."""
+    afresh: Ask | None = None
+    """Asks it again what it was asked before; None where `ask` remembers nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,16 @@ def using(tools: Tools) -> Iterator[None]:
         yield
     finally:
         _given.remove(tools)
+
+
+@contextmanager
+def afresh() -> Iterator[None]:
+    """Inside the block the judge is asked again, whatever it said before."""
+    given = _given[-1]
+    if given.judge is not None and given.judge.afresh is not None:
+        given = replace(given, judge=replace(given.judge, ask=given.judge.afresh))
+    with using(given):
+        yield
 
 
 def judge() -> Judge:

@@ -27,6 +27,7 @@ from harness.suites.finding import MANIFEST, find, known_suites, published_suite
 from harness.suites.lm_eval_tasks import PREFIX
 from harness.suites.model import MUST_NOT_BREAK, Suite, SuiteUse, Task, must_not_break
 from harness.suites.render import example_ends, render_items
+from harness.suites.scoring import corpus_faults
 
 __all__ = [
     "MUST_NOT_BREAK",
@@ -181,6 +182,8 @@ def _task(file: Path, config: Document, loading: _Loading) -> Task | None:
     if checked is None:
         return None
     items = render_items(checked, read_jsonl(checked.data, problems), problems)
+    faults = corpus_faults(checked.scoring.corpus, (len(item.choices or ()) for item in items))
+    problems += [Problem(f"{shown(file)}: metric_list", fault) for fault in faults]
     by_context = any(item.continuation is not None for item in items)
     return Task(
         name=checked.name,
@@ -192,6 +195,7 @@ def _task(file: Path, config: Document, loading: _Loading) -> Task | None:
         # Where contexts are compared, the delimiter stands before what follows them.
         target_delimiter="" if by_context else checked.target_delimiter,
         as_it_stands=checked.chat,
+        corpus_metrics=checked.scoring.corpus,
         examples=() if problems else example_ends(checked),
         chance=checked.chance,
     )

@@ -21,7 +21,7 @@ from harness.records import Item
 from harness.suites.config import OUTPUT_TYPES, TaskReader
 from harness.suites.fewshot import with_fewshot
 from harness.suites.model import Suite, Task
-from harness.suites.scoring import Scoring, read_scoring
+from harness.suites.scoring import Scoring, corpus_faults, read_scoring
 
 PREFIX = "lm-eval:"
 INSTALL = "pip install 'finetune-harness[eval]'"
@@ -105,7 +105,13 @@ def _task(name: str, task: Any, limit: int | None, pipeline: str | None, problem
         return None
     contexts = any(item.continuation is not None for item in items)
     delimiter = str(config.get("target_delimiter", " ")) if kind == "multiple_choice" and not contexts else ""
-    return Task(name, output, tuple(items), scoring.metrics, decoding, scoring.filters, target_delimiter=delimiter)
+    for fault in corpus_faults(scoring.corpus, (len(item.choices or ()) for item in items)):
+        reader.fault("metric_list", fault)
+    problems += reader.problems
+    return Task(
+        name, output, tuple(items), scoring.metrics, decoding, scoring.filters,
+        corpus_metrics=scoring.corpus, target_delimiter=delimiter,
+    )  # fmt: skip
 
 
 def _items(reader: TaskReader, task: Any, kind: str, scoring: Scoring) -> Iterable[Item]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from harness import metrics
 from harness.errors import HarnessError, did_you_mean
+from harness.metrics.corpus_choice import CHOICES
 from harness.records import OutputType
 from harness.suites.documents import Document
 from harness.suites.reading import Reader
@@ -21,6 +23,19 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "loglikelihood": ("acc",),
     "generate_until": ("exact_match",),
 }
+CORPUS: dict[tuple[str, str], tuple[str, str]] = {
+    ("generate_until", "bleu"): ("corpus_bleu", "bleu"),
+    ("generate_until", "chrf"): ("corpus_chrf", "chrf"),
+    ("multiple_choice", "f1"): ("choice_f1", "f1"),
+    ("multiple_choice", "mcc"): ("choice_mcc", "matthews_corrcoef"),
+    ("loglikelihood", "perplexity"): ("perplexity", "perplexity"),
+}
+"""What lm-eval computes over all answers: its output_type and metric to our metric, and its aggregation of that."""
+OTHERWISE = {
+    "mcc": "lm-eval takes every answer that is no gold label for a class of its own",
+    "f1": "lm-eval's f1 is of choices",
+}
+"""Metrics of lm-eval that mean something else for generated text, and why they are not read there."""
 Step = tuple[str, str]
 
 
@@ -30,6 +45,8 @@ class Scoring:
 
     metrics: tuple[str, ...]
     """Names from harness.metrics; the first is the primary one."""
+    corpus: tuple[str, ...]
+    """Names of metrics of all answers together; they are only reported."""
     filters: tuple[Step, ...]
     """What the answer passes first, as (function, argument)."""
     ignored: tuple[str, ...]
@@ -44,20 +61,61 @@ def read_scoring(reader: Reader, output: OutputType, pipeline: str | None = None
         if "metric_list" in reader.config
         else [{"metric": name} for name in DEFAULT_METRICS.get(kind, ())]
     )
-    names = [_metric(reader, entry, f"metric_list[{i}].", output) for i, entry in enumerate(entries)]
-    if len(set(names)) < len(names):
+    places = [(entry, f"metric_list[{i}].") for i, entry in enumerate(entries)]
+    corpus = [_corpus_metric(reader, entry, place, kind) for entry, place in places]
+    names = [_metric(reader, *at, output) for at, found in zip(places, corpus, strict=True) if found is None]
+    of_all = [name for name in corpus if name is not None]
+    if len({*names, *of_all}) < len(places):
         reader.fault("metric_list", "names a metric twice")
+    if of_all and not names:
+        hint = f"Add one that scores every answer, such as {DEFAULT_METRICS.get(kind, ('acc',))[0]}"
+        reader.fault("metric_list", "has only metrics of all answers together, and nothing to pair items by", hint=hint)
     if kind == "loglikelihood" and set(names) - {"acc"}:
-        hint = "The log-likelihood itself is in every sample, and `byte_perplexity` is a measure of it"
-        reader.fault("metric_list", "has more than acc, the one metric of loglikelihood tasks", "Only `acc`", hint)
+        what = "has a metric that is none of loglikelihood tasks"
+        reader.fault("metric_list", what, "Only `acc`, and `perplexity`, `byte_perplexity`, `word_perplexity`")
     ignored = _ignored(reader, entries)
     removed = tuple(("remove", pattern) for pattern in ignored)
-    return Scoring(tuple(names), (*_filters(reader, output, pipeline), *removed), ignored)
+    return Scoring(tuple(names), tuple(of_all), (*_filters(reader, output, pipeline), *removed), ignored)
+
+
+def _corpus_metric(reader: Reader, entry: Document, path: str, kind: str) -> str | None:
+    """The metric of all answers together that an entry names, in lm-eval's words or in ours; None for another."""
+    name, aggregation = str(entry.get("metric")), entry.get("aggregation")
+    found, of_lm_eval = CORPUS.get((kind, name), (name, None))
+    known = metrics.CORPUS_METRICS if kind == "generate_until" else metrics.CHOICE_CORPUS_METRICS
+    if kind == "generate_until" and name in OTHERWISE:
+        reader.fault(f"{path}metric", f"{name!r} is not read of generated text: {OTHERWISE[name]}", "`macro_f1`")
+        return name
+    if found not in known or (aggregation == "mean" and name in metrics.METRICS):
+        return None
+    if aggregation not in (None, of_lm_eval):
+        allowed = f"Only {of_lm_eval!r}" if of_lm_eval else "It has none: leave it out"
+        reader.fault(f"{path}aggregation", f"{aggregation!r} is not that of {name!r}", allowed)
+    if kind == "loglikelihood" and not found.endswith("perplexity"):
+        reader.fault(f"{path}metric", f"{name!r} does not score {kind} tasks")
+    reader.unknown_keys(entry, ("metric", "aggregation", "higher_is_better"), path)
+    best = True if kind == "generate_until" else metrics.CHOICE_CORPUS_METRICS[found].higher_is_better
+    if entry.get("higher_is_better", best) is not best:
+        reader.fault(f"{path}higher_is_better", f"is {best} for {name!r}")
+    return found
+
+
+def corpus_faults(names: tuple[str, ...], choices: Iterable[int]) -> Iterator[str]:
+    """Why metrics of all answers cannot be computed over items with so many choices each."""
+    counts = set(choices)
+    if "choice_f1" in names and counts != {2}:
+        yield f"f1 is of two choices, the second being the positive one, and items have {_listed(counts)}"
+    if any(name.startswith("choice_") for name in names) and max(counts, default=0) > CHOICES:
+        yield f"items have {_listed(counts)} choices, and at most {CHOICES} are counted as labels"
+
+
+def _listed(counts: set[int]) -> str:
+    return ", ".join(map(str, sorted(counts)))
 
 
 def _metric(reader: Reader, entry: Document, path: str, output: OutputType) -> str:
     reader.unknown_keys(entry, METRIC_KEYS, path)
-    name = str(entry.get("metric"))
+    name = str(metrics.entry(entry.get("metric")))
     if name == "exact_match":
         options = [part for part in ("case", "punctuation") if entry.get(f"ignore_{part}")]
         name = "_".join(["exact_match", *(["ignore", *options] if options else [])])
@@ -75,7 +133,7 @@ def _metric(reader: Reader, entry: Document, path: str, output: OutputType) -> s
         reader.fault(f"{path}aggregation", f"{entry['aggregation']!r} is not supported", "Only `mean`")
     if entry.get("higher_is_better", found.higher_is_better) is not found.higher_is_better:
         reader.fault(f"{path}higher_is_better", f"is {found.higher_is_better} for {name!r}")
-    return name
+    return found.name
 
 
 def _ignored(reader: Reader, entries: list[Document]) -> tuple[str, ...]:
