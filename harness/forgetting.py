@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -138,7 +138,7 @@ def _questions(prompts: Sequence[GeneralText]) -> list[Request]:
 def _all(engine: Engine, name: str | None, requests: Sequence[Request], bar: Bar) -> list[Answer]:
     """Answers in the order of their requests; EngineError when too many failed."""
     answers = [Answer(error="no answer")] * len(requests)
-    for index, answer in engine.answer(requests, name):
+    for index, answer in engine.answer([replace(request, adapter=name) for request in requests]):
         answers[index] = answer
         bar.advance()
     faults = [one.error for one in answers if one.error]

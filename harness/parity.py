@@ -87,10 +87,11 @@ def _ask(engine: Engine, name: str | None, wanted: tuple[ProbeScores, ...]) -> S
     """The engine's numbers for every probe that training could be asked."""
     asked = [index for index in range(len(PROBES)) if any(one.tokens[index] for one in wanted)]
     requests = [
-        Request(DECODING, PROBES[index].messages, PROBES[index].text, PROBES[index].continuations) for index in asked
+        Request(DECODING, PROBES[index].messages, PROBES[index].text, PROBES[index].continuations, name)
+        for index in asked
     ]
     scores: list[tuple[float, ...]] = [()] * len(PROBES)
-    for at, answer in engine.answer(requests, name):
+    for at, answer in engine.answer(requests):
         if answer.logprobs is None:
             who = f"the adapter {name!r}" if name else "the base model"
             what = f"the probe {PROBES[asked[at]].name!r} of {who} has no answer: {answer.error}"

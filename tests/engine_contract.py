@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from harness.engines.base import Answer, Engine, Request
@@ -26,9 +27,14 @@ def ask(question: str, decoding: Decoding = SHORT) -> Request:
     return Request(decoding, messages=(Message(role="user", content=question),))
 
 
+def of(adapter: str | None, requests: Sequence[Request]) -> list[Request]:
+    """The same requests to an adapter."""
+    return [replace(request, adapter=adapter) for request in requests]
+
+
 def answers(engine: Engine, requests: Sequence[Request], adapter: str | None = None) -> list[Answer]:
     """All answers in the order of their requests; each index comes exactly once."""
-    got = list(engine.answer(requests, adapter))
+    got = list(engine.answer(of(adapter, requests)))
     assert sorted(index for index, _ in got) == list(range(len(requests)))
     return [answer for _, answer in sorted(got, key=lambda pair: pair[0])]
 
@@ -206,7 +212,9 @@ def check_base_stays_base(engine: Engine, adapter: str) -> None:
     tuned = texts(engine, requests, adapter)
     assert tuned != before
     assert texts(engine, requests) == before
-    base_stream, tuned_stream = engine.answer(requests), engine.answer(requests, adapter)
+    mixed = [request for pair in zip(requests, of(adapter, requests), strict=True) for request in pair]
+    assert texts(engine, mixed) == [text for pair in zip(before, tuned, strict=True) for text in pair]
+    base_stream, tuned_stream = engine.answer(requests), engine.answer(of(adapter, requests))
     pairs = list(zip(base_stream, tuned_stream, strict=True))  # two streams taken in turns
     assert sorted(text.text or "" for (_, text), _ in pairs) == sorted(text or "" for text in before)
     assert sorted(text.text or "" for _, (_, text) in pairs) == sorted(text or "" for text in tuned)

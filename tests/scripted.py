@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from harness.engines.base import Adapter, Answer, Request
+from harness.engines.base import Adapter, Answer, Engine, Request
 from harness.errors import EngineError
 from harness.records import Conditions
 
 
-class Scripted:
+class Scripted(Engine):
     """Answers with `reply(request)`; counts its calls; dies after `dies_after` of them."""
 
     conditions = Conditions(
         engine="scripted", engine_version="1", dtype="none", device="none", chat_template_digest=None
     )
 
+    concurrent = False
+
     def __init__(self, reply: Callable[[Request], Answer], dies_after: int | None = None) -> None:
         self._reply = reply
         self._dies_after = dies_after
         self.calls = 0
 
-    def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         for index, request in enumerate(requests):
             if self._dies_after is not None and self.calls >= self._dies_after:
                 raise EngineError("scripted death")
@@ -32,12 +34,6 @@ class Scripted:
         raise EngineError("no adapters here")
 
     def close(self) -> None:
-        pass
-
-    def __enter__(self) -> Scripted:
-        return self
-
-    def __exit__(self, *_: object) -> None:
         pass
 
 

@@ -79,7 +79,7 @@ def test_an_adapter_is_known_by_its_weights_not_its_name(tmp_path: Path) -> None
         engine = Adaptable(echo)
         with CachedEngine(engine, "m" * 64, Answers(tmp_path / "answers.sqlite")) as cached:
             cached.load_adapter(Adapter("tuned", str(tmp_path / folder)))
-            list(cached.answer([request("a")], "tuned"))
+            list(cached.answer([replace(request("a"), adapter="tuned")]))
         asked.append((engine.calls, calls))
     assert all(got == wanted for got, wanted in asked)
 

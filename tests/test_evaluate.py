@@ -123,8 +123,8 @@ def test_a_choice_item_is_scored_by_the_likeliest_choice(tmp_path: Path) -> None
 
 def test_an_item_that_the_engine_left_without_any_answer_is_a_fault_too(tmp_path: Path) -> None:
     class Forgetful(Scripted):
-        def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
-            yield from list(super().answer(requests, adapter))[1:]
+        def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+            yield from list(super().answer(requests))[1:]
 
     folder = Store(tmp_path).create("x--1", "name: x\n")
     with pytest.raises(EngineError, match="1 of 100 calls failed"):

@@ -37,13 +37,13 @@ class Two(Scripted):
         self.lost: dict[str | None, float] = {None: 0.0, **lost}
         self.broken: tuple[str, ...] = ()
 
-    def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         for index, request in enumerate(requests):
             said = request.choices[0] if request.choices else ""
             if said.startswith(self.broken) if self.broken else False:
                 yield index, Answer(error="out of room")
             elif said:
-                yield index, Answer(logprobs=(-(1 + self.lost[adapter]) * len(said.encode()),))
+                yield index, Answer(logprobs=(-(1 + self.lost[request.adapter]) * len(said.encode()),))
             else:
                 yield index, Answer(text="ten bytes.", tokens_out=5)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Self
 
 import pytest
 
-from harness.engines.base import Adapter, Answer, Request
+from harness.engines.base import Adapter, Answer, Engine, Request
 from harness.engines.probe import check_adapter_acts, check_identity, fingerprint
 from harness.errors import EngineError
 from harness.records import Conditions
@@ -16,20 +14,21 @@ from harness.records import Conditions
 FLOAT32, BFLOAT16 = 1e-3, 0.1
 
 
-class Table:
+class Table(Engine):
     """An engine whose models are numbers: every log-likelihood is the model's own number."""
 
     conditions = Conditions(
         engine="table", engine_version="0", dtype="float32", device="cpu", chat_template_digest=None
     )
+    concurrent = False
 
     def __init__(self, **models: float) -> None:
         self.models: dict[str | None, float] = {None: 0.0, **models}
         self.broken = False
 
-    def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
-        value = self.models[adapter]
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         for index, request in enumerate(requests):
+            value = self.models[request.adapter]
             if self.broken:
                 yield index, Answer(error="no answer")
             elif request.choices:
@@ -41,13 +40,6 @@ class Table:
         self.models[adapter.name] = 1.0
 
     def close(self) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 def check(engine: Table, then: dict[str | None, float], noise: float) -> None:

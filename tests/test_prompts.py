@@ -304,9 +304,9 @@ def test_the_arms_of_a_round_are_asked_in_one_call_to_the_engine(tmp_path: Path)
     batches: list[int] = []
 
     class Counting(Scripted):
-        def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
+        def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
             batches.append(len({request.messages[:-1] for request in requests}))
-            return super().answer(requests, adapter)
+            return super().answer(requests)
 
     record = run(tmp_path, Counting(better_when_told))
     assert max(batches) >= 8

@@ -10,6 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,18 +86,10 @@ def chat(question: str) -> Request:
 
 def ask_mixed(engine: VllmEngine, requests: Sequence[Request]) -> dict[str | None, list[Answer]]:
     """The same requests to the base model and both adapters, all in flight together."""
-    results: dict[str | None, list[Answer]] = {}
-
-    def ask(name: str | None) -> None:
-        answers = dict(engine.answer(requests, name))
-        results[name] = [answers[index] for index in range(len(requests))]
-
-    threads = [threading.Thread(target=ask, args=(name,)) for name in (None, "first", "second")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+    names = (None, "first", "second")
+    mixed = [replace(request, adapter=name) for request in requests for name in names]
+    answers = engine_contract.answers(engine, mixed)
+    return {name: answers[at :: len(names)] for at, name in enumerate(names)}
 
 
 class Reference:
@@ -173,7 +166,9 @@ def by_url(engine: VllmEngine, small_model: LocalModel) -> Iterator[Engine]:
     where = {"url": engine.url, "api_model": BASE, "adapter_models": {"first": "first"}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_API_KEY", engine._connect.keywords["api_key"])
-        yield open_engine(ServeSpec(engine="openai", **where), small_model, max_adapters=1, log=Path("unused"))
+        spec = ServeSpec(engine="openai", **where)
+        with open_engine(spec, small_model, max_adapters=1, log=Path("unused")) as opened:
+            yield opened
 
 
 @pytest.mark.vllm
@@ -262,7 +257,7 @@ def test_more_adapters_than_promised_are_refused(engine: VllmEngine, adapters: d
 @pytest.mark.vllm
 def test_an_unknown_adapter_is_named_with_those_that_are_loaded(engine: VllmEngine) -> None:
     with pytest.raises(EngineError, match="no adapter 'frist' is loaded; loaded: first, second"):
-        list(engine.answer([chat("hello")], "frist"))
+        list(engine.answer([replace(chat("hello"), adapter="frist")]))
 
 
 @pytest.mark.vllm

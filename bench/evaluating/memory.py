@@ -15,9 +15,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
-from harness.engines.base import Adapter, Answer, Request
+from harness.engines.base import Adapter, Answer, Engine, Request
 from harness.evaluate import evaluate
 from harness.progress import Silent
 from harness.records import Candidate, Conditions, Decoding, Item, Message, ModelRef, Prompt
@@ -27,12 +26,13 @@ from harness.suites import Suite, Task
 HERE = Path(__file__).resolve().parent
 
 
-class Echo:
+class Echo(Engine):
     """An engine in process that answers at once: memory is the evaluation's own."""
 
     conditions = Conditions(engine="echo", engine_version="1", dtype="none", device="none", chat_template_digest=None)
+    concurrent = False
 
-    def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         """A text of some 200 characters to each."""
         for index, _ in enumerate(requests):
             text = f"{index} " * 40
@@ -43,14 +43,6 @@ class Echo:
 
     def close(self) -> None:
         """Nothing to close."""
-
-    def __enter__(self) -> Echo:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True)

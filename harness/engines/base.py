@@ -9,11 +9,12 @@ exception and never an empty text; an exception means the engine itself is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+from harness.errors import EngineError
 from harness.records import Conditions, Decoding, Message
 
 
@@ -28,6 +29,8 @@ class Request:
     """Plain text, sent as it stands."""
     choices: tuple[str, ...] = ()
     """When given, nothing is generated: the log-likelihood of each choice after `text`."""
+    adapter: str | None = None
+    """Name of the adapter that answers; None for the base model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +67,18 @@ class Adapter:
 
 
 class Engine(Protocol):
-    """One running engine. Use as a context manager; `close` leaves nothing behind."""
+    """One running engine. Use as a context manager; `close` leaves nothing behind.
+
+    Engines name this class as their base, which brings them the context manager.
+    """
 
     conditions: Conditions
     """Under what it answers; goes into every run record."""
+    concurrent: bool
+    """Whether requests to base model and adapters are in flight together; else those to one wait for the other's."""
 
-    def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
-        """Answer all requests with the base model (None) or a named adapter.
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+        """Answer all requests, to the base model and to adapters as each of them says.
 
         Yields (index into requests, answer) as each finishes. Raises EngineError when
         the engine cannot go on; answers yielded before are valid.
@@ -85,8 +93,16 @@ class Engine(Protocol):
         """Stop, free memory, end child processes. Safe to call twice."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
+
+
+def refuse_unknown(requests: Sequence[Request], loaded: Collection[str]) -> None:
+    """Raise EngineError for a request to an adapter that is not loaded."""
+    for name in {request.adapter for request in requests} - {None, *loaded}:
+        raise EngineError(f"no adapter {name!r} is loaded; loaded: {', '.join(loaded) or 'none'}.")

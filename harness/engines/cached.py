@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from harness import artifacts
 from harness.engines.base import Adapter, Answer, Engine, Request
+from harness.errors import EngineError
 from harness.records import digest
 
 FILE: Final = "answers.sqlite"
@@ -97,14 +97,14 @@ class Answers:
             self._note(f"the cache of answers {self._path} is left aside: {fault}. Delete it to have a new one.")
 
 
-class CachedEngine:
+class CachedEngine(Engine):
     """An engine that asks the one inside only what it was never asked before."""
 
     def __init__(self, engine: Engine, model_digest: str, answers: Answers) -> None:
         self._engine, self._answers = engine, answers
         self._model = model_digest
         self._adapters: dict[str, str] = {}
-        self.conditions = engine.conditions
+        self.conditions, self.concurrent = engine.conditions, engine.concurrent
         self.hits = 0
         """Answers that were there already."""
 
@@ -113,11 +113,10 @@ class CachedEngine:
         """The engine itself: what proves something of it must not be told what it once said."""
         return self._engine
 
-    def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
         """Answer all requests; see the protocol. What is known comes first, marked `cached`."""
-        who = [self._model, self._adapters[adapter] if adapter is not None else None]
-        common = digest([*who, self.conditions.model_dump(mode="json")])
-        keys = [_key(common, request) for request in requests]
+        common = {name: self._common(name) for name in {request.adapter for request in requests}}
+        keys = [_key(common[request.adapter], request) for request in requests]
         known = self._answers.find(keys)
         owed = [index for index, key in enumerate(keys) if key not in known]
         for index, key in enumerate(keys):
@@ -125,11 +124,18 @@ class CachedEngine:
                 self.hits += 1
                 yield index, replace(known[key], cached=True)
         if owed:
-            for at, answer in self._engine.answer([requests[index] for index in owed], adapter):
+            for at, answer in self._engine.answer([requests[index] for index in owed]):
                 if answer.error is None:
                     self._answers.keep(keys[owed[at]], answer)
                 yield owed[at], answer
             self._answers.flush()
+
+    def _common(self, adapter: str | None) -> str:
+        """What all keys of one model have in common: its weights, and under what it answers."""
+        if adapter is not None and adapter not in self._adapters:
+            raise EngineError(f"no adapter {adapter!r} is loaded; loaded: {', '.join(self._adapters) or 'none'}.")
+        who = [self._model, self._adapters[adapter] if adapter is not None else None]
+        return digest([*who, self.conditions.model_dump(mode="json")])
 
     def load_adapter(self, adapter: Adapter) -> None:
         """Serve one more adapter; it is known by the digest of its folder from now on."""
@@ -141,13 +147,10 @@ class CachedEngine:
         self._engine.close()
         self._answers.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def uncached(engine: Engine) -> Engine:
+    """The engine that answers anew whatever it was asked before."""
+    return engine.inside if isinstance(engine, CachedEngine) else engine
 
 
 def _key(common: str, request: Request) -> str:

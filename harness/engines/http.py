@@ -60,8 +60,21 @@ class _StaleConnection(OSError):
     """The server closed a connection while it was idle: no fault, and not counted as an attempt."""
 
 
+class Line:
+    """What clients of one server share: connections that are free, and the pause that the server asked for."""
+
+    def __init__(self) -> None:
+        self.idle: deque[Connection] = deque()
+        self.resume_at = 0.0
+
+    def close(self) -> None:
+        """Close the connections that are free. Safe to call twice."""
+        while self.idle:
+            self.idle.pop().close()
+
+
 class HttpClient:
-    """JSON over kept-alive connections, for many threads at once."""
+    """JSON over kept-alive connections, for many threads at once. Closing it ends its own calls alone."""
 
     def __init__(
         self,
@@ -71,6 +84,7 @@ class HttpClient:
         timeout_s: float = 600.0,
         attempts: int = 5,
         pause_s: float = 0.5,
+        line: Line | None = None,
     ) -> None:
         if fault := url_fault(url):
             raise EngineError(Problem("url", fault))
@@ -89,10 +103,9 @@ class HttpClient:
         key = f"Authorization: Bearer {self._key}\r\n" if self._key else ""
         self._head = f"{head}{key}Content-Length: ".encode("ascii")
         self._timeout_s, self._attempts, self._pause_s = timeout_s, attempts, pause_s
-        self._idle: deque[Connection] = deque()
+        self._line, self._shared = line or Line(), line is not None
         self._busy: set[Connection] = set()
         self._closed = threading.Event()
-        self._resume_at = 0.0
 
     def call(self, method: str, path: str, payload: object = None, attempts: int | None = None) -> Any:
         """The JSON body of the answer, tried `attempts` times or as often as the client does.
@@ -104,7 +117,7 @@ class HttpClient:
         attempt, most = 1, attempts or self._attempts
         while True:
             last, pause = attempt == most, self._pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
-            if (held := self._resume_at - time.monotonic()) > 0:
+            if (held := self._line.resume_at - time.monotonic()) > 0:
                 self._wait(held * random.uniform(1.0, 1.1))
             try:
                 answer = self._exchange(request)
@@ -123,7 +136,7 @@ class HttpClient:
                 asked = _seconds(answer.headers.get(b"retry-after"))
                 self._refuse(answer.status, answer.body.decode("utf-8", "replace"), path, asked, last)
                 if asked is not None:
-                    self._resume_at, pause = max(self._resume_at, time.monotonic() + asked), 0.0
+                    self._line.resume_at, pause = max(self._line.resume_at, time.monotonic() + asked), 0.0
             self._wait(min(pause, LONGEST_PAUSE_S))
             attempt += 1
 
@@ -139,8 +152,8 @@ class HttpClient:
         self._closed.set()
         for connection in tuple(self._busy):
             connection.shut()
-        while self._idle:
-            self._idle.pop().close()
+        if not self._shared:
+            self._line.close()
 
     def _refuse(self, status: int, text: str, path: str, asked: float | None, last: bool) -> None:
         """Raise for a status that ends the call; return for one after which it may be tried again."""
@@ -164,7 +177,7 @@ class HttpClient:
     def _exchange(self, request: bytes) -> Answered:
         """One request and its answer, over a connection that is free or a new one."""
         try:
-            connection, reused = self._idle.pop(), True
+            connection, reused = self._line.idle.pop(), True
         except IndexError:
             connection, reused = Connection(self._host, self._port, self._tls), False
         self._busy.add(connection)
@@ -183,7 +196,7 @@ class HttpClient:
         finally:
             self._busy.discard(connection)
         if answer.stays:
-            self._idle.append(connection)
+            self._line.idle.append(connection)
         else:
             connection.close()
         return answer

@@ -9,9 +9,8 @@ is nearer, and whether an adapter differs more than the base model does from its
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from harness.engines.base import Engine, Request
@@ -41,19 +40,30 @@ class Fingerprint:
 
 
 def fingerprint(engine: Engine, adapter: str | None) -> Fingerprint:
-    """Ask the probes: scored, and generated greedily. Raises EngineError when one has no answer."""
+    """Ask one model the probes; see `fingerprints`."""
+    return fingerprints(engine, (adapter,))[adapter]
+
+
+def fingerprints(engine: Engine, names: Sequence[str | None]) -> dict[str | None, Fingerprint]:
+    """Ask several models the probes, in turns: scored, and generated greedily. None: the base model.
+
+    Raises EngineError when one has no answer.
+    """
     greedy = Decoding(max_tokens=6)
     scored = [Request(greedy, text=text, choices=choices) for text, choices in PROBES]
-    requests = [*scored, *(Request(greedy, text=text) for text, _ in PROBES)]
-    answers = dict(engine.answer(requests, adapter))
-    for index in range(len(requests)):
-        if answers[index].error:
-            raise EngineError(f"a start-up probe of {adapter or 'the base model'} failed: {answers[index].error}.")
-    ordered = [answers[index] for index in range(len(requests))]
-    return Fingerprint(
-        tuple(value for answer in ordered for value in answer.logprobs or ()),
-        tuple(answer.text for answer in ordered if answer.text is not None),
-    )
+    asked = [*scored, *(Request(greedy, text=text) for text, _ in PROBES)]
+    requests = [replace(request, adapter=name) for request in asked for name in names]
+    answers = dict(engine.answer(requests))
+    made = {}
+    for at, name in enumerate(names):
+        own = [answers[index] for index in range(at, len(requests), len(names))]
+        if failed := [answer.error for answer in own if answer.error]:
+            raise EngineError(f"a start-up probe of {name or 'the base model'} failed: {failed[0]}.")
+        made[name] = Fingerprint(
+            tuple(value for answer in own for value in answer.logprobs or ()),
+            tuple(answer.text for answer in own if answer.text is not None),
+        )
+    return made
 
 
 def check_adapter_acts(engine: Engine, adapter: str) -> None:
@@ -75,7 +85,7 @@ def check_identity(
     `alone` holds each model's fingerprint from when only it was asked, None for the base
     model's. `noise` is how far, in nats, the company in a batch may move a log-likelihood.
     """
-    for name, together in _asked_together(engine, (None, *adapters)):
+    for name, together in fingerprints(engine, (None, *adapters)).items():
         for other in alone.keys() - {name}:
             if _answered_by(together, alone[name], alone[other], noise):
                 raise EngineError(_mixed_up(name, other))
@@ -96,26 +106,6 @@ def _answered_by(got: Fingerprint, own: Fingerprint, other: Fingerprint, noise: 
 
 def _distance(one: Sequence[float], other: Sequence[float]) -> float:
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
-
-
-def _asked_together(engine: Engine, names: Sequence[str | None]) -> Iterator[tuple[str | None, Fingerprint]]:
-    results: dict[str | None, Fingerprint | BaseException] = {}
-
-    def ask(name: str | None) -> None:
-        try:
-            results[name] = fingerprint(engine, name)
-        except BaseException as error:  # a thread's error belongs to the caller, who raises it
-            results[name] = error
-
-    threads = [threading.Thread(target=ask, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for name, result in results.items():
-        if isinstance(result, BaseException):
-            raise result
-        yield name, result
 
 
 def _mixed_up(name: str | None, other: str | None) -> str:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-from harness.engines.base import Adapter, Answer, Request
+from harness.engines.base import Adapter, Answer, Engine, Request, refuse_unknown
 from harness.errors import EngineError, Problem
 from harness.models import LocalModel, quiet
 from harness.records import Conditions
@@ -28,10 +27,11 @@ MEMORY = 1 << 31
 """Bytes that keys and values of the rows in flight may take on a CPU; a GPU gives half of what is free."""
 
 
-class TransformersEngine:
+class TransformersEngine(Engine):
     """Answers with one base model and any number of adapters on it. Not safe for use by several threads."""
 
     conditions: Conditions
+    concurrent = False
 
     def __init__(
         self,
@@ -107,16 +107,24 @@ class TransformersEngine:
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise EngineError(Problem(where, f"does not fit the base model: {error}")) from error
 
-    def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
-        """Answer all requests; see the protocol. Requests that cannot fit the context are answered with an error."""
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+        """Answer all requests, those to one model after those to another; see the protocol.
+
+        Requests that cannot fit the context are answered with an error.
+        """
+        refuse_unknown(requests, self._running.adapters)
+        for name in dict.fromkeys(request.adapter for request in requests):
+            own = {index: request for index, request in enumerate(requests) if request.adapter == name}
+            yield from self._answers_of(name, own)
+
+    def _answers_of(self, adapter: str | None, requests: Mapping[int, Request]) -> Iterator[tuple[int, Answer]]:
+        """Answers of one model, to requests by their index."""
         from harness.engines._decode import Generation, Job
         from harness.engines._score import Scored, score
 
         forward = self._running
-        if adapter is not None and adapter not in forward.adapters:
-            raise EngineError(Problem("", f"no adapter {adapter!r} is loaded", f"Loaded: {sorted(forward.adapters)}"))
         jobs, items = list[Job](), list[Scored]()
-        for index, request in enumerate(requests):
+        for index, request in requests.items():
             try:
                 if request.choices:
                     item = Scored(index, *self._codec.choices(request))
@@ -150,14 +158,6 @@ class TransformersEngine:
         self._forward = None
         if self._device == "cuda":
             self._torch.cuda.empty_cache()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def _running(self) -> Any:

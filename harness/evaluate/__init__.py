@@ -4,14 +4,15 @@ Samples already on disk are not asked again, so a killed evaluation goes on wher
 stopped. A call that failed is asked once more on the next sitting; a run that ends
 with failed calls records them as unscored.
 
-task        what the task is; suites made of its rows      asking    one question to one scored sample
+task        what the task is; suites made of its rows      asking    questions to scored samples
 evaluating  which items are asked, and when it is enough   summary   samples to the run's manifest
+together    several prompts in one call to the engine      threads   several judge's verdicts at the same time
 aids        what metrics may use: code execution, a judge
 """
 
 from harness.evaluate.aids import aided
 from harness.evaluate.asking import ask
-from harness.evaluate.evaluating import CHECKS, MAX_FAILED, SMALLEST_BATCH, Watch, batches, evaluate
+from harness.evaluate.evaluating import CHECKS, MAX_FAILED, SMALLEST_BATCH, Job, Watch, batches, evaluate, evaluate_all
 from harness.evaluate.summary import summarise
 from harness.evaluate.task import TASK_SUITE, TaskSpec, items_suite, run_id, task_suite
 
@@ -20,12 +21,14 @@ __all__ = [
     "MAX_FAILED",
     "SMALLEST_BATCH",
     "TASK_SUITE",
+    "Job",
     "TaskSpec",
     "Watch",
     "aided",
     "ask",
     "batches",
     "evaluate",
+    "evaluate_all",
     "items_suite",
     "run_id",
     "summarise",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from harness import metrics
@@ -16,6 +19,9 @@ from harness.errors import ModelError, UsageError
 from harness.metrics import JudgeSpec, Unscored, sandbox
 from harness.metrics.tools import Ask, Embed
 from harness.records import Decoding, Message
+
+REMEMBERED: Final = 100_000
+"""Verdicts that are kept in memory."""
 
 
 @contextmanager
@@ -36,7 +42,8 @@ def aided(
         if judge is not None:
             engine = stack.enter_context(open_endpoint(judge.url, judge.model, judge.key_env, note))
             name = f"{judge.model} at {urlsplit(judge.url).hostname}"
-            made = metrics.Judge(name, _asking(engine, judge.max_tokens), judge.rubric)
+            ask = _asking(engine, judge.max_tokens)
+            made = metrics.Judge(name, _remembering(ask), judge.rubric, ask)
             note(f"judge: {name}")
         if allow_code_execution:
             sandbox.refuse_unless_held()
@@ -64,7 +71,6 @@ def _embedding(near: Path | None, note: Callable[[str], None]) -> Callable[[str]
 def _asking(engine: Engine, max_tokens: int) -> Ask:
     decoding = Decoding(max_tokens=max_tokens)
 
-    @lru_cache(maxsize=100_000)  # candidates often give one answer; an exception is not kept
     def ask(instruction: str, question: str) -> str:
         turns = (Message(role="system", content=instruction), Message(role="user", content=question))
         [(_, answer)] = engine.answer([Request(decoding, messages=turns)])
@@ -73,3 +79,29 @@ def _asking(engine: Engine, max_tokens: int) -> Ask:
         return answer.text
 
     return ask
+
+
+def _remembering(ask: Ask) -> Ask:
+    """Asks once what candidates often have in common, also when several threads want it; a failure is not kept."""
+    known: dict[tuple[str, str], Future[str]] = {}
+    lock = threading.Lock()
+
+    def remembered(instruction: str, question: str) -> str:
+        with lock:
+            found, said = known.get((instruction, question)), Future[str]()
+            if found is None:
+                if len(known) >= REMEMBERED:
+                    known.pop(next(iter(known)))
+                known[instruction, question] = said
+        if found is not None:
+            return found.result()
+        try:
+            said.set_result(ask(instruction, question))
+        except BaseException as fault:  # whoever waits for it is told too; it is raised again
+            with lock:
+                known.pop((instruction, question), None)
+            said.set_exception(fault)
+            raise
+        return said.result()
+
+    return remembered

@@ -1,49 +1,145 @@
-"""One question to one scored sample: the prompt put around an item, the answer filtered and scored."""
+"""Questions to scored samples: the prompt put around an item, the answer filtered and scored."""
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
 from harness import metrics
 from harness.chat import Found, Library, chat
 from harness.engines.base import Answer, Engine, Request
-from harness.records import Decoding, Item, Prompt, SampleRecord
+from harness.evaluate.threads import in_threads
+from harness.records import Decoding, Item, Prompt, Retrieval, SampleRecord
 from harness.suites import Task
 
 N = TypeVar("N", int, float)
+VERDICTS: Final = 16
+"""Answers that wait for a judge at the same time."""
 NO_GREEDY = "this engine does not say whether greedy decoding would write a text"
 
 
-def _requests(item: Item, task: Task, prompt: Prompt, decoding: Decoding, found: Found | None) -> list[Request]:
-    """What is asked for an item: one request, or one for each context where the contexts are compared."""
-    if item.messages and task.as_it_stands:
-        return [Request(task.decoding, messages=item.messages)]
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One item to be answered once, and by whom."""
+
+    task: Task
+    item: Item
+    digest: str
+    """The item's digest, taken once."""
+    prompt: Prompt
+    """Put around a chat item; plain ones are asked as they stand."""
+    decoding: Decoding
+    """Of a chat item; plain ones have their task's."""
+    adapter: str | None = None
+    """Name under which the engine serves it; None for the base model."""
+    repeat: int = 0
+    """Which repetition it is (0-based); the sampling seed is raised by it."""
+
+    @property
+    def prompted(self) -> bool:
+        """Whether the prompt is put around it."""
+        return bool(self.item.messages) and not self.task.as_it_stands
+
+    @property
+    def fixed(self) -> bool:
+        """Whether its answer is the prompt's own, so that no engine is asked."""
+        return self.prompted and self.prompt.fixed_answer is not None
+
+
+def ask(
+    engine: Engine,
+    task: Task,
+    items: Sequence[Item],
+    prompt: Prompt,
+    decoding: Decoding,
+    library: Library | None = None,
+) -> Iterator[SampleRecord]:
+    """Ask all items of one task; see `ask_all`."""
+    questions = [Question(task, item, item.digest, prompt, decoding) for item in items]
+    return (sample for _, sample in ask_all(engine, questions, library))
+
+
+def ask_all(
+    engine: Engine, questions: Sequence[Question], library: Library | None = None
+) -> Iterator[tuple[int, SampleRecord]]:
+    """Ask all questions, of all tasks, prompts and models together, and score each answer as it comes.
+
+    Yields (index into questions, sample) in any order. The engine gets them in one call: it need not run dry at the
+    end of any of them. library: where prompts with retrieval look things up.
+    """
+    found = _looked_up(questions, library)
+    answers = _answers(engine, questions, found)
+    if not any(_judges(task) for task in {id(one.task): one.task for one in questions}.values()):
+        yield from ((index, _sample(questions[index], answer, found[index], {})) for index, answer in answers)
+        return
+    judged = in_threads(lambda come: (*come, _verdicts(questions[come[0]], come[1])), answers, VERDICTS)
+    for index, answer, verdicts in judged:
+        yield index, _sample(questions[index], answer, found[index], verdicts)
+
+
+def _looked_up(questions: Sequence[Question], library: Library | None) -> list[Found | None]:
+    """What prompts with retrieval find for each question."""
+    found: list[Found | None] = [None] * len(questions)
+    places: dict[Retrieval, list[int]] = {}
+    for at, one in enumerate(questions):
+        if one.prompted and one.prompt.retrieval is not None:
+            places.setdefault(one.prompt.retrieval, []).append(at)
+    for retrieval, own in places.items():
+        if library is None:
+            raise ValueError(f"prompt {questions[own[0]].prompt.name!r} looks things up, and there is no library")
+        seen = library.look_up(retrieval, [questions[at].item for at in own])
+        for at, one_found in zip(own, seen, strict=True):
+            found[at] = one_found
+    return found
+
+
+def _requests(question: Question, found: Found | None) -> list[Request]:
+    """What is asked: one request, or one for each context where the contexts are compared."""
+    item, task, adapter = question.item, question.task, question.adapter
+    if item.messages and not question.prompted:
+        return [Request(_seeded(task.decoding, question.repeat), messages=item.messages, adapter=adapter)]
     if item.messages:
-        return [Request(decoding, messages=chat(prompt, item, found))]
+        decoding = _seeded(question.decoding, question.repeat)
+        return [Request(decoding, messages=chat(question.prompt, item, found), adapter=adapter)]
     if item.continuation is not None:
         after = (item.continuation,)
         contexts = [(item.text or "") + choice for choice in item.choices or ()]
-        return [Request(task.decoding, text=context, choices=after) for context in contexts]
-    return [Request(task.decoding, text=item.text, choices=item.choices or ())]
+        return [Request(task.decoding, text=context, choices=after, adapter=adapter) for context in contexts]
+    decoding = _seeded(task.decoding, question.repeat)
+    return [Request(decoding, text=item.text, choices=item.choices or (), adapter=adapter)]
 
 
-def _answers(engine: Engine, asked: Sequence[Sequence[Request]], adapter: str | None) -> Iterator[tuple[int, Answer]]:
-    """(index into asked, answer) as each is whole; several requests of one item make one answer."""
-    owner = [(index, part) for index, requests in enumerate(asked) for part in range(len(requests))]
+def _seeded(decoding: Decoding, repeat: int) -> Decoding:
+    return decoding.model_copy(update={"seed": decoding.seed + repeat}) if repeat else decoding
+
+
+def _answers(
+    engine: Engine, questions: Sequence[Question], found: Sequence[Found | None]
+) -> Iterator[tuple[int, Answer]]:
+    """(index into questions, answer) as each is whole; several requests of one item make one answer."""
+    owner, requests, wanted = list[tuple[int, int]](), list[Request](), dict[int, int]()
+    for index, (question, seen) in enumerate(zip(questions, found, strict=True)):
+        if question.fixed:
+            yield index, Answer(text=question.prompt.fixed_answer, finish="stop", tokens_in=0, tokens_out=0)
+            continue
+        own = _requests(question, seen)
+        owner += [(index, part) for part in range(len(own))]
+        requests += own
+        if len(own) > 1:
+            wanted[index] = len(own)
     parts: dict[int, dict[int, Answer]] = {}
-    for at, answer in engine.answer([request for requests in asked for request in requests], adapter):
+    for at, answer in engine.answer(requests) if requests else ():
         index, part = owner[at]
-        if len(asked[index]) == 1:
+        if index not in wanted:
             yield index, answer
             continue
         parts.setdefault(index, {})[part] = answer
-        if len(parts[index]) == len(asked[index]):
+        if len(parts[index]) == wanted[index]:
             whole = parts.pop(index)
             yield index, _joined([whole[part] for part in range(len(whole))])
 
@@ -65,82 +161,6 @@ def _all(values: Sequence[N | None], join: Callable[[list[N]], N]) -> N | None:
     """Values joined; None when one of them is missing."""
     known = [value for value in values if value is not None]
     return join(known) if len(known) == len(values) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One item to be answered once."""
-
-    task: Task
-    item: Item
-    digest: str
-    """The item's digest, taken once."""
-    repeat: int = 0
-    """Which repetition it is (0-based); the sampling seed is raised by it."""
-
-    @property
-    def prompted(self) -> bool:
-        """Whether the candidate's prompt is put around it."""
-        return bool(self.item.messages) and not self.task.as_it_stands
-
-
-def ask(
-    engine: Engine,
-    task: Task,
-    items: Sequence[Item],
-    prompt: Prompt,
-    decoding: Decoding,
-    adapter: str | None = None,
-    repeat: int = 0,
-    library: Library | None = None,
-) -> Iterator[SampleRecord]:
-    """Ask all items of one task; see `ask_all`."""
-    questions = [Question(task, item, item.digest, repeat) for item in items]
-    return ask_all(engine, questions, prompt, decoding, adapter, library)
-
-
-def ask_all(
-    engine: Engine,
-    questions: Sequence[Question],
-    prompt: Prompt,
-    decoding: Decoding,
-    adapter: str | None = None,
-    library: Library | None = None,
-) -> Iterator[SampleRecord]:
-    """Ask all questions, of all tasks together, and score each answer as it comes, in any order.
-
-    The engine gets them in one call: it need not run dry at the end of every task. library: where a prompt with
-    retrieval looks things up. A prompt with a fixed answer is not asked at all; prompts are for chat items, and
-    plain ones are asked as they stand.
-    """
-    if prompt.fixed_answer is not None:
-        fixed = Answer(text=prompt.fixed_answer, finish="stop", tokens_in=0, tokens_out=0)
-        yield from (_sample(one, fixed, prompt, None) for one in questions if one.prompted)
-        questions = [one for one in questions if not one.prompted]
-    found = _looked_up(prompt, [one.item for one in questions if one.prompted], library)
-    if not questions:
-        return
-    asked = [
-        _requests(
-            one.item,
-            one.task,
-            prompt,
-            decoding.model_copy(update={"seed": decoding.seed + one.repeat}) if one.repeat else decoding,
-            found.get(id(one.item)),
-        )
-        for one in questions
-    ]
-    for index, answer in _answers(engine, asked, adapter):
-        yield _sample(questions[index], answer, prompt, found.get(id(questions[index].item)))
-
-
-def _looked_up(prompt: Prompt, items: Sequence[Item], library: Library | None) -> dict[int, Found]:
-    """What a prompt with retrieval finds for each item, by its `id()`: items of two tasks may share an id."""
-    if prompt.retrieval is None or not items:
-        return {}
-    if library is None:
-        raise ValueError(f"prompt {prompt.name!r} looks things up, and there is no library")
-    return {id(item): one for item, one in zip(items, library.look_up(prompt.retrieval, items), strict=True)}
 
 
 def parsed(prompt: Prompt, text: str) -> tuple[str | None, str]:
@@ -182,7 +202,34 @@ def _asked_text(item: Item) -> str:
     return item.messages[-1].content if item.messages else item.text or ""
 
 
-def _sample(question: Question, answer: Answer, prompt: Prompt, found: Found | None) -> SampleRecord:
+def _written(question: Question, text: str) -> tuple[str | None, str]:
+    """What was written, as (reasoning or None, what is scored)."""
+    reasoning, answer = parsed(question.prompt, text) if question.prompted else (None, text)
+    return reasoning, metrics.apply_filters(answer, question.task.filters)
+
+
+def _judges(task: Task) -> list[str]:
+    """Its metrics that ask a judge."""
+    return [name for name in task.metrics if metrics.get(name).needs == "judge"]
+
+
+def _verdicts(question: Question, answer: Answer) -> dict[str, metrics.Scored]:
+    """Scores by the metrics that ask a judge."""
+    names = _judges(question.task)
+    if not names or answer.error is not None or answer.text is None:
+        return {}
+    return _scored(question, names, _written(question, answer.text)[1])
+
+
+def _scored(question: Question, names: Sequence[str], text: str) -> dict[str, metrics.Scored]:
+    item = question.item
+    return {name: metrics.score(name, text, item.target, _asked_text(item)) for name in names}
+
+
+def _sample(
+    question: Question, answer: Answer, found: Found | None, verdicts: Mapping[str, metrics.Scored]
+) -> SampleRecord:
+    """verdicts: scores of metrics that were asked for before."""
     task, item = question.task, question.item
     scores: dict[str, float | None] = dict.fromkeys(task.metrics)
     text, reasoning, error = answer.text, None, answer.error
@@ -201,13 +248,12 @@ def _sample(question: Question, answer: Answer, prompt: Prompt, found: Found | N
                 for name in task.metrics
             }
         elif text is not None:
-            if question.prompted:
-                reasoning, text = parsed(prompt, text)
-            text = metrics.apply_filters(text, task.filters)
-            found_scores = {name: metrics.score(name, text, item.target, _asked_text(item)) for name in task.metrics}
-            scores = {name: one.value for name, one in found_scores.items()}
-            why = {name: one.why for name, one in found_scores.items() if one.why is not None}
-            error = next((one.why for one in found_scores.values() if one.fault), None)
+            reasoning, text = _written(question, text)
+            own = _scored(question, [name for name in task.metrics if name not in verdicts], text)
+            told = {name: verdicts[name] if name in verdicts else own[name] for name in task.metrics}
+            scores = {name: one.value for name, one in told.items()}
+            why = {name: one.why for name, one in told.items() if one.why is not None}
+            error = next((one.why for one in told.values() if one.fault), None)
     return SampleRecord(
         task=task.name,
         id=item.id,

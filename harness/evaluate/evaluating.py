@@ -1,10 +1,13 @@
-"""A candidate's answers to a suite, made durable one by one, as many as are wanted."""
+"""Candidates' answers to suites, made durable one by one, as many as are wanted."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Protocol
 
 from harness.asking import asking_key
@@ -43,6 +46,18 @@ class Watch(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One candidate to be evaluated on one suite."""
+
+    candidate: Candidate
+    suite: Suite
+    adapter: str | None = None
+    """Name under which the engine serves the candidate's adapter."""
+    watch: Watch | None = None
+    """Says when no more answers are needed."""
+
+
 def evaluate(
     candidate: Candidate,
     suite: Suite,
@@ -53,42 +68,112 @@ def evaluate(
     watch: Watch | None = None,
     library: Library | None = None,
 ) -> RunRecord:
-    """One candidate on one suite: asks what is still owed, then writes the run's manifest.
-
-    adapter: the name under which the engine serves the candidate's adapter. library: where a prompt with retrieval
-    looks things up. An item is done when this very content was answered; lines about anything else are left
-    out. With a `watch`, items are asked in a random order fixed by its seed, batch by batch, and no
-    more once it is decided; a killed run goes on in the same order to the same end.
-    Raises EngineError when more than `MAX_FAILED` of the calls failed: that is a fault
-    to repair, not a score, and the failed ones alone are asked again.
-    """
-    name = run_id(candidate.name, suite.name, suite.split)
-    started = time.monotonic()
-    plan = _plan(suite)
-    done = {key for key, place in _answered(store, name, plan).items() if not place.failed}
-    asked: set[ItemKey] = set()
-    with store.sample_journal(name) as journal, progress.bar(_label(candidate, suite), len(plan), len(done)) as shown:
-        for batch in batches(suite, watch):
-            asked |= {(task.name, item.id) for task, items in batch for item in items}
-            owed = list(_owed(batch, plan, done))
-            for sample in ask_all(engine, owed, candidate.prompt, candidate.decoding, adapter, library):
-                journal.append([sample])
-                shown.advance()
-            if watch is not None and watch.is_decided(list(_of(asked, store, name, plan))):
-                break
-    samples = _of(asked, store, name, plan)
-    wanted = sum(key[:2] in asked for key in plan)
-    _refuse_faults(name, wanted, samples)
-    run = summarise(name, candidate, suite, engine, samples, time.monotonic() - started)
-    if watch is not None:
-        stopped = EarlyStop(method=watch.method, asked=len(asked), of=suite.size, seed=watch.seed)
-        run = run.model_copy(update={"stopped": stopped})
-    store.finish_run(run, samples)
+    """One candidate on one suite; see `evaluate_all`."""
+    [(_, run)] = evaluate_all([Job(candidate, suite, adapter, watch)], engine, store, progress, library)
     return run
 
 
-def _label(candidate: Candidate, suite: Suite) -> str:
-    return f"{candidate.name} on {suite.name}"
+def evaluate_all(
+    jobs: Sequence[Job], engine: Engine, store: ExperimentStore, progress: Progress, library: Library | None = None
+) -> Iterator[tuple[int, RunRecord]]:
+    """Ask what is still owed, and write each run's manifest. Yields (index into jobs, run) as runs are done.
+
+    An engine that has several models in flight gets the questions of all jobs together, in turns; another one those of
+    one job after the other. Jobs make runs of different names. library: where prompts with retrieval look things up.
+    An item is done when this very content was answered; lines about anything else are left out. With a `watch`, items
+    are asked in a random order fixed by its seed, batch by batch, and no more once it is decided; a killed run goes on
+    in the same order to the same end.
+    Raises EngineError when more than `MAX_FAILED` of a run's calls failed: that is a fault to repair, not a score, and
+    the failed ones alone are asked again. Runs that were whole are done all the same.
+    """
+    if not engine.concurrent and len(jobs) > 1:
+        for at, job in enumerate(jobs):
+            yield from ((at, run) for _, run in evaluate_all([job], engine, store, progress, library))
+        return
+    with ExitStack() as stack:
+        runs = [_Run(job, store, stack) for job in jobs]
+        planned, done = (
+            sum(len(part) for part in parts) for parts in zip(*((r.plan, r.done) for r in runs), strict=True)
+        )
+        shown = stack.enter_context(progress.bar(_label(jobs), planned, done))
+        going, faults = dict(enumerate(runs)), list[Problem]()
+        while going:
+            owed = {at: questions for at, run in going.items() if (questions := run.next()) is not None}
+            for at in [at for at in going if at not in owed]:
+                try:
+                    made = going.pop(at).finish(engine)
+                except EngineError as fault:
+                    faults += fault.problems
+                    continue
+                yield at, made
+            asked = list(_in_turns(owed))
+            for index, sample in ask_all(engine, [question for _, question in asked], library):
+                going[asked[index][0]].keep(sample)
+                shown.advance()
+        if faults:
+            raise EngineError(faults)
+
+
+def _in_turns(owed: Mapping[int, Sequence[Question]]) -> Iterator[tuple[int, Question]]:
+    """One question of each run after the other, so that all are in flight in the same company."""
+    for row in zip_longest(*owed.values()):
+        yield from ((at, question) for at, question in zip(owed, row, strict=True) if question is not None)
+
+
+def _label(jobs: Sequence[Job]) -> str:
+    suites = list(dict.fromkeys(job.suite.name for job in jobs))
+    who = jobs[0].candidate.name if len(jobs) == 1 else f"{len(jobs)} evaluations"
+    return f"{who} on {', '.join(suites)}"
+
+
+class _Run:
+    """One run under way: what is to be asked, and its journal."""
+
+    def __init__(self, job: Job, store: ExperimentStore, stack: ExitStack) -> None:
+        self._job, self._store = job, store
+        self._name = run_id(job.candidate.name, job.suite.name, job.suite.split)
+        self._started = self._ended = time.monotonic()
+        self.plan = _plan(job.suite)
+        self.done = {key for key, place in _answered(store, self._name, self.plan).items() if not place.failed}
+        self._asked: set[ItemKey] = set()
+        self._journal = stack.enter_context(store.sample_journal(self._name))
+        self._batches = self._questions()
+
+    def next(self) -> list[Question] | None:
+        """What is owed of the next batch; None when nothing more is to be asked."""
+        return next(self._batches, None)
+
+    def _questions(self) -> Iterator[list[Question]]:
+        watch = self._job.watch
+        for batch in batches(self._job.suite, watch):
+            self._asked |= {(task.name, item.id) for task, items in batch for item in items}
+            yield list(_owed(self._job, batch, self.plan, self.done))
+            if watch is not None and watch.is_decided(list(self._samples())):
+                return
+
+    def keep(self, sample: SampleRecord) -> None:
+        """Make it durable."""
+        self._journal.append([sample])
+        self._ended = time.monotonic()
+
+    def finish(self, engine: Engine) -> RunRecord:
+        """Summarise, and write the manifest. Raises EngineError when too many calls failed."""
+        job, samples = self._job, self._samples()
+        _refuse_faults(self._name, sum(key[:2] in self._asked for key in self.plan), samples)
+        seconds = self._ended - self._started
+        run = summarise(self._name, job.candidate, job.suite, engine, samples, seconds)
+        if job.watch is not None:
+            asked, of = len(self._asked), job.suite.size
+            stopped = EarlyStop(method=job.watch.method, asked=asked, of=of, seed=job.watch.seed)
+            run = run.model_copy(update={"stopped": stopped})
+        self._journal.close()
+        self._store.finish_run(run, samples)
+        return run
+
+    def _samples(self) -> JournalSamples:
+        """The samples of what was asked, in the suite's order."""
+        places = [p for key, p in _answered(self._store, self._name, self.plan).items() if key[:2] in self._asked]
+        return self._store.under_way(self._name, places)
 
 
 def _plan(suite: Suite) -> dict[SampleKey, str]:
@@ -102,26 +187,21 @@ def _plan(suite: Suite) -> dict[SampleKey, str]:
     }
 
 
-def _owed(batch: Batch, plan: Plan, done: Set[SampleKey]) -> Iterator[Question]:
-    """What of a batch is not done, each repeat with a sampling seed of its own."""
+def _owed(job: Job, batch: Batch, plan: Plan, done: Set[SampleKey]) -> Iterator[Question]:
+    """What of a batch is not done."""
+    who = job.candidate
     for task, items in batch:
         for repeat in range(task.repeats):
             for item in items:
                 key = (task.name, item.id, repeat)
                 if key not in done:
-                    yield Question(task, item, plan[key], repeat)
+                    yield Question(task, item, plan[key], who.prompt, who.decoding, job.adapter, repeat)
 
 
 def _answered(store: ExperimentStore, name: str, plan: Plan) -> dict[SampleKey, Place]:
     """What of the plan is on disk, in its order; answers to other content under the same id are not."""
     on_disk = store.answered(name)
     return {key: place for key, content in plan.items() if (place := on_disk.get((*key, content))) is not None}
-
-
-def _of(asked: Set[ItemKey], store: ExperimentStore, name: str, plan: Plan) -> JournalSamples:
-    """The samples of what was asked, in the suite's order."""
-    places = [place for key, place in _answered(store, name, plan).items() if key[:2] in asked]
-    return store.under_way(name, places)
 
 
 def batches(suite: Suite, watch: Watch | None) -> Iterator[Batch]:

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from harness.chat import Library
 from harness.engines.base import Engine
-from harness.evaluate.asking import Question, _answers, _looked_up, _requests, _sample
+from harness.engines.cached import uncached
+from harness.evaluate.asking import Question, ask_all
+from harness.metrics import afresh
 from harness.records import Decoding, Item, Prompt, SampleRecord
 from harness.suites import Task
 
@@ -16,22 +18,18 @@ Asking = tuple[Prompt, Decoding, Sequence[Item]]
 def ask_together(
     engine: Engine, task: Task, asked: Sequence[Asking], library: Library | None = None
 ) -> Iterator[tuple[int, SampleRecord]]:
-    """Ask each prompt its items. Yields (index into asked, scored sample) as answers come, in any order.
+    """Ask each prompt its items. Yields (index into asked, scored sample) as answers come, in any order."""
+    owner = [index for index, (_, _, items) in enumerate(asked) for _ in items]
+    questions = [
+        Question(task, item, item.digest, prompt, decoding) for prompt, decoding, items in asked for item in items
+    ]
+    for at, sample in ask_all(engine, questions, library):
+        yield owner[at], sample
 
-    As `ask`, for each of them; a prompt with a fixed answer raises ValueError, since no engine answers it.
-    """
-    owner, requests = [], []
-    for index, (prompt, decoding, items) in enumerate(asked):
-        if prompt.fixed_answer is not None:
-            raise ValueError(f"prompt {prompt.name!r} has a fixed answer, and no engine is asked for it")
-        questions = [Question(task, item, item.digest) for item in items]
-        found = _looked_up(prompt, [one.item for one in questions if one.prompted], library)
-        for one in questions:
-            seen = found.get(id(one.item))
-            requests.append(_requests(one.item, task, prompt, decoding, seen))
-            owner.append((index, one, prompt, seen))
-    if not requests:
-        return
-    for at, answer in _answers(engine, requests, None):
-        index, question, prompt, seen = owner[at]
-        yield index, _sample(question, answer, prompt, seen)
+
+def ask_afresh(
+    engine: Engine, task: Task, asked: Sequence[Asking], library: Library | None = None
+) -> list[tuple[int, SampleRecord]]:
+    """As `ask_together`, but told by nothing that engine or judge once said: whether they answer now."""
+    with afresh():
+        return list(ask_together(uncached(engine), task, asked, library))

@@ -13,7 +13,7 @@ from harness.chat import Library
 from harness.compare import Prices, Scored, join
 from harness.gates import Entrant, GateSpec
 from harness.gates.watching import GateWatch, can_be_watched, family_size
-from harness.judgement.answers import Answers
+from harness.judgement.answers import Answers, Wanted
 from harness.progress import Progress
 from harness.records import (
     EXIT_CODES,
@@ -64,12 +64,16 @@ class Court:
         self._spec = experiment.spec
         self._folder = folder
         self._looks = looks
-        self._answers = Answers(folder, serving, progress, library)
+        self._answers = Answers(folder, serving, progress, library, timed=experiment.spec.timed)
         self._progress = progress
 
     def evaluate(self, candidate: Candidate, suite: Suite, watch: GateWatch | None = None) -> RunRecord:
         """Evaluate a candidate on a suite, once."""
         return self._answers.evaluate(candidate, suite, watch)
+
+    def evaluate_all(self, candidates: Sequence[Candidate], suite: Suite) -> list[RunRecord]:
+        """Evaluate candidates on a suite, each once, together where the engine can."""
+        return self._answers.evaluate_all([Wanted(candidate, suite) for candidate in candidates])
 
     # --------------------------------------------------------------------- looks
 
@@ -162,16 +166,18 @@ class Court:
 
     def examine(self, contenders: Sequence[Contender], base: Candidate, test: Suite) -> None:
         """Every contender on the task, on what must not break and on every suite; base on the suites too."""
-        for contender in contenders:
-            for candidate in contender.candidates:
-                self.evaluate(candidate, test, self._watch(contender, len(contenders), test))
-                for kept in self._experiment.must_not_break.values():
-                    self.evaluate(candidate, kept)
-        for suite in self._experiment.suites:
-            self.evaluate(base, suite)
-            for contender in contenders:
-                for candidate in contender.candidates:
-                    self.evaluate(candidate, suite, self._watch(contender, len(contenders), suite))
+        of_base = [Wanted(base, suite) for suite in self._experiment.suites]
+        if self._spec.stop_early:  # whoever is watched is held against a run that is whole
+            self._answers.evaluate_all(of_base)
+            of_base = []
+        whom = [(contender, candidate) for contender in contenders for candidate in contender.candidates]
+        kept = [Wanted(one, suite) for _, one in whom for suite in self._experiment.must_not_break.values()]
+        judged = [
+            Wanted(one, suite, self._watch(contender, len(contenders), suite))
+            for suite in (test, *self._experiment.suites)
+            for contender, one in whom
+        ]
+        self._answers.evaluate_all([*of_base, *kept, *judged])
 
     def _watch(self, contender: Contender, entrants: int, suite: Suite) -> GateWatch | None:
         """Stops an evaluation early where the spec allows it and every gate on the suite has a test for that."""

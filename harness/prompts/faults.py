@@ -7,9 +7,10 @@ later, where those fail too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.engines.base import Engine, Request
+from harness.engines.cached import uncached
 from harness.errors import EngineError, Problem
 from harness.evaluate.together import Asking
 from harness.records import Decoding, Item, Message, Prompt, SampleRecord
@@ -18,7 +19,7 @@ CONTROLS = 4
 """Calls that were answered earlier and are asked again when others fail: one alone could be lucky."""
 REPAIR = "Repair the service (see the logs folder of the experiment) and run again: only what is owed is asked"
 
-Ask = Callable[[Sequence[Asking]], Iterator[tuple[int, SampleRecord]]]
+Ask = Callable[[Sequence[Asking]], Iterable[tuple[int, SampleRecord]]]
 
 
 class Outage(EngineError):
@@ -28,8 +29,9 @@ class Outage(EngineError):
 class Repeats:
     """Asks failed calls again, and tells an outage from a prompt that fails. Not counted in any budget."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
+    def __init__(self, ask: Ask, afresh: Ask) -> None:
+        """afresh: asks as `ask` does, but no cache of answers and no judge's memory tells what was said before."""
+        self._ask, self._afresh = ask, afresh
         self._controls: list[tuple[Prompt, Decoding, Item]] = []
 
     def answered(self, prompt: Prompt, decoding: Decoding, item: Item) -> None:
@@ -65,7 +67,7 @@ class Repeats:
         if not self._controls:
             raise Outage(Problem("prompt search", f"no arm got an answer: {last}", next=REPAIR))
         asking = [(prompt, decoding, [item]) for prompt, decoding, item in self._controls]
-        faults = [sample.error for _, sample in self._ask(asking) if sample.error is not None]
+        faults = [sample.error for _, sample in self._afresh(asking) if sample.error is not None]
         if faults:
             what = f"{len(failed)} calls failed, the last with: {last}"
             what += f"; asked again, so did {len(faults)} of {len(asking)} that were answered before: {faults[-1]}"
@@ -75,6 +77,6 @@ class Repeats:
 def unwritten(writer: Engine, fault: str | None) -> EngineError:
     """What to raise where a model wrote nothing: an Outage when it does not answer a plain greeting either."""
     greeting = Request(Decoding(max_tokens=8), messages=(Message(role="user", content="Say hello."),))
-    ((_, answer),) = writer.answer([greeting])
+    ((_, answer),) = uncached(writer).answer([greeting])
     kind = EngineError if answer.error is None else Outage
     return kind(Problem("prompt search", f"the proposing model gave no text: {fault}", next=REPAIR))

@@ -14,7 +14,7 @@ from harness.chat import Found, Library, chat
 from harness.engines import refusal
 from harness.engines.base import Engine, Request
 from harness.errors import EngineError, Problem
-from harness.evaluate.together import Asking, ask_together
+from harness.evaluate.together import Asking, ask_afresh, ask_together
 from harness.progress import Bar
 from harness.prompts.arms import Arm, Asked, Owed, Sheet, part
 from harness.prompts.faults import Repeats, unwritten
@@ -71,7 +71,7 @@ class Meter:
         """Which model writes instruction variants."""
         self._task, self._engine, self._library = task, engine, library
         self._journal, self._bar, self._writer, self._note = journal, bar, writer, note
-        self._repeats = Repeats(self._asked)
+        self._repeats = Repeats(self._asked, lambda asking: ask_afresh(engine, task, asking, library))
         self._characters = self._written = 0
         """Characters of all prompts answered so far, and tokens of all answers: they say what a new prompt takes."""
         lines = store.journal_lines(JOURNAL, SampleRecord)

@@ -115,8 +115,12 @@ class ExperimentSpec(PartSpec):
     @property
     def serving(self) -> ServeSpec:
         """How candidates are served. Where a gate is on latency nothing is told again, as if timed now."""
-        timed = any(gate.metric in LATENCIES for gate in (*self.rules, *self.enough))
-        return self.serve.model_copy(update={"cache": False}) if timed else self.serve
+        return self.serve.model_copy(update={"cache": False}) if self.timed else self.serve
+
+    @property
+    def timed(self) -> bool:
+        """Whether a gate is on latency."""
+        return any(gate.metric in LATENCIES for gate in (*self.rules, *self.enough))
 
     @property
     def rules(self) -> tuple[GateSpec, ...]:

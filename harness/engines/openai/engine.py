@@ -12,12 +12,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from harness.engines.base import Adapter, Answer, Request
-from harness.engines.http import CallError, Refused, concurrently
+from harness.engines.base import Adapter, Answer, Engine, Request, refuse_unknown
+from harness.engines.http import CallError, Line, Refused, concurrently
 from harness.engines.openai.client import OpenAIClient
 from harness.engines.pairs import Prefix
 from harness.engines.vllm.ask import Asker, decode, encode, learn
@@ -55,20 +54,24 @@ class Remote:
     """Seconds that one answer may take."""
 
 
-class OpenAIEngine:
+class OpenAIEngine(Engine):
     """One model of a running server, and adapters that it knows by name; see `Engine`. Threads may share it."""
 
     conditions: Conditions
+    concurrent = True
 
     def __init__(self, model: LocalModel, remote: Remote, note: Callable[[str], None] = lambda text: None) -> None:
         """Ask the server who it is. Raises EngineError: unreachable, wrong key, unknown model."""
         self._remote = remote
         self._loaded: dict[str, str] = {}
         key = os.environ.get(remote.key_env, "").strip() or None
-        self._connect = partial(OpenAIClient, remote.url, api_key=key, timeout_s=remote.timeout_s, attempts=ATTEMPTS)
+        self._line = Line()
+        self._connect = partial(
+            OpenAIClient, remote.url, api_key=key, timeout_s=remote.timeout_s, attempts=ATTEMPTS, line=self._line
+        )
         if warning := exposed(remote.url, key is not None):
             note(warning)
-        with self._connect() as client:
+        with self._connect(line=None) as client:
             cards = _listed(client, remote.key_env, key is not None)
             self._names = tuple(str(card["id"]) for card in cards)
             self._base = _served_name(model, remote.api_model, self._names)
@@ -94,19 +97,18 @@ class OpenAIEngine:
             flags=flags,
         )
 
-    def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
-        """See `Engine.answer`. Calls for several adapters may run at once, from several threads."""
-        if adapter is not None and adapter not in self._loaded:
-            raise EngineError(f"no adapter {adapter!r} is loaded; loaded: {', '.join(self._loaded) or 'none'}.")
-        name = self._base if adapter is None else self._loaded[adapter]
-        # Connections of its own: who stops reading one stream of answers must not break another.
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+        """See `Engine.answer`."""
+        refuse_unknown(requests, self._loaded)
+        # A client of its own: who stops reading one stream of answers must not break another.
         with self._connect() as client:
-            if self._asker is not None:
-                ask = partial(replace(self._asker, client=client).answer, name)
-            else:
-                ask = partial(_answer, client, name)
-            checked = lambda request: _obeying(request, ask(request))  # noqa: E731
+            ask = replace(self._asker, client=client).answer if self._asker is not None else partial(_answer, client)
+            checked = lambda request: _obeying(request, ask(self._name(request.adapter), request))  # noqa: E731
             yield from concurrently(checked, requests, self._remote.concurrency or CONCURRENCY, client.close)
+
+    def _name(self, adapter: str | None) -> str:
+        """What the server calls it."""
+        return self._base if adapter is None else self._loaded[adapter]
 
     def load_adapter(self, adapter: Adapter) -> None:
         """Ask for an adapter by the name that the server knows it by. Raises EngineError when none is stated."""
@@ -123,15 +125,8 @@ class OpenAIEngine:
         self._loaded[adapter.name] = name
 
     def close(self) -> None:
-        """Nothing is held: the server is someone else's."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        """Let go of the connections; the server is someone else's."""
+        self._line.close()
 
 
 def exposed(url: str, with_key: bool) -> str:

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from harness.engines.base import Adapter, Answer, Request
+from harness.engines.base import Adapter, Answer, Engine, Request, refuse_unknown
 from harness.engines.guard import GuardedProcess
-from harness.engines.http import CallError, concurrently
+from harness.engines.http import CallError, Line, concurrently
 from harness.engines.openai.client import OpenAIClient
 from harness.engines.probe import Fingerprint, check_identity, fingerprint
 from harness.engines.vllm.adapters import check_adapter
@@ -32,10 +31,11 @@ CALL_LIMIT_S: Final = 1800.0
 NOTE_EVERY_S: Final = 5.0
 
 
-class VllmEngine:
+class VllmEngine(Engine):
     """A vLLM server as a child process; see `Engine` for the contract. Threads may share it."""
 
     conditions: Conditions
+    concurrent = True
 
     def __init__(
         self,
@@ -54,7 +54,8 @@ class VllmEngine:
         self._alone: dict[str | None, Fingerprint] = {}
         api_key, port = secrets.token_urlsafe(32), _free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self._connect = partial(OpenAIClient, self.url, api_key=api_key, timeout_s=CALL_LIMIT_S)
+        self._line = Line()
+        self._connect = partial(OpenAIClient, self.url, api_key=api_key, timeout_s=CALL_LIMIT_S, line=self._line)
         command = server_command(python, model, settings, port)
         self._process = GuardedProcess(command, env=server_environment(settings, model, api_key), log=log)
         try:
@@ -90,14 +91,13 @@ class VllmEngine:
         """Process group of the server and all its workers."""
         return self._process.group
 
-    def answer(self, requests: Sequence[Request], adapter: str | None = None) -> Iterator[tuple[int, Answer]]:
-        """See `Engine.answer`. Calls for several adapters may run at once, from several threads."""
-        if adapter is not None and adapter not in self._adapters:
-            raise EngineError(f"no adapter {adapter!r} is loaded; loaded: {', '.join(self._adapters) or 'none'}.")
-        # Connections of its own: who stops reading one stream of answers must not break another.
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+        """See `Engine.answer`."""
+        refuse_unknown(requests, self._adapters)
+        # A client of its own: who stops reading one stream of answers must not break another.
         with self._connect() as client:
             asker = replace(self._asker, client=client)
-            ask = partial(asker.answer, adapter or BASE)
+            ask = lambda request: asker.answer(request.adapter or BASE, request)  # noqa: E731
             try:
                 yield from concurrently(ask, requests, self._settings.resolved_concurrency, client.close)
             except EngineError as error:
@@ -129,15 +129,8 @@ class VllmEngine:
 
     def close(self) -> None:
         """Stop the server and all its workers."""
+        self._line.close()
         self._process.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _wait_until_up(self) -> float:
         """Seconds until the server listed its models under our key."""
