@@ -9,6 +9,8 @@ import yaml
 from lm_eval_tasks import manager, requests
 from scripted import Scripted, text
 
+from harness import report
+from harness.cli import show
 from harness.engines.base import Answer, Request
 from harness.errors import SuiteError
 from harness.evaluate import evaluate
@@ -136,3 +138,19 @@ def test_a_mean_of_bleu_is_asked_for_by_its_aggregation_and_labels_have_their_f1
     file = write(tmp_path, {"output_type": "generate_until", "metric_list": listed}, [{"q": "say 1", "a": "1"}])
     (task,) = load_suite(str(file)).tasks
     assert (task.metrics, task.corpus_metrics) == (("bleu", "numeric(tolerance=0.5)"), ("macro_f1",))
+
+
+def test_they_stand_in_the_reports_and_in_show_with_their_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, docs, _ = CASES["choice"]
+    run, _ = made(tmp_path, write(tmp_path, change, docs))
+    folder = Store(tmp_path / "reports").at("x--00000000")
+    found = run.metric("t", "choice_mcc")
+    assert found is not None
+    shown = f"{found.estimate.value:.3f} [{found.estimate.low:.3f}, {found.estimate.high:.3f}]"
+    report.write_reports(folder)
+    show.experiment(folder)
+    assert f"| t | choice_mcc | base | {shown} | 9 | 0 |" in (folder.path / "report.md").read_text()
+    assert shown in (folder.path / "report.html").read_text()
+    assert shown in capsys.readouterr().out

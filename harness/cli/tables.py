@@ -20,6 +20,8 @@ def sections(folder: ExperimentStore, known: evidence.Evidence) -> list[Table]:
     """Every table that the experiment has something for."""
     gates = known.deciding_gates
     made = [contestants(known)]
+    if others := evidence.further(known):
+        made.append(_further(others))
     if gates:
         made.append(_gates(gates))
     made += [_slices(gate) for gate in gates if gate.slices]
@@ -42,6 +44,17 @@ def contestants(known: evidence.Evidence) -> Table:
     columns = [("candidate", LEFT), ("asked with", LEFT), ("task score [95 %]", LEFT), ("n", RIGHT)]
     columns += [("tokens in", RIGHT), ("out", RIGHT), ("p50 s", RIGHT)]
     return console.table("contestants", columns + [(suite, LEFT) for suite in known.suites], rows)
+
+
+def _further(others: Sequence[evidence.Further]) -> Table:
+    """Every metric beside the score that decides."""
+    rows = []
+    for one in others:
+        where = one.suite if one.task == one.suite else f"{one.suite}/{one.task}"
+        counts = [f"{one.estimate.n:,}", str(one.unscored) if one.unscored else ""]
+        rows.append([where, one.metric, one.candidate, evidence.span(one.estimate), *counts, one.estimate.method])
+    columns = [("on", LEFT), ("metric", LEFT), ("candidate", LEFT), ("value [95 %]", LEFT), ("n", RIGHT)]
+    return console.table("other metrics", [*columns, ("unscored", RIGHT), ("method", LEFT)], rows)
 
 
 def line(text: str | None, width: int = 110) -> str:

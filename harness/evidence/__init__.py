@@ -1,6 +1,7 @@
 """How an experiment's records are read for people: who took part, how sure we are, what broke.
 
     gathered     the records of one experiment, its contestants in order
+    further      every metric beside the score that decides
     sidebyside   samples of several candidates, what flipped, what broke
     numbers      how scores and differences are written, each in its unit
     gating       what a gate demanded and what decided it
@@ -15,6 +16,7 @@ is computed that a record does not hold: records are joined, ordered and worded.
 """
 
 from harness.evidence.facts import Fact, facts_of
+from harness.evidence.further import Further, further
 from harness.evidence.gathered import (
     BAR,
     RAW,
@@ -85,6 +87,7 @@ __all__ = [
     "Evidence",
     "Fact",
     "Flip",
+    "Further",
     "Joined",
     "Unit",
     "answers",
@@ -101,6 +104,7 @@ __all__ = [
     "evidence_shown",
     "facts_of",
     "family_words",
+    "further",
     "gain_over_bar",
     "gate_name",
     "gate_unit",

@@ -110,6 +110,7 @@ def _context(experiment: ExperimentStore, evidence: ev.Evidence) -> dict[str, An
         "contestants": ev.contestants(evidence),
         "suites": evidence.suites,
         "asked": _asked(evidence),
+        "further": ev.further(evidence),
         "arms": [(arm, ev.prompt_parts(arm.prompt, arm.decoding)) for arm in evidence.prompt.arms]
         if evidence.prompt
         else [],
