@@ -88,11 +88,13 @@ from harness.records.proven import (
 )
 from harness.records.taught import SweepRecord, TaughtRecord, TaughtRow, TrialRecord
 from harness.records.trained import (
+    CurvePoint,
     DevPoint,
     MemoryForecast,
     ProbeScores,
     SeedTraining,
     Supervision,
+    TrainingFinding,
     TrainingPoint,
     TrainingRecord,
 )
@@ -109,6 +111,7 @@ __all__ = [
     "ComparisonRecord",
     "Conditions",
     "Constraint",
+    "CurvePoint",
     "DataRecord",
     "Decision",
     "Decoding",
@@ -155,6 +158,7 @@ __all__ = [
     "TaughtRecord",
     "TaughtRow",
     "TracePoint",
+    "TrainingFinding",
     "TrainingPoint",
     "TrainingRecord",
     "TrialRecord",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from harness.records.asked import AdapterRef, Prompt
 from harness.records.base import SCHEMA_VERSION, Record, SchemaVersion
@@ -61,6 +63,25 @@ class DevPoint(Record):
     """Loss on the gold answers of the same items (nats per supervised token)."""
 
 
+class CurvePoint(Record):
+    """One point of a further curve of a training, e.g. of the rewards' margin."""
+
+    step: int
+    """Optimizer step."""
+    value: float
+    """Its value there."""
+
+
+class TrainingFinding(Record):
+    """What a training's own curves say against it, by a stated rule."""
+
+    rule: Literal["overfitting", "no_better_than_chance"]
+    """`overfitting`: the training loss falls while dev gets worse; `no_better_than_chance`: it falls while answers to
+    dev fit their own questions no better than other questions' gold answers (shuffled labels look so)."""
+    message: str
+    """Steps and figures."""
+
+
 class ProbeScores(Record):
     """Log-likelihoods of the fixed probe texts in the training process, when it had finished: what serving must give.
 
@@ -107,6 +128,19 @@ class SeedTraining(Record):
     """Versions of the libraries that trained it."""
     probes: ProbeScores | None = None
     """Log-likelihoods of fixed texts in the training process; None where none were taken."""
+    dev: tuple[DevPoint, ...] = ()
+    """Looks at dev as training went on; step 0 is what training began from, under the same prompt."""
+    chosen_step: int | None = None
+    """Optimizer step whose weights came out: the best on dev, first of equals; None where no look was taken."""
+    stopped_early: bool = False
+    """Whether it ended before its last step, as dev did not get better."""
+    findings: tuple[TrainingFinding, ...] = ()
+    """What the curves say against it."""
+    dev_seconds: float | None = None
+    """Wall time of `seconds` that the looks at dev took; None where none was taken."""
+    curves: dict[str, tuple[CurvePoint, ...]] = Field(default_factory=dict)
+    """What else the trainer told of itself by step: gradient norm, and rewards, margins, KL where the objective has
+    them."""
 
 
 class MemoryForecast(Record):
