@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from scripted import Scripted, text
 
 from harness.data import Row, Split
-from harness.engines.base import Answer, Request
+from harness.engines.base import Answer, Engine, Request
 from harness.errors import EngineError, UsageError
 from harness.evaluate import TaskSpec
 from harness.metrics.own import bind
@@ -65,14 +65,14 @@ def folder(path: Path) -> ExperimentStore:
 
 def run(
     path: Path,
-    reply: Callable[[Request], Answer] | Scripted,
+    reply: Callable[[Request], Answer] | Engine,
     train: Split = TRAIN,
     dev: Split = DEV,
     task: TaskSpec = TASK,
     store: ExperimentStore | None = None,
     **spec: object,
 ) -> PromptRecord:
-    engine = reply if isinstance(reply, Scripted) else Scripted(reply)
+    engine = Scripted(reply) if callable(reply) else reply
     made = PromptSpec.model_validate({"budget": 400} | spec)
     shelves = Shelves(train.items)
     return search(made, task, "Classify.", train, dev, engine, shelves, store or folder(path), Silent())
