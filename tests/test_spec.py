@@ -73,8 +73,8 @@ def test_an_unknown_metric_suggests(folder: Path) -> None:
     assert "Did you mean 'exact_match'?" in fault(folder, task={"metric": "exact_mach"})
 
 
-def test_a_choice_metric_cannot_score_the_task(folder: Path) -> None:
-    assert "scores multiple-choice tasks" in fault(folder, task={"metric": "acc"})
+def test_a_choice_metric_needs_rows_with_two_answers(folder: Path) -> None:
+    assert "compares a chosen with a rejected answer, which 34 rows do not have" in fault(folder, task={"metric": "acc"})
 
 
 def test_a_missing_file_names_it_and_where_it_was_looked_for(folder: Path) -> None:

@@ -29,7 +29,7 @@ from harness.data.files import FileAudit, audit_file
 from harness.data.inspecting import full_audit
 from harness.data.policy import RULES as DATA_RULES
 from harness.data.policy import AuditSpec
-from harness.data.reading import load, load_items
+from harness.data.reading import load, load_items, load_preferences
 from harness.data.rows import SPLITS, CardSpec, Data, DataSpec, Row, SealedSplit, Split, question
 from harness.data.versions import Diff, RowChange, diff_files
 
@@ -56,6 +56,7 @@ __all__ = [
     "full_audit",
     "load",
     "load_items",
+    "load_preferences",
     "question",
     "refusals",
     "refuse_errors",

@@ -46,7 +46,10 @@ def _told(rule: str, found: list[Finding]) -> list[Problem]:
         lines = ", ".join(str(f.line) for f in more[:LISTED]) + (", ..." if len(more) > LISTED else "")
         told.append(Problem(found[0].file, f"{len(more)} more rows of the rule {rule}, lines {lines}"))
     override = f"if they are meant to be there, data.audit.rules: {{{rule}: warn}} lets them pass"
-    told[-1] = dataclasses.replace(told[-1], next=f"`harness data audit` lists them all; {override}")
+    lists = "`harness data audit` lists them all; "
+    if rule == "leak_documents":  # the audit of one file knows no documents
+        lists, override = "", f"{override}, and `harness check` lists them all"
+    told[-1] = dataclasses.replace(told[-1], next=f"{lists}{override}")
     return told
 
 
@@ -133,6 +136,8 @@ def _contradictions(data: Data) -> Iterator[Finding]:
         told = "nothing can be learned from both" if split is data.train else "no answer can be right for both"
         answers: dict[str, Row] = {}
         for row in split.rows:
+            if row.item.choices is not None:  # one question may have many pairs of answers
+                continue
             twin = answers.setdefault(question(row.item), row)
             if twin.item.target.strip() != row.item.target.strip():
                 message = f"the same question has another answer on line {twin.line}: {told}; keep the right one"
@@ -146,7 +151,8 @@ def _place(split: Split, row: Row) -> str:
 def _majority(data: Data) -> tuple[str | None, float | None]:
     """The most frequent train answer and its share of test, where answers form a closed set."""
     counts = Counter(item.target.strip() for item in data.train.items)
-    if len(counts) > max(20, len(data.train.rows) // 5):
+    pairs = any(item.choices is not None for item in data.train.items)
+    if pairs or len(counts) > max(20, len(data.train.rows) // 5):
         return None, None
     answer = counts.most_common(1)[0][0]
     test = data.test.sealed.items

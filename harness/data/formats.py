@@ -24,6 +24,7 @@ SHAREGPT_ROLES = {
 FIELDS = (
     "messages",
     "prompt",
+    "prompt_messages",
     "completion",
     "chosen",
     "rejected",

@@ -93,7 +93,10 @@ def example_of(row: Row) -> Example:
     """A row of a split in the normal form."""
     item = row.item
     turns = tuple(Turn(turn.role, turn.content) for turn in item.messages)
-    return Example(row.line, "messages", turns, item.target, id=item.id, cluster=item.cluster, slices=item.slices)
+    rejected = next((choice for choice in item.choices or () if choice != item.target), None)
+    return Example(
+        row.line, "messages", turns, item.target, rejected, id=item.id, cluster=item.cluster, slices=item.slices
+    )
 
 
 def _asked(item: Item) -> str:

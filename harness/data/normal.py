@@ -52,7 +52,7 @@ def _chat(row: Row, format: str, line: int) -> Example:
 
 
 def _pair(row: Row) -> tuple[Turn, ...]:
-    prompt, completion = row["prompt"], row["completion"]
+    prompt, completion = row.get("prompt_messages") or row["prompt"], row["completion"]
     return _side(prompt, "prompt", "user") + _side(completion, "completion", "assistant")
 
 
@@ -154,7 +154,7 @@ def _preference(row: Row, line: int) -> Example:
 
 
 def _explicit(row: Row) -> tuple[tuple[Turn, ...], tuple[Turn, ...], tuple[Turn, ...]]:
-    prompt = _side(row["prompt"], "prompt", "user")
+    prompt = _side(row.get("prompt_messages") or row["prompt"], "prompt", "user")
     return prompt, _side(row["chosen"], "chosen", "assistant"), _side(row["rejected"], "rejected", "assistant")
 
 

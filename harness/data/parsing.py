@@ -1,18 +1,19 @@
 """One row of a data file to one item, or the fault in the user's words.
 
 A row is `{"messages": [...]}` whose last turn is the assistant's gold answer,
-`{"prompt": ..., "completion": ...}`, or an Alpaca or ShareGPT row; `id`, `cluster` and
-`slices` are optional, other fields of the row are left alone.
+`{"prompt": ..., "completion": ...}`, an Alpaca or ShareGPT row, or a preference
+`{"prompt": ..., "chosen": ..., "rejected": ...}`, whose two answers become the item's
+choices; `id`, `cluster` and `slices` are optional, other fields of the row are left alone.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from harness.data.formats import Row, as_conversation, detect
 from harness.data.lines import kind as _kind
-from harness.records import Item, Message
+from harness.records import Item, Message, Preference
 
 UNNAMED = ""
 """Id of an item whose row gives none, until it is named by content."""
@@ -20,15 +21,59 @@ UNNAMED = ""
 
 def parse(row: Row) -> tuple[str, Item]:
     """One JSON object to (format, item). Raises ValueError in the user's words."""
-    form, turns = _conversation(row)
+    if detect(row) == "preference":
+        prompt, chosen, rejected = _preference(row)
+        # By their texts, not the better one first: who finds both alike must not be right by their order.
+        form, turns, choices = "preference", (*prompt, chosen), tuple(sorted((chosen.content, rejected.content)))
+    else:
+        (form, turns), choices = _conversation(row), None
     item = Item(
-        id=UNNAMED if row.get("id") is None else _scalar(row["id"], "id", "leave it out to have one made"),
+        id=_id(row),
         messages=turns[:-1],
+        choices=choices,
         target=turns[-1].content,
         cluster=None if row.get("cluster") is None else _scalar(row["cluster"], "cluster", "leave it out for none"),
         slices=_slices(row.get("slices")),
     )
     return form, item
+
+
+def parse_preference(row: Row) -> Preference:
+    """A preference row, or one of a completion with a label (KTO). Raises ValueError in the user's words."""
+    form = detect(row)
+    if form == "preference":
+        prompt, chosen, rejected = _preference(row)
+        return Preference(id=_id(row), messages=prompt, chosen=chosen.content, rejected=rejected.content)
+    if form == "kto":
+        turns = _checked(_pair(row.get("prompt_messages") or row["prompt"], row["completion"]))
+        good, said = row["label"], turns[-1].content
+        return Preference(
+            id=_id(row), messages=turns[:-1], chosen=said if good else None, rejected=None if good else said
+        )
+    got = f"a {form} row" if form else f"the fields {', '.join(sorted(row)) or 'nothing'}"
+    raise ValueError(f"got {got}; a row needs prompt, chosen and rejected, or prompt, completion and a label")
+
+
+def _id(row: Row) -> str:
+    return UNNAMED if row.get("id") is None else _scalar(row["id"], "id", "leave it out to have one made")
+
+
+def _preference(row: Row) -> tuple[tuple[Message, ...], Message, Message]:
+    """(prompt, chosen, rejected) of a preference row."""
+    lacking = [name for name in ("chosen", "rejected") if row.get(name) is None]
+    if lacking:
+        raise ValueError(f"a preference row without {' and '.join(lacking)}")
+    if row.get("prompt_messages") is None and row.get("prompt") is None:
+        sides = [_checked(_turns(row[name], name)) for name in ("chosen", "rejected")]
+    else:
+        given = row["prompt"] if row.get("prompt_messages") is None else row["prompt_messages"]
+        sides = [_checked(_pair(given, row[name], name)) for name in ("chosen", "rejected")]
+    prompt, chosen, rejected = sides[0][:-1], sides[0][-1], sides[1][-1]
+    if prompt != sides[1][:-1] or prompt[-1].role == "assistant":
+        raise ValueError("chosen and rejected must be one turn each after the same turns, the last of them the user's")
+    if chosen.content == rejected.content:
+        raise ValueError("chosen and rejected are the same; nothing can be learned or judged by them")
+    return prompt, chosen, rejected
 
 
 def _conversation(row: Row) -> tuple[str, tuple[Message, ...]]:
@@ -39,12 +84,17 @@ def _conversation(row: Row) -> tuple[str, tuple[Message, ...]]:
         turns = _pair(row["prompt"], row["completion"])
     else:
         got = f"a {form} row" if form else f"the fields {', '.join(sorted(row)) or 'nothing'}"
-        raise ValueError(f"got {got}; a row needs `messages`, or `prompt` and `completion`")
+        hint = "; rows found good or bad are learned from by train.preference.pairs" if form == "kto" else ""
+        raise ValueError(f"got {got}; a row needs `messages`, or `prompt` and `completion`{hint}")
+    return form, _checked(turns)
+
+
+def _checked(turns: tuple[Message, ...]) -> tuple[Message, ...]:
     if not turns or turns[-1].role != "assistant" or all(turn.role == "system" for turn in turns[:-1]):
         raise ValueError("the last turn must be the assistant's gold answer, after at least one turn of the user")
     if not turns[-1].content.strip():
         raise ValueError("the gold answer is empty")
-    return form, turns
+    return turns
 
 
 def _turns(messages: Any, where: str) -> tuple[Message, ...]:
@@ -71,12 +121,17 @@ def _turn(turn: Any, where: str) -> Message:
     return Message(role=role, content=content)
 
 
-def _pair(prompt: Any, completion: Any) -> tuple[Message, ...]:
-    if isinstance(prompt, list) and isinstance(completion, list):
-        return _turns(prompt, "prompt") + _turns(completion, "completion")
-    if not isinstance(prompt, str) or not isinstance(completion, str):
-        raise ValueError("prompt and completion must both be text, or both be lists of turns")
-    return Message(role="user", content=prompt), Message(role="assistant", content=completion)
+def _pair(prompt: Any, completion: Any, name: str = "completion") -> tuple[Message, ...]:
+    return _side(prompt, "prompt", "user") + _side(completion, name, "assistant")
+
+
+def _side(given: Any, where: str, role: Literal["user", "assistant"]) -> tuple[Message, ...]:
+    """A prompt or an answer: text, or a list of turns."""
+    if isinstance(given, list):
+        return _turns(given, where)
+    if not isinstance(given, str):
+        raise ValueError(f"{where}: got {_kind(given)}; text or a list of turns")
+    return (Message(role=role, content=given),)
 
 
 def _slices(given: Any) -> dict[str, str]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
-from harness.data.parsing import UNNAMED, parse
+from harness.data.parsing import UNNAMED, parse, parse_preference
 from harness.data.rows import SPLITS, Data, DataSpec, Row, SealedSplit, Split, question
 from harness.data.splitting import divide
 from harness.data.tables import rows_of
 from harness.errors import DataError, Problem
-from harness.records import Item, SplitName, digest
+from harness.records import Item, Preference, SplitName, digest
 
+T = TypeVar("T")
 Splits = dict[SplitName, Split]
 
 
@@ -46,6 +48,28 @@ def load(spec: DataSpec, near: Path) -> Data:
     return Data("+".join(sorted(formats)), _named(train), _named(dev), SealedSplit(_named(test)), instruction)
 
 
+def load_preferences(file: str, near: Path, instruction: str) -> tuple[Preference, ...]:
+    """Pairs of answers, and answers found good or bad, to learn preferences from.
+
+    instruction: the system message that the task's rows share; it is lifted out of these rows too.
+    Raises DataError with every fault of the file at once.
+    """
+    problems: list[Problem] = []
+    found: dict[str, Preference] = {}
+    for line, pair in _parsed(near, file, problems, None, parse_preference):
+        first = pair.messages[0]
+        shared = instruction and first.role == "system" and first.content == instruction
+        id = f"pair-{line}" if pair.id == UNNAMED else pair.id
+        if id in found:
+            problems.append(Problem(f"{file}:{line}", f"id {id!r} stands there twice", "Ids must be unique"))
+        found[id] = pair.model_copy(update={"id": id, "messages": pair.messages[1:] if shared else pair.messages})
+    if not found and not problems:
+        problems.append(Problem(file, "no rows", next="Add rows, or name another file"))
+    if problems:
+        raise DataError(problems)
+    return tuple(found.values())
+
+
 def load_items(file: str, near: Path, instruction: str) -> tuple[Item, ...]:
     """Rows of a further file in the task's form, e.g. items that must not break.
 
@@ -72,28 +96,40 @@ def _read(
 ) -> list[Row]:
     rows: list[Row] = []
     seen: dict[str, int] = {}
+    for line, (form, item) in _parsed(near, file, problems, columns, parse):
+        if item.id in seen:
+            hint = "Ids must be unique; leave them out to have them made"
+            what = f"id {item.id!r} stands on line {seen[item.id]} too"
+            problems.append(Problem(f"{file}:{line}", what, hint))
+        if item.id != UNNAMED:
+            seen[item.id] = line
+        formats[form] += 1
+        rows.append(Row(item, line))
+    return rows
+
+
+def _parsed(
+    near: Path,
+    file: str,
+    problems: list[Problem],
+    columns: Mapping[str, str] | None,
+    read: Callable[[dict[str, Any]], T],
+) -> Iterator[tuple[int, T]]:
+    """(line, what was read of it) of every row of a file; its faults go into problems."""
     try:
         for raw in rows_of(file, near, columns):
             problems += [Problem(f"{file}:{raw.line}", fault.message) for fault in raw.faults]
             if raw.value is None:
                 continue
             try:
-                form, item = parse(raw.value)
+                made = read(raw.value)
             except ValueError as fault:
                 problems.append(Problem(f"{file}:{raw.line}", str(fault)))
                 continue
-            if item.id in seen:
-                hint = "Ids must be unique; leave them out to have them made"
-                what = f"id {item.id!r} stands on line {seen[item.id]} too"
-                problems.append(Problem(f"{file}:{raw.line}", what, hint))
-            if item.id != UNNAMED:
-                seen[item.id] = raw.line
-            formats[form] += 1
-            rows.append(Row(item, raw.line))
+            yield raw.line, made
     except DataError as fault:
         looked = "" if (near / file).exists() else f"Paths are relative to the spec's folder, {near}"
         problems += [dataclasses.replace(p, where=file, allowed=looked or p.allowed) for p in fault.problems]
-    return rows
 
 
 def _shared_instruction(splits: Splits) -> tuple[str, Splits]:

@@ -14,7 +14,7 @@ from harness.evaluate.aids import aided
 from harness.evaluate.asking import ask
 from harness.evaluate.evaluating import CHECKS, MAX_FAILED, SMALLEST_BATCH, Job, Watch, batches, evaluate, evaluate_all
 from harness.evaluate.summary import summarise
-from harness.evaluate.task import TASK_SUITE, TaskSpec, items_suite, run_id, task_suite
+from harness.evaluate.task import TASK_SUITE, TaskSpec, compares_choices, items_suite, run_id, task_suite
 
 __all__ = [
     "CHECKS",
@@ -27,6 +27,7 @@ __all__ = [
     "aided",
     "ask",
     "batches",
+    "compares_choices",
     "evaluate",
     "evaluate_all",
     "items_suite",

@@ -105,7 +105,8 @@ def _requests(question: Question, found: Found | None) -> list[Request]:
         return [Request(_seeded(task.decoding, question.repeat), messages=item.messages, adapter=adapter)]
     if item.messages:
         decoding = _seeded(question.decoding, question.repeat)
-        return [Request(decoding, messages=chat(question.prompt, item, found), adapter=adapter)]
+        choices = (item.choices or ()) if task.output_type == "choice" else ()
+        return [Request(decoding, chat(question.prompt, item, found), choices=choices, adapter=adapter)]
     if item.continuation is not None:
         after = (item.continuation,)
         contexts = [(item.text or "") + choice for choice in item.choices or ()]

@@ -12,7 +12,7 @@ from harness.data import Split
 from harness.errors import HarnessError
 from harness.metrics import CORPUS_METRICS
 from harness.partspec import PartSpec
-from harness.records import Decoding, Item, SplitName
+from harness.records import Decoding, Item, OutputType, SplitName
 from harness.suites import Suite, Task
 
 TASK_SUITE = "task"
@@ -24,7 +24,8 @@ class TaskSpec(PartSpec):
 
     metric: str
     """Primary metric; docs/metrics.md lists the names. With arguments: `{numeric: {tolerance: 0.01}}`, or as text
-    `numeric(tolerance=0.01)`; one's own: `./my_metric.py:score`."""
+    `numeric(tolerance=0.01)`; one's own: `./my_metric.py:score`. On rows with a chosen and a rejected answer `acc` and
+    `acc_norm` ask whether the chosen one is likelier; any other metric scores generated answers against it."""
     metrics: tuple[str, ...] = ()
     """Further metrics to report, also of all answers together (`macro_f1`); they decide nothing unless a gate does."""
     instruction: str | None = None
@@ -50,12 +51,12 @@ class TaskSpec(PartSpec):
     @field_validator("metric")
     @classmethod
     def _known(cls, name: str) -> str:
-        return _generative(name)
+        return _of_samples(name)
 
     @field_validator("metrics")
     @classmethod
     def _all_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name if name in CORPUS_METRICS else _generative(name) for name in names)
+        return tuple(name if name in CORPUS_METRICS else _of_samples(name) for name in names)
 
     @field_validator("stop")
     @classmethod
@@ -63,6 +64,16 @@ class TaskSpec(PartSpec):
         if "" in texts:
             raise ValueError("an empty text would end every answer before it begins")
         return texts
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> TaskSpec:
+        for name in self.metrics:
+            if compares_choices(name) != compares_choices(self.metric):
+                one = "log-likelihoods of choices" if compares_choices(self.metric) else "generated text"
+                raise ValueError(f"metrics: {name!r} does not go with {self.metric!r}, which scores {one}")
+        if compares_choices(self.metric) and self.repeats > 1:
+            raise ValueError("repeats: log-likelihoods of choices do not differ from time to time; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _repeats_differ(self) -> TaskSpec:
@@ -76,8 +87,18 @@ class TaskSpec(PartSpec):
         return Decoding(max_tokens=self.max_tokens, stop=self.stop, temperature=self.temperature)
 
 
-def _generative(name: str) -> str:
-    """A metric with a score for every answer: what a prompt race ranks by and a gate pairs."""
+def compares_choices(metric: str) -> bool:
+    """Whether a metric scores log-likelihoods of choices: pairs of answers, of which the better one shall be likelier.
+
+    It is asked nothing then but how likely each is after the prompt.
+    """
+    if metrics.names_a_file(metric) or metric in CORPUS_METRICS:
+        return False
+    return metrics.get(metric).output == "choice"
+
+
+def _of_samples(name: str) -> str:
+    """A metric with a score for every item: what a prompt race ranks by and a gate pairs."""
     if metrics.names_a_file(name):
         return name  # known once the file is read: see `metrics.bind`
     if name in CORPUS_METRICS:
@@ -86,8 +107,6 @@ def _generative(name: str) -> str:
         found = metrics.get(name)
     except HarnessError as fault:
         raise ValueError(str(fault)) from fault
-    if found.output != "generate":
-        raise ValueError(f"metric {name!r} scores multiple-choice tasks; the task's answers are generated text")
     if not found.learnable:
         raise ValueError(
             f"metric {name!r} wants {found.target} as target, which is no answer to learn; use it in a suite"
@@ -109,7 +128,8 @@ def _task(items: tuple[Item, ...], spec: TaskSpec) -> Task:
     names = (spec.metric, *(name for name in spec.metrics if name != spec.metric))
     of_samples = tuple(name for name in names if name not in CORPUS_METRICS)
     of_all = tuple(name for name in names if name in CORPUS_METRICS)
-    return Task(TASK_SUITE, "generate", items, of_samples, spec.decoding, repeats=spec.repeats, corpus_metrics=of_all)
+    kind: OutputType = "choice" if compares_choices(spec.metric) else "generate"
+    return Task(TASK_SUITE, kind, items, of_samples, spec.decoding, repeats=spec.repeats, corpus_metrics=of_all)
 
 
 def run_id(candidate: str, suite: str, split: SplitName) -> str:

@@ -37,7 +37,7 @@ def closed_set(train: Split) -> tuple[str, ...] | None:
     The chance that the next answer is a new one is estimated by the share of rows whose answer stands only once
     (Good 1953, "The population frequencies of species"; Good-Turing), and may be at most `UNSEEN`.
     """
-    answers = [item.target.strip() for item in train.to_learn_from()]
+    answers = [item.target.strip() for item in train.to_learn_from() if item.choices is None]  # a pair's is no label
     if any(not text or "\n" in text or len(text) > LONGEST_LABEL for text in answers):
         return None
     return _closed(answers)

@@ -10,7 +10,7 @@ from harness import metrics
 from harness.compare import MEASURES
 from harness.data import Data, question
 from harness.errors import Problem, did_you_mean
-from harness.evaluate import TASK_SUITE, TaskSpec
+from harness.evaluate import TASK_SUITE, TaskSpec, compares_choices
 from harness.gates import GateSpec
 from harness.metrics import CORPUS_METRICS
 from harness.prompts import closed_set
@@ -44,7 +44,8 @@ def gate_problems(spec: ExperimentSpec, rows: Data | None, found: Sequence[Suite
     """
     known = {suite.name: _of_suite(suite) for suite in found}
     own = _slices(rows.test.slices if rows is not None else ())
-    known[TASK_SUITE] = _Known({TASK_SUITE: (spec.task.metric, *spec.task.metrics)}, True, {TASK_SUITE: own})
+    texts = not compares_choices(spec.task.metric)
+    known[TASK_SUITE] = _Known({TASK_SUITE: (spec.task.metric, *spec.task.metrics)}, texts, {TASK_SUITE: own})
     problems = list(_together(spec, file))
     named = [(f"policy.gates[{i}]", gate) for i, gate in enumerate(spec.policy.gates)]
     for at, gate in [*named, *((f"gates[{i}]", gate) for i, gate in enumerate(spec.gates))]:
@@ -216,6 +217,8 @@ def task_problems(spec: TaskSpec, items: Sequence[Item], file: str) -> list[Prob
 
     A gold answer must fit in max_tokens: a token holds at most some 16 characters.
     """
+    if compares_choices(spec.metric):
+        return _choice_problems(spec, items, file)
     longest = max(items, key=lambda item: len(item.target))
     problems = []
     if len(longest.target) > 16 * spec.max_tokens:
@@ -225,6 +228,16 @@ def task_problems(spec: TaskSpec, items: Sequence[Item], file: str) -> list[Prob
         if metric not in CORPUS_METRICS and metrics.get(metric).needs is None:
             problems += _tried(metric, items, f"{file}: task")
     return problems
+
+
+def _choice_problems(spec: TaskSpec, items: Sequence[Item], file: str) -> list[Problem]:
+    """Rows that hold no pair of answers to compare."""
+    bare = [item for item in items if item.choices is None]
+    if not bare:
+        return []
+    what = f"{spec.metric!r} compares a chosen with a rejected answer, which {len(bare)} rows do not have"
+    hint = "Take a metric of generated answers, or rows with prompt, chosen and rejected"
+    return [Problem(f"{file}: task.metric", f"{what}, such as {bare[0].id}", next=hint)]
 
 
 def _tried(metric: str, items: Sequence[Item], where: str) -> Iterator[Problem]:

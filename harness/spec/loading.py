@@ -25,6 +25,8 @@ from harness.records import DataRecord, digest
 from harness.retrieval import Shelves, document_leaks, read_passages
 from harness.spec.binding import bind_metrics, files, need_problems
 from harness.spec.checks import gate_problems, must_not_break_problems, task_problems
+from harness.spec.learned import changed, train_problems
+from harness.spec.learned import content as content_of
 from harness.spec.model import ExperimentSpec
 from harness.spec.parsing import parse
 from harness.spec.promises import constraint_note, constraint_problems, template_problems
@@ -85,6 +87,7 @@ class Experiment:
             for use in dump["suites"]
         ]
         dump["model"] = self._moved(dump["model"], home)
+        changed(dump["train"], lambda name: self._moved(name, home))
         return yaml.safe_dump(dump, sort_keys=False, allow_unicode=True, width=110)
 
     def _moved(self, name: str, home: Path) -> str:
@@ -126,6 +129,7 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
         problems += data.refusals(audited)
         documents = _documents(spec, rows, folder, path.name, problems)
         problems += constraint_problems(spec, asked, path.name)
+        problems += train_problems(spec, rows, folder, path.name)
         problems += template_problems(spec, rows.train.items[0], path.name)
         problems += [
             replace(p, where=f"{path.name}: {p.where}") for p in budget_problems(spec.prompt, len(rows.dev.rows))
@@ -218,6 +222,7 @@ def _identity(
     for gate in (*content["gates"], *content["policy"]["gates"]):
         if gate["must_not_break"] is not None:
             gate["must_not_break"] = kept[gate["must_not_break"]].fingerprint
+    changed(content["train"], lambda name: content_of(name, folder))
     del content["serve"]["cache"]  # an answer is the same, whether it is given again or told again
     content["prompt"]["retrieval"] |= {
         "documents": documents,

@@ -13,6 +13,7 @@ from harness import metrics
 from harness.chat import Found, chat
 from harness.engines import check_constraint
 from harness.errors import EngineError, HarnessError, Problem, UsageError
+from harness.evaluate import compares_choices
 from harness.records import Constraint, Item, Prompt
 from harness.spec.model import ExperimentSpec
 
@@ -27,6 +28,10 @@ def constraint_problems(spec: ExperimentSpec, items: Sequence[Item], file: str) 
     """
     given, where = spec.prompt.constrain, f"{file}: prompt.constrain"
     if not isinstance(given, Constraint):
+        return
+    if compares_choices(spec.task.metric):
+        what = f"{spec.task.metric!r} compares two answers, and nothing is generated that could be constrained"
+        yield Problem(where, what, next="Leave it out")
         return
     try:
         check_constraint(given, where)
@@ -65,7 +70,7 @@ def template_problems(spec: ExperimentSpec, item: Item, file: str) -> Iterator[P
 def _answerable(given: Constraint, metric: str, items: Sequence[Item]) -> tuple[int, int] | None:
     """Rows whose gold answer the constraint allows, and rows that have one; None where it cannot be told here."""
     found = metrics.get(metric)
-    if found.needs is not None:
+    if found.needs is not None or found.output == "choice":
         return None
     targets = Counter(item.target for item in items)
     golds = {target: gold for target in targets if (gold := metrics.gold_answer(metric, target)) is not None}
