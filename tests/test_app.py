@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import html
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_store import HOSTILE, build
+from sample_records import samples, write_run
+from sample_store import HOSTILE, Case, begin, build
 
 from harness.store import Store
 
@@ -27,9 +30,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
-def open_app(monkeypatch: pytest.MonkeyPatch) -> Open:
+def open_app(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Open:
     def start(root: Path, **query: str) -> Any:
         monkeypatch.setenv("HARNESS_REPORTS", str(root))
+        monkeypatch.setenv("HARNESS_HOME", str(tmp_path_factory.getbasetemp() / "home"))
         app = AppTest.from_file(str(APP), default_timeout=60)
         for name, value in query.items():
             app.query_params[name] = value
@@ -42,21 +46,45 @@ def open_app(monkeypatch: pytest.MonkeyPatch) -> Open:
 
 def said(app: Any) -> str:
     """All text of a page, without the escapes of markdown."""
-    parts = [*app.title, *app.markdown, *app.caption, *app.text, *app.info, *app.error, *app.warning]
-    return "\n".join(str(part.value) for part in parts).replace("\\", "")
+    parts = [*app.title, *app.markdown, *app.caption, *app.text, *app.info, *app.error, *app.warning, *app.html]
+    return html.unescape("\n".join(str(part.value) for part in parts).replace("\\", ""))
 
 
-def test_the_leaderboard_shows_every_experiment_with_its_verdict(open_app: Open, store: Store) -> None:
+def tables(app: Any) -> list[list[str]]:
+    """The candidates' names in each of the page's own tables."""
+    return [found for part in app.html if (found := re.findall(r'<th scope="row"[^>]*>([^<]*)<', part.value))]
+
+
+def test_the_leaderboard_answers_the_five_questions_of_every_judged_experiment(open_app: Open, store: Store) -> None:
     page = said(open_app(store.root))
-    claims = ("Promote: this adapter (tuned-seed0) beats", "Promote: training this way (3 seeds) beats")
-    for verdict in (*claims, "Reject:", "Inconclusive:", "Prompt suffices:", "Unfinished:"):
+    assert page.count("What it cost") == 7
+    for answer in ("+45.0 points", "[+36.1, +53.9]", "regression-core", "3 min of training", "look 6 of 5"):
+        assert answer in page
+    for verdict in ("Prompt suffices: the best prompt scores", "◆</span> Not shown"):
         assert verdict in page
 
 
-def test_row_zero_of_every_card_is_the_raw_base(open_app: Open, store: Store) -> None:
-    tables = [frame.value for frame in open_app(store.root).dataframe if "drawn" in frame.value.columns]
-    assert len(tables) == 9
-    assert all(table["candidate"].iloc[0] == "base" for table in tables)
+def test_row_zero_of_every_table_is_the_raw_base_and_the_last_page_has_the_oldest(open_app: Open, store: Store) -> None:
+    first, second = tables(open_app(store.root)), tables(open_app(store.root, page="2"))
+    assert (len(first), len(second)) == (8, 1)
+    assert all(table[0] == "base" for table in (*first, *second))
+    assert first[0] == ["base", "best_prompt", "tuned-seed0", "tuned-seed1", "majority"]
+
+
+def test_verdicts_order_columns_and_view_come_from_the_address(open_app: Open, store: Store) -> None:
+    app = open_app(store.root, verdict="Reject", order="Name", columns="score")
+    assert tables(app) == [tables(app)[0], ["base", "best_prompt", "tuned-seed0", "majority"]]
+    assert "p50 / p95 s" not in said(app)
+    frame = open_app(store.root, view="Candidates", verdict="Reject").dataframe[0].value
+    assert set(frame["name"]) == {"claims-lora", "intents-lora"}
+
+
+def test_a_name_with_markup_in_it_stays_text(open_app: Open, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = begin(store, Case("x", "reject", "", {"<b>base": 0.5}, {}, n=10))
+    write_run(folder, "task", "<b>base", samples("task", "<b>base", 0.5, 10))
+    app = open_app(tmp_path)
+    assert tables(app)[0][0] == "&lt;b&gt;base"
 
 
 def test_damaged_folders_are_listed_with_the_reason(open_app: Open, store: Store) -> None:
@@ -68,14 +96,14 @@ def test_damaged_folders_are_listed_with_the_reason(open_app: Open, store: Store
 def test_the_search_keeps_what_fits(open_app: Open, store: Store) -> None:
     app = open_app(store.root)
     app.text_input(key="q").set_value("INTENTS").run()
-    assert "Reject:" in said(app)
-    assert "Promote:" not in said(app)
+    assert len(tables(app)) == 1
+    assert "+26.2 points" in said(app)
 
 
 def test_the_search_comes_from_the_address(open_app: Open, store: Store) -> None:
     page = said(open_app(store.root, q="faq"))
     assert "Prompt suffices:" in page
-    assert "Promote:" not in page
+    assert "What it cost" not in page
 
 
 def test_an_empty_store_shows_how_to_make_the_first_experiment(open_app: Open, tmp_path: Path) -> None:
@@ -145,7 +173,7 @@ def test_the_page_of_a_finalist_shows_its_gates_its_slices_and_what_it_broke(ope
     slices = next(frame.value for frame in app.dataframe if "slice" in frame.value.columns)
     assert list(slices["slice"]) == ["language=de", "language=en", "language=fr"]
     app.segmented_control(key="finalist").set_value("tuned-seed1").run()
-    assert "broken" not in said(app)
+    assert "**must not break critical.jsonl**" not in said(app)
 
 
 def test_samples_can_be_cut_to_a_slice(open_app: Open, store: Store) -> None:

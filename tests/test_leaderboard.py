@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from sample_store import HOSTILE, build
+from sample_records import training_record
+from sample_store import HOSTILE, Case, begin, build, evaluate
 
 from harness import leaderboard
 from harness.store import Store
@@ -22,6 +23,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def rows(store: Store) -> pd.DataFrame:
     return leaderboard.rows(store)
+
+
+def more() -> list[str]:
+    return [name for name in leaderboard.BOARD_COLUMNS if name not in leaderboard.SUMMARY_COLUMNS]
 
 
 def of(rows: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -45,6 +50,7 @@ def test_every_column_is_documented(rows: pd.DataFrame, store: Store) -> None:
     assert list(rows.columns) == [*leaderboard.COLUMNS, *suites]
     assert suites == [f"regression-core {what}" for what in leaderboard.SUITE_COLUMNS]
     assert list(leaderboard.experiments(store).columns) == list(leaderboard.SUMMARY_COLUMNS)
+    assert list(leaderboard.summary(store.find("tickets"))) == [*leaderboard.SUMMARY_COLUMNS, *more()]
     assert list(leaderboard.gates(store.find("tickets")).columns) == list(leaderboard.GATE_COLUMNS)
 
 
@@ -167,14 +173,6 @@ def test_an_empty_store_has_empty_frames_with_all_columns(tmp_path: Path) -> Non
     assert list(leaderboard.rows(store).columns) == list(leaderboard.COLUMNS)
     assert leaderboard.experiments(store).empty
     assert leaderboard.damaged(store).empty
-    assert leaderboard.stamp(store)
-
-
-def test_the_stamp_changes_with_a_manifest(tmp_path: Path) -> None:
-    store = build(tmp_path)
-    before = leaderboard.stamp(store)
-    store.create("new--11111111", "name: new\n")
-    assert leaderboard.stamp(store) != before
 
 
 def test_frames_of_an_unfinished_experiment_are_empty_and_not_faulty(store: Store) -> None:
@@ -243,3 +241,33 @@ def test_records_of_version_1_are_read_and_shown() -> None:
     assert list(gates["found"]) == ["+41.7 points [+12.5, +70.8]", "-63.6 points [-93.5, -33.8]"]
     assert list(gates["levels"]) == ["95 % interval"] * 2
     assert of(leaderboard.rows(old), "version-one").loc["tuned-seed0", "task_gate"] == "pass"
+
+
+def test_lights_tell_task_regression_and_safety_apart_and_say_every_gate(rows: pd.DataFrame) -> None:
+    first, second = (of(rows, "claims-lora").loc[name] for name in ("tuned-seed0", "tuned-seed1"))
+    assert (first["task_gate"], first["regression"], second["regression"]) == ("fail", "fail", "inconclusive")
+    assert first["regression_gates"].startswith(
+        "fail: every item of critical.jsonl right: 3 broken; pass: regression-core may"
+    )
+    assert rows["safety"].isna().all()
+
+
+def test_seeds_of_one_recipe_stand_with_their_spread_and_a_single_one_has_none(rows: pd.DataFrame) -> None:
+    recipe = of(rows, "routing-recipe").loc["tuned-seed1"]
+    assert (recipe["seeds"], recipe["spread_low"], recipe["spread_high"]) == (3, 0.88, 0.95)
+    single = of(rows, "orders-lora").loc["tuned-seed0"]
+    assert (single["seeds"], pd.isna(single["spread_low"])) == (1, True)
+
+
+def test_money_is_told_only_at_the_experiments_own_prices(tmp_path: Path) -> None:
+    case = Case("priced", "inconclusive", "", {"base": 0.5, "tuned-seed0": 0.9, "tuned-seed1": 0.9}, {}, n=10)
+    folder = begin(Store(tmp_path), case)
+    evaluate(folder, case)
+    folder.write(training_record([0, 1]).model_copy(update={"cost": 1.91}))
+    assert leaderboard.contestant_rows(folder)["cost_per_1000"].isna().all()
+    spec = folder.path / "spec.yaml"
+    spec.write_text(spec.read_text() + "budget: {input_price: 1.0, output_price: 2.0}\n")
+    rows = leaderboard.contestant_rows(folder).set_index("candidate")
+    assert rows.loc["base", "cost_per_1000"] == pytest.approx((21 + 2 * 4) / 1000)
+    assert list(rows["training_cost"].dropna()) == [pytest.approx(0.95), pytest.approx(0.96)]
+    assert leaderboard.summary(folder)["cost"] == "3 min of training, price 1.91"

@@ -5,8 +5,6 @@ altair is imported here alone, and only when a chart is asked for.
 
 from __future__ import annotations
 
-import base64
-import html
 from typing import Any
 
 import pandas as pd
@@ -112,27 +110,3 @@ def trace(points: pd.DataFrame) -> Any:
     return (line.mark_line(size=2, color=_TEAL) + line.mark_point(size=60, filled=True, color=_TEAL)).properties(
         height=240
     )
-
-
-def interval_image(row: pd.Series, bar: float | None) -> str | None:
-    """A score and its interval on a scale from 0 to 1 as a small picture, the bar to beat as a tick."""
-    if pd.isna(row["score"]):
-        return None
-    width, height, edge = 142, 28, 6
-
-    def at(value: float) -> str:
-        return f"{edge + min(max(float(value), 0.0), 1.0) * (width - 2 * edge):.1f}"
-
-    parts = [f'<line x1="{edge}" x2="{width - edge}" y1="14" y2="14" stroke="{_GREY}" stroke-opacity=".35"/>']
-    if bar is not None:
-        parts.append(f'<line x1="{at(bar)}" x2="{at(bar)}" y1="2" y2="26" stroke="#c9a227" stroke-width="2"/>')
-    if pd.notna(row["score_low"]):
-        ends = f'x1="{at(row["score_low"])}" x2="{at(row["score_high"])}"'
-        parts.append(
-            f'<line {ends} y1="14" y2="14" stroke="{_TEAL}" stroke-width="5" stroke-linecap="round" opacity=".55"/>'
-        )
-    parts.append(f'<circle cx="{at(row["score"])}" cy="14" r="4.5" fill="{_TEAL}"/>')
-    title = html.escape(f"{row['candidate']} {row['score']:.3f}")
-    opening = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">'
-    picture = f"{opening}<title>{title}</title>{''.join(parts)}</svg>"
-    return "data:image/svg+xml;base64," + base64.b64encode(picture.encode()).decode()

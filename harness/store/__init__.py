@@ -26,10 +26,12 @@ from harness.store.files import Journal, read_lines, read_record, write_file
 from harness.store.looks import Looks
 from harness.store.owed import JournalSamples, Place
 from harness.store.samples import samples_digest
+from harness.store.scanning import SPEC, Found, look, scan
 
 __all__ = [
     "FILES",
     "ExperimentStore",
+    "Found",
     "Journal",
     "JournalSamples",
     "Looks",
@@ -44,6 +46,8 @@ __all__ = [
 
 RESERVED = ("spec.yaml", "comparisons.jsonl", "report.md", "report.html", "runs", "journal", "logs")
 """Names in an experiment's folder beside those of its records."""
+_VIEWED = frozenset({SPEC, "comparisons.jsonl", *FILES.values()})
+"""Files that views of an experiment are made from, beside its runs' manifests."""
 
 
 def default_root() -> Path:
@@ -88,6 +92,15 @@ class Store:
         return [
             p.name for p in sorted(folders, key=lambda p: ((p / "spec.yaml").stat().st_mtime, p.name), reverse=True)
         ]
+
+    def scan(self) -> list[Found]:
+        """Every folder with a stamp of its records, the newest experiment first; reads no file."""
+        return scan(self.root, _VIEWED)
+
+    def stamp(self, experiment_id: str) -> str:
+        """Changes whenever a record of the experiment does: what a cache of its views is keyed by. Empty without it."""
+        found = look(self.root / experiment_id, _VIEWED)
+        return found.stamp if found else ""
 
     def experiments(self) -> list[ExperimentStore]:
         """All experiments, newest first."""

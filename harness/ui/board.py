@@ -1,46 +1,193 @@
-"""The leaderboard page: all experiments, newest first."""
+"""The leaderboard page: all experiments, each with its candidates; search, filter, order and columns in the address."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
 
 from harness import leaderboard as frames
+from harness.leaderboard import Index
 from harness.leaderboard.text import plain
 from harness.store import Store
-from harness.ui.shared import BADGES, badge, contestants_table, paged
+from harness.ui import markup, places
+from harness.ui.shared import BADGES, badge, index_of, paged
 
-PER_PAGE = 10
+PER_PAGE: Final = 8
+AT_ONCE: Final = 0.7
+"""Seconds of reading before the page is drawn with what is there; the rest is read while it is looked at."""
+
+ORDERS: Final[dict[str, tuple[str, bool]]] = {
+    "Newest first": ("", False),
+    "Largest gain": ("gain", False),
+    "Smallest gain": ("gain", True),
+    "Highest score": ("score", False),
+    "Verdict": ("decision", True),
+    "Name": ("name", True),
+    "Shortest training": ("training_s", True),
+    "Fewest tokens": ("tokens", True),
+}
+"""What it is called, also in the address: column of the experiments, ascending. Missing values always come last."""
+EAGER: Final = 5000
+"""Rows that the browser is sent at once; of a longer table it is sent what is in view."""
+CARDS, TABLE = "Experiments", "Candidates"
+"""The two views."""
 
 
-def show(store: Store, experiment_page: Any) -> None:
-    """All experiments, newest first, each with its contestants; the raw base on top. Cards lead to experiment_page."""
-    st.title("Leaderboard")
-    st.caption("Did fine-tuning beat the best prompt, by how much, how sure are we, and what did it break?")
-    experiments, rows, damaged = _overview(str(store.root), frames.stamp(store))
-    if experiments.empty:
+def show(store: Store) -> None:
+    """Every experiment, newest first, each with its candidates; the raw base on top."""
+    index = index_of(str(store.root))
+    owed = index.refresh(AT_ONCE)
+    experiments = index.experiments()
+    st.title("Leaderboard", anchor=False)
+    if experiments.empty and not owed:
         empty_store(store)
     else:
-        shown = filtered(experiments)
-        cards, table = st.tabs(["By experiment", "All candidates"])
-        with cards:
-            for _, experiment in paged(shown, PER_PAGE, "page").iterrows():
-                card(experiment, rows[rows["experiment"] == experiment["experiment"]], experiment_page)
-        with table:
-            every = rows[rows["experiment"].isin(shown["experiment"])]
-            st.dataframe(every, hide_index=True, column_config=full_columns(every), placeholder="–", key="every")
-            st.download_button("Download CSV", every.to_csv(index=False), "leaderboard.csv", "text/csv")
-    damaged_folders(damaged)
+        st.caption(
+            "Did fine-tuning beat the best prompt: by how much, how sure is it, what did it break, what did it cost?"
+        )
+        shown, view = controls(experiments)
+        if shown.empty:
+            st.info("No experiment fits the filter.")
+        elif view == CARDS:
+            cards(index, shown)
+        else:
+            table(index, shown)
+    if owed:
+        reading(owed, len(experiments))
+    damaged_folders(index.damaged())
 
 
-@st.cache_data(show_spinner=False, max_entries=4)  # type: ignore[untyped-decorator]  # its types are not followed
-def _overview(root: str, stamp: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Experiments, candidates and damaged folders; `stamp` changes with any manifest."""
-    store = Store(Path(root))
-    return frames.experiments(store), frames.rows(store), frames.damaged(store)
+def controls(experiments: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Search, verdict, order and view; returns the experiments wanted, in order, and the view."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        hint = "Name, hypothesis or model"
+        wanted = st.text_input("Search", key="q", bind="query-params", placeholder=hint, width=230, type="search")
+        chosen = st.pills(
+            "Verdict",
+            list(BADGES),
+            selection_mode="multi",
+            key="verdict",
+            bind="query-params",
+            format_func=lambda decision: BADGES[decision][0],
+        )
+        order = st.selectbox("Order", list(ORDERS), key="order", bind="query-params", width=190)
+        view = st.segmented_control(
+            "View", [CARDS, TABLE], default=CARDS, required=True, key="view", bind="query-params"
+        )
+    kept = filtered(experiments, wanted or "", chosen or list(BADGES))
+    column, ascending = ORDERS[order]
+    if column:
+        kept = kept.sort_values(column, ascending=ascending, kind="stable", na_position="last")
+    return kept, view
+
+
+def filtered(experiments: pd.DataFrame, wanted: str, decisions: list[str]) -> pd.DataFrame:
+    """The experiments with one of the decisions whose id, hypothesis or model holds every word that is searched for."""
+    keep = experiments["decision"].isin(decisions)
+    text = experiments["experiment"] + " " + experiments["hypothesis"] + " " + experiments["model"]
+    for word in wanted.split():
+        keep &= text.str.contains(word, case=False, regex=False)
+    return experiments[keep]
+
+
+def cards(index: Index, shown: pd.DataFrame) -> None:
+    """One page of experiments, a card each."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(f"{len(shown):,} experiment{'' if len(shown) == 1 else 's'}", width="stretch")
+        wanted = columns_wanted()
+        download(index, shown)
+    body = st.container()
+    page = paged(shown, PER_PAGE, "page")
+    rows = index.rows(list(page["experiment"]))
+    filled = markup.filled(rows, wanted)
+    with body:
+        for _, experiment in page.iterrows():
+            card(experiment, rows[rows["experiment"] == experiment["experiment"]], filled)
+    st.caption(
+        "In brackets the interval. The yellow line is the best prompt, the bar to beat. Shaded is the candidate that "
+        "the verdict speaks of. – was not measured. Rest the pointer on a heading, an outcome or a score for more."
+    )
+
+
+def columns_wanted() -> list[str]:
+    """The columns that the reader wants in the cards' tables."""
+    with st.popover("Columns", icon=":material/view_column:"):
+        chosen: list[str] = st.multiselect(
+            "Columns of the tables",
+            list(markup.COLUMNS),
+            default=markup.SHOWN,
+            key="columns",
+            bind="query-params",
+            help="A column that is empty on the whole page is left out.",
+        )
+    return chosen
+
+
+def card(experiment: pd.Series, rows: pd.DataFrame, columns: list[str]) -> None:
+    """One experiment: name, verdict, the five answers, its candidates. columns: see `markup.candidates`."""
+    with st.container(border=True, gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            places.link("experiment", f"**{plain(experiment['name'])}**", experiment=experiment["experiment"])
+            badge(experiment["decision"])
+            st.caption(_about(experiment), width="stretch", text_alignment="right")
+        if experiment["decision"] in ("unfinished", "prompt_suffices"):
+            st.markdown(plain(experiment["headline"]))
+        else:
+            st.html(markup.five(experiment.to_dict()))
+        if not rows.empty:
+            st.html(markup.candidates(rows, columns, experiment["judged"]))
+
+
+def _about(experiment: pd.Series) -> str:
+    """Model, day and warnings, for the corner of a card."""
+    warnings = len(experiment["warnings"])
+    told = [f"{warnings} warning{'s' if warnings > 1 else ''}" if warnings else "", experiment["model"]]
+    return plain(" · ".join(part for part in (*told, (experiment["created"] or "")[:10]) if part))
+
+
+def table(index: Index, shown: pd.DataFrame) -> None:
+    """Every candidate of the experiments shown, in one table that can be sorted and searched in place."""
+    every = index.rows(list(shown["experiment"]))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        count = f"{len(every):,} candidates of {len(shown):,} experiments"
+        st.caption(f"{count}. Click a heading to sort; rest the pointer on it for what it means.", width="stretch")
+        download(index, shown)
+    st.dataframe(
+        every,
+        hide_index=True,
+        column_config=full_columns(every),
+        placeholder="–",
+        key="every",
+        height=640,
+        lazy=len(every) > EAGER,
+        alt="Every candidate of the experiments shown, a row each",
+    )
+
+
+def download(index: Index, shown: pd.DataFrame) -> None:
+    """Every column of every candidate of the experiments shown; made when it is asked for."""
+    ids = list(shown["experiment"])
+    st.download_button(
+        "Download CSV",
+        lambda: index.rows(ids).to_csv(index=False),
+        "leaderboard.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        help="Every column of every candidate that fits the filter.",
+    )
+
+
+@st.fragment(run_every=0.2)  # type: ignore[untyped-decorator]
+def reading(owed: int, known: int) -> None:
+    """Tell how far the reading is, and go on with it."""
+    st.progress(known / (known + owed), f"Reading the store: {known:,} of {known + owed:,} experiments")
+    if st.session_state.get("reading") == owed:
+        st.session_state.pop("reading")
+        st.rerun()
+    st.session_state["reading"] = owed
 
 
 def empty_store(store: Store) -> None:
@@ -51,59 +198,24 @@ def empty_store(store: Store) -> None:
     st.code("harness init my-experiment\nharness run my-experiment/experiment.yaml", language="bash")
 
 
-def filtered(experiments: pd.DataFrame) -> pd.DataFrame:
-    """The experiments that fit the search and the verdicts chosen; both live in the URL."""
-    left, right = st.columns([2, 3], vertical_alignment="bottom")
-    wanted = left.text_input("Search", key="q", bind="query-params", placeholder="Name or hypothesis")
-    present = [decision for decision in BADGES if (experiments["decision"] == decision).any()]
-    chosen = right.pills(
-        "Verdict",
-        present,
-        selection_mode="multi",
-        key="verdict",
-        bind="query-params",
-        format_func=lambda d: BADGES[d][0],
-    )
-    text = experiments["experiment"] + " " + experiments["hypothesis"]
-    keep = text.str.contains(wanted, case=False, regex=False) if wanted else pd.Series(True, index=experiments.index)
-    found = experiments[keep & experiments["decision"].isin(chosen or present)]
-    if found.empty:
-        st.info("No experiment fits the filter.")
-    return found
-
-
-def card(experiment: pd.Series, rows: pd.DataFrame, experiment_page: Any) -> None:
-    """One experiment: its name, its verdict in a sentence, its contestants."""
-    with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.page_link(
-                experiment_page,
-                label=f"**{plain(experiment['name'])}**",
-                icon=":material/arrow_forward:",
-                icon_position="right",
-                query_params={"experiment": experiment["experiment"]},
-            )
-            badge(experiment["decision"])
-        st.markdown(plain(experiment["headline"]))
-        if not rows.empty:
-            contestants_table(rows, f"card-{experiment['experiment']}")
-
-
 def full_columns(rows: pd.DataFrame) -> dict[str, Any]:
     """Hover help for every column of the full table, and three decimals for every fraction."""
     config: dict[str, Any] = {}
     for name in rows.columns:
         told = frames.COLUMNS.get(name) or frames.SUITE_COLUMNS.get(name.rpartition(" ")[2])
-        kind = rows[name].dtype.kind
+        kind, first = rows[name].dtype.kind, name in ("name", "candidate")
         exact = st.column_config.NumberColumn(name, help=told, format="%.3f")
-        config[name] = exact if kind == "f" else st.column_config.Column(name, help=told)
-    return config
+        config[name] = exact if kind == "f" else st.column_config.Column(name, help=told, pinned=first)
+    return config | dict.fromkeys(("experiment", "order"))
 
 
 def damaged_folders(damaged: pd.DataFrame) -> None:
     """Folders that could not be read, each with its reason."""
     if damaged.empty:
         return
-    with st.expander(f"{len(damaged)} folders of the store cannot be read", icon=":material/warning:"):
-        for _, fault in damaged.iterrows():
+    count = f"{len(damaged):,} folder{'s' if len(damaged) > 1 else ''} of the store cannot be read"
+    with st.expander(count, icon=":material/warning:"):
+        for _, fault in damaged.head(50).iterrows():
             st.text(f"{fault['folder']}: {fault['reason']}")
+        if len(damaged) > 50:
+            st.text(f"and {len(damaged) - 50:,} more")

@@ -13,22 +13,23 @@ from harness.errors import HarnessError
 from harness.leaderboard import charts
 from harness.leaderboard.text import plain
 from harness.store import ExperimentStore, Store
-from harness.ui import gates, samples
+from harness.ui import gates, places, samples
 from harness.ui.shared import badge, cell, contestants_table, two_columns
 
 SHOWN = 20
 """Prompts of a search that are shown in full, the best first; more of them are in the table."""
 
 
-def show(store: Store, wanted: str, home: Any) -> None:
-    """One experiment: the verdict first, then its evidence. home: the page to go back to."""
-    st.page_link(home, label="Leaderboard", icon=":material/arrow_back:")
-    if wanted not in store.ids():
+def show(store: Store) -> None:
+    """One experiment, named in the address: the verdict first, then its evidence."""
+    wanted = places.asked("experiment")
+    places.link("leaderboard", "Leaderboard", back=True)
+    stamp = store.stamp(wanted) if wanted in store.ids() else ""
+    if not stamp:
         st.error(f"There is no experiment {plain(wanted)} in {plain(str(store.root))}.")
         return
-    experiment = ExperimentStore(store.root / wanted)
+    experiment = store.at(wanted)
     try:
-        stamp = frames.stamp(store)
         read = _detail(str(experiment.path), stamp)
         verdict(read["summary"])
         evidence(experiment, read, stamp)
@@ -74,7 +75,7 @@ def evidence(experiment: ExperimentStore, read: dict[str, Any], stamp: str) -> N
     if not rows.empty:
         st.subheader("Contestants")
         st.altair_chart(charts.scores(rows), alt="Task score of each contestant with its interval")
-        contestants_table(rows, "contestants")
+        contestants_table(rows, judged=read["summary"]["judged"])
         asked(read["prompt_details"])
     names = ["Samples", "Prompt search", "Training", "Data", "Provenance"]
     tabs = st.tabs(names, key="tab", bind="query-params", on_change="rerun")
