@@ -169,6 +169,25 @@ def test_repeats_are_asked_with_seeds_of_their_own_and_averaged(tmp_path: Path) 
     assert record.metrics[0].estimate.value == pytest.approx(2 / 3)
 
 
+def test_repeats_of_a_suites_own_texts_have_seeds_of_their_own_too(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def reply(request: Request) -> Answer:
+        seen.append(request.decoding.seed)
+        return text("4")
+
+    chat = (Item(id="1", messages=(USER,), target="4"),)
+    plain = (Item(id="1", text="2 + 2 =", target="4"),)
+    drawn = Decoding(temperature=1.0, seed=7)
+    tasks = [
+        Task(name, "generate", items, ("exact_match",), drawn, repeats=2, as_it_stands=True)
+        for name, items in (("chat", chat), ("plain", plain))
+    ]
+    store = Store(tmp_path).create("x--1", "name: x\n")
+    evaluate(candidate(), Suite("s", "task", "test", tuple(tasks)), Scripted(reply), store, Silent())
+    assert sorted(seen) == [7, 7, 8, 8]
+
+
 def test_an_item_with_one_failed_repeat_is_unscored(tmp_path: Path) -> None:
     def reply(request: Request) -> Answer:
         failed = request.messages[-1].content == "7" and request.decoding.seed == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -44,6 +46,29 @@ def test_chat_and_plain_text_are_answered_and_the_key_is_sent(monkeypatch: pytes
     assert {path for path, _, _ in server.asked} == {"/v1/chat/completions", "/v1/completions"}
     assert {key for _, _, key in server.asked} == {"Bearer secret"}
     assert "secret" not in engine.conditions.model_dump_json()
+
+
+def test_a_connection_serves_call_after_call_until_the_engine_is_closed() -> None:
+    with serving(lambda *_: chat_reply(), PAGES) as server, opened(server) as engine:
+        for _ in range(5):
+            assert answers(engine, [ask("hello")])[0].text == "hi"
+    assert len(server.peers) == 1
+
+
+def test_a_pause_that_the_server_asks_for_holds_for_other_calls_too() -> None:
+    def respond(number: int, _: Any) -> Reply:
+        times.append(time.monotonic())
+        return (429, "slow", {"Retry-After": "0.5"}) if number == 0 else chat_reply()
+
+    times: list[float] = []
+    with serving(respond, PAGES) as server, opened(server, concurrency=1) as engine:
+        first = threading.Thread(target=answers, args=(engine, [ask("one")]))
+        first.start()
+        while not cast(Any, engine)._line.resume_at:
+            time.sleep(0.001)
+        answers(engine, [ask("two")])
+        first.join()
+    assert min(times[1:]) - times[0] >= 0.5
 
 
 def test_conditions_name_the_server_and_the_model() -> None:
