@@ -8,7 +8,7 @@ answer and the end of the turn.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,17 @@ class _Seen:
     """The row with the learned span between [[ and ]]."""
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """One row's tokens as a trainer learns from them."""
+
+    item: Item
+    """The question, and as its target the answer that these tokens hold."""
+    ids: list[int]
+    labels: list[int]
+    """The token where it carries loss, else -100."""
+
+
 def read_supervision(
     trainer: Any, tokenizer: Any, rows: Sequence[Item], prompt: Prompt, max_length: int, served: Path | None = None
 ) -> Supervision:
@@ -50,51 +61,87 @@ def read_supervision(
     served: the model's folder, from which engines take the chat template.
     Raises TrainingError naming the first rows at fault and what differs.
     """
-    template = tokenizer.get_chat_template()
+    batches = (trainer.data_collator([features]) for features in trainer.train_dataset)
+    learned = (
+        Learned(item, batch["input_ids"][0].tolist(), batch["labels"][0].tolist())
+        for item, batch in zip(rows, batches, strict=True)
+    )
+    config = trainer.model.config.get_text_config()
+    return supervision_of(learned, tokenizer, config, prompt, max_length, _lost_to_padding(trainer), served)
+
+
+def supervision_of(
+    learned: Iterable[Learned],
+    tokenizer: Any,
+    config: Any,
+    prompt: Prompt,
+    max_length: int,
+    lost: Sequence[str],
+    served: Path | None = None,
+) -> Supervision:
+    """The evidence of rows as a trainer learns from them, whatever its objective.
+
+    lost: rows that teach other tokens when they are padded. Raises TrainingError as `read_supervision`.
+    """
+    template = check_template(tokenizer, served)
+    ends = turns.end_tokens(tokenizer, config)
+    seen = [_look(one, prompt, tokenizer, ends) for one in learned]
+    long = [row.id for row in seen if row.tokens > max_length]
+    silent = [row.id for row in seen if not row.learned]
+    endless = [row.id for row in seen if not row.ends]
+    elsewhere = {row.id: row.context for row in seen if row.context}
+    otherwise = {row.id: row.answer for row in seen if row.answer}
+    refuse_long(long, max_length)
+    _refuse(silent, "have no token to learn from", "Give each a non-empty answer")
+    refuse_elsewhere(elsewhere)
+    _refuse(endless, "do not teach the end of turn", "Check the model's chat template and eos token")
+    what = "would teach something else than their answer"
+    hint = "The chat template must add nothing to a last answer but the end of its turn"
+    _refuse(list(otherwise), what + _difference(otherwise, "the answer is"), hint)
+    _refuse(lost, "lose what they teach when they are padded", "Give the tokenizer a pad token of its own")
+    return Supervision(
+        rows=len(seen),
+        tokens=sum(row.tokens for row in seen),
+        supervised_tokens=sum(row.learned for row in seen),
+        rows_without_loss=len(silent),
+        rows_truncated=len(long),
+        rows_with_end_of_turn=len(seen) - len(endless),
+        prompt_matches_serving=len(seen) - len(elsewhere),
+        longest=max(row.tokens for row in seen),
+        example=seen[0].text,
+        more_examples=tuple(row.text for row in seen[1:EXAMPLES]),
+        chat_template=template_digest(template),
+        padding_keeps_learned=True,
+    )
+
+
+def check_template(tokenizer: Any, served: Path | None) -> str:
+    """The chat template that is trained with; TrainingError where engines serve with another."""
+    template = str(tokenizer.get_chat_template())
     if served is not None and template != chat_template(served):
         what, hint = (
             "would be trained with another chat template than the one that is served",
             "Load both from one folder",
         )
         raise TrainingError(Problem("train", what, next=hint))
-    ends = turns.end_tokens(tokenizer, trainer.model.config.get_text_config())
-    seen = [
-        _look(item, prompt, trainer.data_collator([features]), tokenizer, ends)
-        for item, features in zip(rows, trainer.train_dataset, strict=True)
-    ]
-    long = [row.id for row in seen if row.tokens > max_length]
-    silent = [row.id for row in seen if not row.learned]
-    endless = [row.id for row in seen if not row.ends]
-    elsewhere = {row.id: row.context for row in seen if row.context}
-    otherwise = {row.id: row.answer for row in seen if row.answer}
-    _refuse(long, f"are longer than max_length {max_length} and would be cut", "Raise train.max_length or shorten them")
-    _refuse(silent, "have no token to learn from", "Give each a non-empty answer")
+    return template
+
+
+def template_digest(template: str) -> str:
+    """sha256 of a chat template, as `Supervision.chat_template` holds it."""
+    return hashlib.sha256(template.encode()).hexdigest()
+
+
+def refuse_long(ids: Sequence[str], max_length: int) -> None:
+    """Raise TrainingError for rows that would be cut."""
+    _refuse(ids, f"are longer than max_length {max_length} and would be cut", "Raise train.max_length or shorten them")
+
+
+def refuse_elsewhere(rows: dict[str, tuple[str, str]]) -> None:
+    """Raise TrainingError for rows whose prompt is another in training (first of the pair) than when served."""
     what = "would be trained after another prompt than the one that is served"
     hint = "The chat template must render a prompt alike with and without its answer"
-    _refuse(list(elsewhere), what + _difference(elsewhere, "served"), hint)
-    _refuse(endless, "do not teach the end of turn", "Check the model's chat template and eos token")
-    what = "would teach something else than their answer"
-    hint = "The chat template must add nothing to a last answer but the end of its turn"
-    _refuse(list(otherwise), what + _difference(otherwise, "the answer is"), hint)
-    _refuse(
-        _lost_to_padding(trainer),
-        "lose what they teach when they are padded",
-        "Give the tokenizer a pad token of its own",
-    )
-    return Supervision(
-        rows=len(rows),
-        tokens=sum(row.tokens for row in seen),
-        supervised_tokens=sum(row.learned for row in seen),
-        rows_without_loss=len(silent),
-        rows_truncated=len(long),
-        rows_with_end_of_turn=len(rows) - len(endless),
-        prompt_matches_serving=len(rows) - len(elsewhere),
-        longest=max(row.tokens for row in seen),
-        example=seen[0].text,
-        more_examples=tuple(row.text for row in seen[1:EXAMPLES]),
-        chat_template=hashlib.sha256(template.encode()).hexdigest(),
-        padding_keeps_learned=True,
-    )
+    _refuse(list(rows), what + _difference(rows, "served"), hint)
 
 
 def _lost_to_padding(trainer: Any) -> list[str]:
@@ -110,8 +157,8 @@ def _lost_to_padding(trainer: Any) -> list[str]:
     return [] if taught[0] == taught[1] else [f"row {short + 1}"]
 
 
-def _look(item: Item, prompt: Prompt, batch: Any, tokenizer: Any, ends: Collection[int]) -> _Seen:
-    ids, labels = batch["input_ids"][0].tolist(), batch["labels"][0].tolist()
+def _look(one: Learned, prompt: Prompt, tokenizer: Any, ends: Collection[int]) -> _Seen:
+    item, ids, labels = one.item, one.ids, one.labels
     context = [token for token, label in zip(ids, labels, strict=True) if label == -100]
     learned = [token for token, label in zip(ids, labels, strict=True) if label != -100]
     served = turns.render(tokenizer, chat(prompt, item))
@@ -125,7 +172,7 @@ def _look(item: Item, prompt: Prompt, batch: Any, tokenizer: Any, ends: Collecti
         tokens=len(ids),
         learned=len(learned),
         ends=bool(tail),
-        context=None if same else _apart(_text(tokenizer, context), served),
+        context=None if same else apart(_text(tokenizer, context), served),
         answer=_other_answer(_text(tokenizer, learned[:body]).strip(), item.target.strip(), tokenizer),
         text=f"{_text(tokenizer, context)}[[{_text(tokenizer, learned)}]]",
     )
@@ -138,14 +185,14 @@ def _other_answer(taught: str, gold: str, tokenizer: Any) -> tuple[str, str] | N
     """
     if taught == gold or taught == _text(tokenizer, tokenizer(gold, add_special_tokens=False)["input_ids"]).strip():
         return None
-    return _apart(taught, gold)
+    return apart(taught, gold)
 
 
 def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
     return str(tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
-def _apart(one: str, other: str) -> tuple[str, str]:
+def apart(one: str, other: str) -> tuple[str, str]:
     """Both texts from a little before where they part."""
     same = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     start = max(0, same - SHOWN // 3)
