@@ -6,23 +6,53 @@ training other rows than an uninterrupted one would have had.
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from harness.trainers.balance import cycled, resampled
+from harness.trainers.base import Job
 
 MOST_GROUPED = 50
 """Batches that are drawn together at most, and told apart by length."""
 
 
-def plan(lengths: Sequence[int], batch: int, steps: int, seed: int) -> list[int]:
+def rows_an_epoch(job: Job) -> int:
+    """Rows that a pass over the task's rows takes, the general ones among them."""
+    replay = job.spec.replay if job.replay else None
+    return len(job.rows) if replay is None else math.ceil(len(job.rows) / (1 - replay.ratio))
+
+
+def endless(job: Job, shuffler: random.Random) -> Iterator[int]:
+    """Indices of `[*job.rows, *job.replay]` without end, as the spec balances and mixes them."""
+    task = cycled(range(len(job.rows)), shuffler)
+    if job.spec.balance == "resample":
+        task = resampled(job.rows, shuffler)
+    if not job.replay or job.spec.replay is None:
+        return task
+    general = cycled(range(len(job.rows), len(job.rows) + len(job.replay)), shuffler)
+    return _mixed(task, general, job.spec.replay.ratio)
+
+
+def _mixed(task: Iterator[int], general: Iterator[int], ratio: float) -> Iterator[int]:
+    """Both, `ratio` of them general, in every stretch as nearly as can be."""
+    owed = 0.0
+    while True:
+        owed += ratio
+        yield next(general if owed >= 1 else task)
+        owed -= owed >= 1
+
+
+def plan(lengths: Sequence[int], batch: int, steps: int, seed: int, job: Job | None = None) -> list[int]:
     """Indices of the rows in the order of training, `batch` of them for each of `steps`.
 
-    Every row comes once before any comes again. Rows of like length share a batch, which
-    saves padding; the longest comes first, so that memory that will not do is known at once.
+    Every row comes once before any comes again, or as the job's spec balances and mixes them. Rows of like length
+    share a batch, which saves padding; the longest comes first, so that memory that will not do is known at once.
     """
     shuffler = random.Random(seed)
-    stream: list[int] = []
-    while len(stream) < steps * batch:
-        stream += shuffler.sample(range(len(lengths)), len(lengths))
+    rows = cycled(range(len(lengths)), shuffler) if job is None else endless(job, shuffler)
+    stream = list(islice(rows, steps * batch))
     group = batch * min(MOST_GROUPED, max(1, len(lengths) // (4 * batch)))
     batches: list[list[int]] = []
     for start in range(0, steps * batch, group):
