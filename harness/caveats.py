@@ -15,9 +15,8 @@ MUCH_CUT = 0.05
 def caveats(runs: Sequence[RunRecord], folder: ExperimentStore, seeds: Sequence[int]) -> tuple[str, ...]:
     """All of them, for the test runs that a verdict rests on."""
     found = []
-    engines = sorted({run.conditions.engine for run in runs} - {"vllm"})
-    if engines:
-        found.append(f"Judged with the {engines[0]} engine; if vLLM will serve it, judge it there too.")
+    engines = {run.conditions.engine for run in runs} - {"vllm"}
+    found += [_of_engine(engine) for engine in sorted(engines)]
     record = folder.read(DataRecord)
     if record is not None and record.findings:
         found.append(f"The data audit has {len(record.findings)} findings; see data.json.")
@@ -32,6 +31,14 @@ def caveats(runs: Sequence[RunRecord], folder: ExperimentStore, seeds: Sequence[
                                                           if run.candidate.adapter is not None})  # fmt: skip
     found += [told for run in on_task for told in _cut(run, folder)]
     return tuple(found)
+
+
+def _of_engine(engine: str) -> str:
+    """What is not known of who will serve, or of who has answered."""
+    if engine == "openai":
+        who = "an endpoint, which is known by its URL and its model's name"
+        return f"Judged over {who}: another model behind them would not be noticed."
+    return f"Judged with the {engine} engine; if vLLM will serve it, judge it there too."
 
 
 def _raw_beats_the_bar(on_task: Sequence[RunRecord]) -> list[str]:

@@ -31,6 +31,11 @@ def test_another_engine_than_vllm_is_said(tmp_path: Path) -> None:
     assert any(
         "transformers engine" in told for told in caveats([with_engine(r, "transformers") for r in runs], folder, (0,))
     )
+    (remote,) = [
+        told for told in caveats([with_engine(r, "openai") for r in runs], folder, (0,)) if "Judged over" in told
+    ]
+    assert "another model behind them would not be noticed" in remote
+    assert "vLLM" not in remote
     assert not any("engine" in told for told in caveats([with_engine(r, "vllm") for r in runs], folder, (0,)))
 
 

@@ -245,9 +245,11 @@ def test_no_seeds_are_a_usage_error():
 def test_flips_show_both_answers_and_the_lost_first():
     new = [sample("a", 1, answer="yes"), sample("b", 0, answer="no"), sample("c", 1), sample("d", None)]
     old = [sample("a", 0, answer="no"), sample("b", 1, answer="yes"), sample("c", 1), sample("d", 1)]
+    old[0] = old[0].model_copy(update={"reasoning": "It was late."})
     lost, won = flips(new, old, {"t": "acc"})
     assert (lost.id, lost.direction, lost.candidate_answer, lost.reference_answer) == ("b", "lost", "no", "yes")
     assert (won.id, won.direction) == ("a", "won")
+    assert (won.candidate_reasoning, won.reference_reasoning) == (None, "It was late.")
 
 
 def test_flips_are_counted_as_the_comparison_counts_them_and_the_largest_come_first():

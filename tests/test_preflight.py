@@ -13,11 +13,13 @@ import pytest
 import yaml
 from scripted import Scripted, text
 
-from harness import data, preflight, spec
+from harness import data, forgetting, preflight, spec
 from harness.engines.base import Answer, Request
+from harness.errors import SpecError
 from harness.evaluate import TaskSpec, evaluate, task_suite
 from harness.gates import level_at
 from harness.preflight.designs import DISCORDANCE, ICC
+from harness.probes import PROBES
 from harness.progress import Silent
 from harness.records import AdapterRef, Candidate, Decoding, ModelRef, Prompt
 from harness.spec import Experiment
@@ -266,3 +268,25 @@ def test_work_counts_every_candidate_that_is_judged(tmp_path):
     )
     prompts = 5  # raw, few_shot, cot, rag, best; the majority answer costs no call
     assert two.task_calls * (prompts + 2) == one.task_calls * (prompts + 4)  # each judged under two prompts
+
+
+def test_work_counts_fixed_texts_and_the_calls_of_the_judge(tmp_path):
+    judge = {"url": "http://127.0.0.1:9/v1", "model": "big"}
+    graded = {"metric": "exact_match", "metrics": ["judge", "judge_pairwise"]}
+    own = {"prompt": {"budget": 100, "contestants": [], "with_tuned": False}, "train": {"seeds": [0]}}
+    found = preflight.check(load(tmp_path, GAIN, judge=judge, task=graded, **own), Store(tmp_path / "r")).work
+    assert found.judge_calls == 3 * (100 + found.dev_calls + found.task_calls)  # a grade, and a pair both ways round
+    texts = forgetting.load()
+    assert texts is not None
+    general = 2 * (len(texts.passages) + len(texts.prompts)) + len(texts.prompts)
+    assert found.probe_calls == 2 * len(PROBES) + general
+    silent = preflight.check(load(tmp_path, GAIN, forgetting=False, **own), Store(tmp_path / "r")).work
+    assert (silent.judge_calls, silent.probe_calls) == (0, 2 * len(PROBES))
+
+
+def test_a_model_that_only_a_server_has_wants_the_engine_that_asks_servers(tmp_path):
+    with pytest.raises(SpecError, match=r"'openai:big' is a name at a server, and serve.engine is auto. Only `openai`"):
+        preflight.check(load(tmp_path, GAIN, model="openai:big"), Store(tmp_path / "r"))
+    served = {"engine": "openai", "url": "http://127.0.0.1:9/v1"}
+    found = preflight.check(load(tmp_path, GAIN, model="openai:big", serve=served), Store(tmp_path / "r"))
+    assert any("cannot be trained" in note for note in found.notes)

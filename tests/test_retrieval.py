@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from harness import models
 from harness.data import DataSpec, load
 from harness.errors import ModelError, UsageError
 from harness.models import LocalModel
+from harness.prompts import PromptSpec
+from harness.prompts.space import looked_up
+from harness.prompts.spec import RetrievalSpec
 from harness.records import Item, Message, Retrieval
 from harness.retrieval import Shelves, read_passages
 from harness.retrieval.lexical import Bm25, words
@@ -386,6 +390,19 @@ def test_similarities_do_not_depend_on_what_is_embedded_together(tiny: Path) -> 
     by = use(one, count=5).model_copy(update={"by": str(tiny)})
     asked = [row("a", "my card"), row("b", "post rate failed my account abroad"), row("c", "")]
     assert one.look_up(by, asked) == [other.look_up(by, [item])[0] for item in asked]
+
+
+def test_a_prompt_names_its_embedding_model_by_content(tiny: Path, tmp_path: Path) -> None:
+    at = tmp_path / "embedder"
+    shutil.copytree(tiny, at)
+    spec = PromptSpec(retrieval=RetrievalSpec(by=str(at)))
+    made = looked_up(spec, Shelves(train()), "train", "demonstrations", 1)
+    assert made.embedder == Shelves(train()).embedder(str(tiny))
+    assert looked_up(PromptSpec(), Shelves(train()), "train", "demonstrations", 1).embedder is None
+    weights = next(at.rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(UsageError, match=rf"prompt.retrieval.by: was {made.embedder[:8]} when the prompt was made"):
+        Shelves(train()).look_up(made, train())
 
 
 def test_a_missing_library_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,6 +179,7 @@ def test_documents_with_the_test_questions_and_answers_are_refused_before_any_ca
     told = fault(folder, prompt={"retrieval": {"documents": "documents"}})
     assert "test.jsonl:4: its question stands with its answer in the document a.md" in told
     assert "data.audit.rules: {leak_documents: warn}" in told
+    assert "harness data audit" not in told
     rules = {"audit": {"rules": {"leak_documents": "warn"}}}
     data = {name: f"{name}.jsonl" for name in ("train", "dev", "test")} | rules
     assert load(folder, data=data, prompt={"retrieval": {"documents": "documents"}}).audited.findings

@@ -24,13 +24,16 @@ def display(found: Preflight) -> None:
     _findings(found)
     work = found.work
     calls = (work.prompt_search_calls or 0) + work.dev_calls + work.task_calls + work.suite_calls
+    calls += work.probe_calls
     searched = f"{work.prompt_search_calls:,} prompt search, " if work.prompt_search_calls is not None else ""
     spent = f" and {work.prompt_search_tokens:,} tokens of prompt search" if work.prompt_search_tokens else ""
     beside = ", ".join(("base", *work.contestants, "best_prompt", "tuned"))
     beside += ", tuned+best_prompt (a look of its own)" if work.with_best_prompt else ""
+    judged = f", {work.judge_calls:,} calls of the judge" if work.judge_calls else ""
     console.out.print(
         f"\nwork: at most {calls:,} answers ({searched}{work.dev_calls:,} dev, {work.task_calls:,} task, "
-        f"{work.suite_calls:,} suites){spent}, {work.training_steps:,} training steps\ncontestants: {beside}\n",
+        f"{work.suite_calls:,} suites, {work.probe_calls:,} fixed texts){spent}{judged}, "
+        f"{work.training_steps:,} training steps\ncontestants: {beside}\n",
         markup=False,
     )
     _gates(found)

@@ -18,6 +18,9 @@ from harness.store import ExperimentStore, Store
 if TYPE_CHECKING:
     from harness.compare import Flip
 
+REASONED = 300
+"""Characters of a reasoning that a comparison shows; all of it is in --json."""
+
 # ------------------------------------------------------------------- experiments
 
 
@@ -145,4 +148,14 @@ def comparison(record: ComparisonRecord, flips: Sequence[Flip], limit: int) -> N
             console.out.print(f"  {escape(flip.task)} {escape(flip.id)}: {escape(tables.line(flip.question))}")
             console.out.print(f"    gold      {escape(tables.line(flip.target))}", style="dim")
             console.out.print(f"    candidate {escape(tables.line(flip.candidate_answer))}")
+            _reasoning(flip.candidate_reasoning)
             console.out.print(f"    reference {escape(tables.line(flip.reference_answer))}")
+            _reasoning(flip.reference_reasoning)
+
+
+def _reasoning(text: str | None) -> None:
+    """How an answer was come by, where the prompt asked for reasoning first; its end, which led to the answer."""
+    if text:
+        plain = tables.line(text, len(text))
+        cut = "…" if len(plain) > REASONED else ""
+        console.out.print(escape(f"      after   {cut}{plain[-REASONED:]}"), style="dim")

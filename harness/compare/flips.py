@@ -31,6 +31,10 @@ class Flip(Record):
     """What the candidate said."""
     reference_answer: str | None
     """What the reference said."""
+    candidate_reasoning: str | None = None
+    """What the candidate wrote before its answer, where its prompt asks it to reason first."""
+    reference_reasoning: str | None = None
+    """What the reference wrote, likewise."""
     candidate_score: float
     """Its score."""
     reference_score: float
@@ -75,6 +79,8 @@ def flips(candidate_samples: Samples, reference_samples: Samples, metric_by_task
                 target=new.target,
                 candidate_answer=new.answer,
                 reference_answer=old.answer,
+                candidate_reasoning=new.reasoning,
+                reference_reasoning=old.reasoning,
                 candidate_score=ours,
                 reference_score=theirs,
             )

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import math
-
 from harness import data, machine, models, prompts
 from harness.engines import Choice, choose
 from harness.errors import EngineError, Problem, SpecError
 from harness.evaluate import TASK_SUITE
 from harness.gates import Forecast, level_at
 from harness.gates.forecasting import rounded
+from harness.models.names import REMOTE
 from harness.preflight.designs import foresee
 from harness.preflight.earlier import Earlier
-from harness.prompts.spec import Budget
+from harness.preflight.work import Work, work_of
 from harness.records import DataRecord, Record
 from harness.spec import Experiment
 from harness.store import Store
 
-
-class Work(Record):
-    """How much there is to do."""
-
-    prompt_search_calls: int | None
-    """Model calls that the prompt search may make; None where its budget is in tokens."""
-    prompt_search_tokens: int | None
-    """Tokens that it may spend, prompts and answers together; None where its budget is in calls."""
-    contestants: tuple[str, ...]
-    """Who is asked on the test split before training, beside the raw and the best prompt; `majority` costs no call."""
-    with_best_prompt: bool
-    """Whether tuned candidates are judged under the best prompt too, which is a look more for each."""
-    dev_calls: int
-    """Answers on the dev split, to say which of the tuned candidates looks at the test split first."""
-    task_calls: int
-    """Answers on the test split, over prompts on the base model and every tuned candidate that is judged."""
-    suite_calls: int
-    """Answers on further suites and on items that must not break, over base and the same candidates."""
-    training_steps: int
-    """Optimizer steps over all seeds."""
+_ONLY_PROMPTS = (
+    "the model is only a name at a server, so it cannot be trained: the experiment ends at a prompt that is enough, "
+    "or with an error before training",
+)
 
 
 class LooksAhead(Record):
@@ -82,10 +65,11 @@ def check(experiment: Experiment, store: Store) -> Preflight:
 
     store: where earlier runs on the same items, and looks at the same test split, are found. Writes nothing.
     Raises StoreError when the ledger of looks cannot be read, DataError when training would cut answers, SpecError
-    when the prompt search cannot be done here: a package is missing, worked examples do not fit the model.
+    when the prompt search cannot be done here (a package is missing, worked examples do not fit the model), or when the
+    engine cannot have the model.
     """
     spec = experiment.spec
-    if problems := _prompt_problems(experiment):
+    if problems := [*_model_problems(experiment), *_prompt_problems(experiment)]:
         raise SpecError(problems)
     try:
         choice = choose(spec.serve)
@@ -102,15 +86,24 @@ def check(experiment: Experiment, store: Store) -> Preflight:
         experiment=experiment.id,
         model=spec.model,
         data=looked.record,
-        notes=(*looked.notes, *((noted,) if noted else ())),
+        notes=(*looked.notes, *((noted,) if noted else ()), *(_ONLY_PROMPTS if spec.model.startswith(REMOTE) else ())),
         suites={TASK_SUITE: experiment.data.test.size, **{suite.name: suite.size for suite in experiment.suites}},
         engine=f"{choice.name}: {choice.reason}",
         device=gpus[0] if gpus else f"CPU, {machine.cpus()} cores",
-        work=_work(experiment),
+        work=work_of(experiment),
         looks=looks,
         gates=forecasts,
         warnings=tuple(_advice(made) for made in forecasts if made.blocking and made.decidable is False),
     )
+
+
+def _model_problems(experiment: Experiment) -> list[Problem]:
+    """A model that only a server has, and another engine than the one that asks servers."""
+    spec = experiment.spec
+    if not spec.model.startswith(REMOTE) or spec.serve.engine == "openai":
+        return []
+    what = f"{spec.model!r} is a name at a server, and serve.engine is {spec.serve.engine}"
+    return [Problem("model", what, "Only `openai`", "Give its server: serve: {engine: openai, url: ...}")]
 
 
 def _prompt_problems(experiment: Experiment) -> list[Problem]:
@@ -152,30 +145,3 @@ def _advice(made: Forecast) -> str:
         remedies.insert(0, f"collect about {rounded(made.items_needed)} items instead of {made.n:,}")
     told = f"{made.gate}: a candidate that is truly {truth} passes{where} with a chance of {chance:.0%}"
     return f"{told}, not {made.power:.0%}; {', or '.join(remedies)}."
-
-
-def _work(experiment: Experiment) -> Work:
-    spec, train = experiment.spec, experiment.spec.train
-    steps = max(1, math.ceil(train.epochs * math.ceil(len(experiment.data.train.rows) / train.batch_size)))
-    seeds, recipe = len(train.seeds), spec.policy.claim == "recipe"
-    judged = seeds if recipe else spec.finalists
-    other = spec.prompt.search != "none" or train.instruction not in (None, experiment.instruction)
-    twice = spec.prompt.with_tuned and other
-    ranked = (seeds if seeds > 1 or twice else 0) + (judged if twice else 0)
-    made = prompts.contestants(
-        spec.prompt, spec.task, experiment.instruction, experiment.data.train, experiment.shelves()
-    )
-    asked = 2 + len(made.keys() - {"majority"}) + judged * (2 if twice else 1)
-    budget = spec.prompt.budget if spec.prompt.search != "none" else Budget(calls=8).model_copy(update={"calls": 0})
-    repeats, kept = spec.task.repeats, sum(suite.size for suite in experiment.must_not_break.values())
-    return Work(
-        prompt_search_calls=budget.calls,
-        prompt_search_tokens=budget.tokens,
-        contestants=tuple(made),
-        with_best_prompt=twice,
-        dev_calls=ranked * len(experiment.data.dev.rows) * repeats,
-        task_calls=asked * experiment.data.test.size * repeats,
-        suite_calls=(1 + judged) * sum(suite.size for suite in experiment.suites)
-        + judged * (2 if twice else 1) * kept * repeats,
-        training_steps=len(train.seeds) * (min(steps, train.max_steps) if train.max_steps else steps),
-    )

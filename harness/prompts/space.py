@@ -212,7 +212,10 @@ def looked_up(
     count: int,
 ) -> Retrieval:
     """What is looked up for each question, over the shelves as they are."""
-    return Retrieval(source=source, use=use, by=spec.retrieval.by, count=count, corpus=shelves.corpus(source))
+    by = spec.retrieval.by
+    return Retrieval(
+        source=source, use=use, by=by, count=count, corpus=shelves.corpus(source), embedder=shelves.embedder(by)
+    )
 
 
 def reasoning_decoding(spec: PromptSpec, task: TaskSpec) -> Decoding:

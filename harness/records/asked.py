@@ -76,8 +76,10 @@ class Decoding(Grown):
     """Structured output: nothing else can be answered. None leaves the answer free."""
 
 
-class Retrieval(Record):
+class Retrieval(Grown):
     """What is looked up for each question and put into its prompt."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"embedder"})
 
     source: Literal["train", "documents"]
     """Rows of the train split, or passages of a folder of documents."""
@@ -89,6 +91,8 @@ class Retrieval(Record):
     """How many are taken."""
     corpus: str
     """sha256 over what is searched: another corpus is another prompt."""
+    embedder: str | None = None
+    """sha256 over the embedding model's files; None for `bm25`, and in older records."""
 
 
 class Prompt(Grown):

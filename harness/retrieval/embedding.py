@@ -20,6 +20,8 @@ from harness.retrieval.ranking import batches
 WHERE = "prompt.retrieval.by"
 FORMATS = ("onnx/*", "openvino/*")
 """Folders of hub repositories that hold other formats of the same weights."""
+CONTENT = (".safetensors", ".json", ".txt", ".model")
+"""Files that make an embedding model what it is."""
 DECIMALS = 5
 """Similarities closer than this are ties: how texts are batched moves the digits behind."""
 
@@ -34,9 +36,7 @@ class Embedder:
     """
 
     def __init__(self, by: str, near: Path | None, note: Callable[[str], None]) -> None:
-        if find_spec("sentence_transformers") is None:
-            hint = "pip install 'finetune-harness[retrieval]'; or by: bm25, which needs nothing"
-            raise UsageError(Problem(WHERE, f"{by!r} needs sentence-transformers", next=hint))
+        _require_library(by)
         self._by = by
         self._vectors: dict[tuple[Side, str], NDArray[np.float32]] = {}
         path = _folder(by, near, note)
@@ -90,6 +90,24 @@ class Embedded:
         for batch in batches(texts, len(self._indexed)):
             asked = self._embedder.embed(batch, "query")
             yield from np.round((asked @ self._indexed.T).astype(np.float64), DECIMALS)
+
+
+def embedder_digest(by: str, near: Path | None, note: Callable[[str], None]) -> str:
+    """sha256 (64 hex digits) over an embedding model's weights, configuration and tokenizer.
+
+    A model of the hub is fetched for it: its name says nothing about which weights will rank. Raises as `Embedder`.
+    """
+    _require_library(by)
+    path = _folder(by, near, note)
+    return artifacts.digest_folder(
+        path, lambda name: Path(name).suffix in CONTENT and not name.startswith(("onnx/", "openvino/"))
+    )
+
+
+def _require_library(by: str) -> None:
+    if find_spec("sentence_transformers") is None:
+        hint = "pip install 'finetune-harness[retrieval]'; or by: bm25, which needs nothing"
+        raise UsageError(Problem(WHERE, f"{by!r} needs sentence-transformers", next=hint))
 
 
 def _folder(by: str, near: Path | None, note: Callable[[str], None]) -> Path:

@@ -14,7 +14,7 @@ from harness.errors import Problem, UsageError
 from harness.records import Item, Message, Retrieval, digest
 from harness.retrieval.documents import WHERE as DOCUMENTS
 from harness.retrieval.documents import Passage, read_passages
-from harness.retrieval.embedding import Embedded, Embedder
+from harness.retrieval.embedding import Embedded, Embedder, embedder_digest
 from harness.retrieval.lexical import Bm25, words
 from harness.retrieval.ranking import Ranker, best
 
@@ -57,6 +57,7 @@ class Shelves:
         self._words, self._near, self._note = words, near, note
         self._rankers: dict[tuple[Source, str], Ranker] = {}
         self._embedders: dict[str, Embedder] = {}
+        self._embedder_digests: dict[str, str] = {}
         self._found: dict[tuple[Retrieval, str, str], Found] = {}
 
     @property
@@ -71,6 +72,14 @@ class Shelves:
         and so does the length of passages.
         """
         return self._rows_digest if source == "train" else self._documents_digest
+
+    def embedder(self, by: str) -> str | None:
+        """sha256 over the embedding model that ranks, which is fetched for it; None for `bm25`. Raises ModelError."""
+        if by == "bm25":
+            return None
+        if by not in self._embedder_digests:
+            self._embedder_digests[by] = embedder_digest(by, self._near, self._note)
+        return self._embedder_digests[by]
 
     def look_up(self, retrieval: Retrieval, items: Sequence[Item]) -> list[Found]:
         """What belongs to each item, in their order. A train row that asks the same is never found.
@@ -101,6 +110,10 @@ class Shelves:
             what = f"the prompt looks things up in {retrieval.source} {retrieval.corpus[:8]}, and here are {here[:8]}"
             hint = "Give it the rows or documents that it was made with, or search for a prompt again"
             raise UsageError(Problem("prompt.retrieval", what, next=hint))
+        if retrieval.embedder is not None and retrieval.embedder != (ranks := self.embedder(retrieval.by)):
+            what = f"was {retrieval.embedder[:8]} when the prompt was made, and {retrieval.by} is {str(ranks)[:8]} here"
+            hint = "Give it the embedding model that it was made with, or search for a prompt again"
+            raise UsageError(Problem("prompt.retrieval.by", what, next=hint))
         if retrieval.source == "documents" and retrieval.use == "demonstrations":
             raise UsageError(Problem("prompt.retrieval", "documents cannot be demonstrations", "use: context"))
 
