@@ -8,6 +8,7 @@ from typing import Literal
 from harness import metrics
 from harness.evaluate import TaskSpec
 from harness.records import Item
+from harness.trainers import Answered
 
 
 class TaskScorer:
@@ -17,10 +18,13 @@ class TaskScorer:
         self._metric = task.metric
         self._items = {"train": train, "dev": dev}
 
-    def __call__(self, split: Literal["train", "dev"], answers: Sequence[tuple[int, str]]) -> list[float | None]:
+    def __call__(self, split: Literal["train", "dev"], answers: Sequence[tuple[int, Answered]]) -> list[float | None]:
         """See `harness.trainers.Scorer`."""
-        return [self._score(self._items[split][index], text) for index, text in answers]
+        return [self._score(self._items[split][index], answer) for index, answer in answers]
 
-    def _score(self, item: Item, text: str) -> float | None:
+    def _score(self, item: Item, answer: Answered) -> float | None:
+        if not isinstance(answer, str):
+            choices = item.choices or ()
+            return metrics.score_choice(self._metric, answer, choices, choices.index(item.target))
         asked = item.messages[-1].content if item.messages else item.text or ""
-        return metrics.score(self._metric, text, item.target, asked).value
+        return metrics.score(self._metric, answer, item.target, asked).value

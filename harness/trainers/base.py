@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from harness.models import LocalModel
@@ -57,6 +58,8 @@ class Job:
     """How dev items, and prompts of grpo, are answered (there with the spec's own temperature)."""
     start: AdapterRef | None = None
     """Adapter under HARNESS_HOME to go on from."""
+    near: Path = Path()
+    """Folder from which relative paths of the spec are meant."""
 
     def key(self, origin: Origin) -> str:
         """Identity of this training: same inputs on the same ground, same key, and it is not done twice.
@@ -86,18 +89,22 @@ class Job:
         return digest(told | {name: value for name, value in more.items() if value})
 
 
+Answered = str | tuple[float, ...]
+"""A generated answer; or, to an item with choices, the summed log-likelihood (nats) of each of them."""
+
+
 class Scorer(Protocol):
     """Scores answers of the model in training: by the task's own first metric, as evaluation would.
 
     It lives in the harness; a training in a process of its own asks it through the channel to its parent.
     """
 
-    def __call__(self, split: Literal["train", "dev"], answers: Sequence[tuple[int, str]]) -> list[float | None]:
-        """One score for each answer (index of its item in `Job.rows` or `Job.dev`, text); None where it has none."""
+    def __call__(self, split: Literal["train", "dev"], answers: Sequence[tuple[int, Answered]]) -> list[float | None]:
+        """One score for each answer (index of its item in `Job.rows` or `Job.dev`, answer); None where it has none."""
         ...
 
 
-def no_scorer(split: Literal["train", "dev"], answers: Sequence[tuple[int, str]]) -> list[float | None]:
+def no_scorer(split: Literal["train", "dev"], answers: Sequence[tuple[int, Answered]]) -> list[float | None]:
     """For trainings that ask nothing."""
     raise AssertionError(f"{len(answers)} answers to {split} and nobody to score them")
 

@@ -7,7 +7,10 @@ once or not at all; a checkpoint without it was cut short and is never gone on f
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,9 +57,31 @@ def mark(checkpoint: Checkpoint) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Delete all of them."""
+    """Delete all of them, and weights kept beside them."""
     for path in folder.glob("checkpoint-*"):
         shutil.rmtree(path)
+    for path in folder.glob("best-*"):
+        path.unlink()
+
+
+def so_far(earlier: Checkpoint, started: float) -> Checkpoint:
+    """What the sittings took until now. started: `time.monotonic()` at the beginning of this one."""
+    sittings = (*earlier.sittings, time.monotonic() - started)
+    return Checkpoint(None, sittings, max(earlier.peak_memory_bytes, _peak_memory()))
+
+
+def _peak_memory() -> int:
+    """Peak of device memory on a GPU, else of this process's resident memory, in bytes."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage tells here begins at the peak of the process that started this one
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) * 1024
+    peak_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_rss if sys.platform == "darwin" else peak_rss * 1024
 
 
 def _step(path: Path) -> int:

@@ -39,7 +39,7 @@ from harness.records import (
     SeedTraining,
     Supervision,
 )
-from harness.trainers.base import LESS_MEMORY, Job, Scorer, TrainSpec
+from harness.trainers.base import LESS_MEMORY, Answered, Job, Scorer, TrainSpec
 
 Result = tuple[SeedTraining, Supervision]
 
@@ -99,6 +99,7 @@ def as_json(job: Job) -> dict[str, Any]:
         "replay": _dumped(job.replay),
         "decoding": job.decoding.model_dump(mode="json"),
         "start": job.start and job.start.model_dump(mode="json"),
+        "near": str(job.near),
     }
 
 
@@ -119,6 +120,7 @@ def from_json(told: dict[str, Any]) -> Job:
         replay=_items(told["replay"]),
         decoding=Decoding.model_validate(told["decoding"]),
         start=told["start"] and AdapterRef.model_validate(told["start"]),
+        near=Path(told["near"]),
     )
 
 
@@ -147,7 +149,8 @@ def _follow(lines: Iterable[bytes], answers: IO[bytes], scorer: Scorer, progress
                 case {"end_of_bar": _}:
                     shown.close()
                 case {"score": [split, given]}:
-                    _say(answers, scorer(split, [(index, text) for index, text in given]))
+                    asked = [(at, one if isinstance(one, str) else tuple(one)) for at, one in given]
+                    _say(answers, scorer(split, asked))
                 case {"fault": {"kind": kind, "problems": problems}}:
                     raise getattr(errors, kind, TrainingError)([Problem(**problem) for problem in problems])
                 case {"result": [training, supervision]}:
@@ -204,7 +207,7 @@ def main(parent: int) -> None:
     job = from_json(json.loads(sys.stdin.readline()))
     from harness.trainers import METHODS
 
-    def scorer(split: str, answers: Sequence[tuple[int, str]]) -> list[float | None]:
+    def scorer(split: str, answers: Sequence[tuple[int, Answered]]) -> list[float | None]:
         told.tell(score=[split, list(answers)])
         scores: list[float | None] = json.loads(sys.stdin.readline())
         return scores

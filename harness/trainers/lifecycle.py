@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import resource
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +18,35 @@ from harness import artifacts
 from harness.errors import Problem, TrainingError
 from harness.models import quiet
 from harness.probes import PROBES_DIGEST
-from harness.progress import Bar, Progress
-from harness.records import SeedTraining, Supervision, TrainingPoint
+from harness.progress import Progress
+from harness.records import SeedTraining, Supervision, TrainingFinding
 from harness.store import write_file
 from harness.trainers import checkpoints
 from harness.trainers.base import LESS_MEMORY, Job, Origin, Scorer
 from harness.trainers.checkpoints import Checkpoint
+from harness.trainers.following import curve, follower, further_curves
 from harness.trainers.objectives import Loaded, builder
-from harness.trainers.parameters import adapter_config
-from harness.trainers.probing import read_probes
-from harness.trainers.publish import publish
-from harness.trainers.setup import arguments, load_base, origin
+from harness.trainers.order import rows_an_epoch
+from harness.trainers.overfitting import findings
+from harness.trainers.parameters import BASE_CHANGES, adapted, settle
+from harness.trainers.probing import Scores, read_base, read_probes
+from harness.trainers.publish import folder_of, initial, publish
+from harness.trainers.selection import Selection
+from harness.trainers.setup import arguments, load_base, origin, with_published
+from harness.trainers.starting import started
 
 DONE = "done.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What there was before the first step, and is not told by the trained model."""
+
+    tokenizer: Any
+    weights: dict[str, Any] | None
+    """Copy of the weights that are trained (`harness.trainers.publish.initial`)."""
+    base: Scores | None
+    """The base model's scores of the probes, where the method changes it."""
 
 
 def train_here(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTraining, Supervision]:
@@ -60,12 +73,10 @@ def _keep(folder: Path, result: tuple[SeedTraining, Supervision]) -> None:
 
 def _probed(done: SeedTraining, job: Job, on: Origin) -> SeedTraining:
     """A training taken over, with the probes' numbers that it did not leave: its adapter is loaded for them again."""
-    from peft import PeftModel
-
     with _quiet(), _told_when_full():
         base, tokenizer = load_base(job.spec, job.model, on)
-        tuned = PeftModel.from_pretrained(base, str(artifacts.folder("adapters", done.adapter.digest)))
-        return done.model_copy(update={"probes": read_probes(tuned, tokenizer, job.model.context_length)})
+        tuned, known = with_published(base, tokenizer, job, done.adapter, on)
+        return done.model_copy(update={"probes": read_probes(tuned, tokenizer, job.model.context_length, known)})
 
 
 def _finished(folder: Path) -> tuple[SeedTraining, Supervision] | None:
@@ -74,109 +85,98 @@ def _finished(folder: Path) -> tuple[SeedTraining, Supervision] | None:
         return None
     training, supervision = json.loads((folder / DONE).read_text(encoding="utf-8"))
     result = SeedTraining.model_validate(training), Supervision.model_validate(supervision)
-    return result if artifacts.folder("adapters", result[0].adapter.digest).is_dir() else None
+    return result if folder_of(result[0].adapter).is_dir() else None
 
 
-def build(job: Job, scorer: Scorer, on: Origin, folder: Path) -> tuple[Any, Any, Supervision]:
-    """TRL's trainer, ready to go, the tokenizer, and what will be learned. Raises TrainingError."""
+def build(job: Job, scorer: Scorer, on: Origin, folder: Path) -> tuple[Any, Supervision, Before]:
+    """TRL's trainer, ready to go, what will be learned, and what there was before. Raises TrainingError."""
     from transformers import PrinterCallback, set_seed
 
     set_seed(job.seed)
     try:
         base, tokenizer = load_base(job.spec, job.model, on)
-        loaded = Loaded(base, tokenizer, adapter_config(job.spec), arguments(job, len(job.rows), on, folder))
+        changed = job.spec.method in BASE_CHANGES
+        scores = read_base(base, tokenizer, job.model.context_length) if changed else None
+        base, adapter = (started(base, job), None) if job.start else adapted(base, job.spec, folder)
+        loaded = Loaded(base, tokenizer, adapter, arguments(job, rows_an_epoch(job), on, folder))
         trainer, supervision = builder(job.spec.objective)(job, loaded, scorer)
     except (OSError, ValueError) as fault:  # weights that cannot be read, layers that the model does not have
         raise TrainingError(Problem("train", f"cannot be set up: {fault}")) from fault
-    for weights in trainer.model.parameters():
-        if weights.requires_grad:  # TRL makes them bfloat16 on a quantised base, PEFT float32 again when it resumes
-            weights.data = weights.data.float()
+    settle(trainer.model)
     trainer.remove_callback(PrinterCallback)  # it prints to stdout
-    return trainer, tokenizer, supervision
+    return trainer, supervision, Before(tokenizer, initial(trainer.model), scores)
 
 
 def _train(job: Job, scorer: Scorer, on: Origin, folder: Path, progress: Progress) -> tuple[SeedTraining, Supervision]:
     started = time.monotonic()
     earlier = checkpoints.last(folder)
     with _quiet(), _told_when_full():
-        trainer, tokenizer, supervision = build(job, scorer, on, folder)
+        trainer, supervision, before = build(job, scorer, on, folder)
+        selection = Selection(job, scorer, folder, trainer.args.max_steps, earlier) if job.dev else None
         if earlier.path is not None:
             progress.note(f"seed {job.seed}: going on from step {earlier.step}")
         with progress.bar(f"training, seed {job.seed}", trainer.args.max_steps, earlier.step) as bar:
-            trainer.add_callback(_follower(bar, folder, earlier, started))
-            trainer.train(resume_from_checkpoint=None if earlier.path is None else str(earlier.path))
-        adapter = publish(trainer.model, job, folder)
-        probes = read_probes(trainer.model, tokenizer, job.model.context_length)
-    now = _so_far(earlier, started)
-    return SeedTraining(
+            trainer.add_callback(follower(bar, folder, earlier, started, selection, before.tokenizer))
+            _go_on(trainer, selection, earlier)
+        chosen = None if selection is None else selection.restore(trainer.model)
+        found = _against(job, selection, trainer)
+        probes = read_probes(trainer.model, before.tokenizer, job.model.context_length, before.base)
+        trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+        adapter = publish(trainer.model, job, folder, on.dtype, before.weights)
+    now, looks = checkpoints.so_far(earlier, started), selection.looks if selection is not None else []
+    done = SeedTraining(
         seed=job.seed,
         adapter=adapter,
         steps=trainer.state.global_step,
-        curve=_curve(trainer.state.log_history),
+        curve=curve(trainer.state.log_history),
         seconds=round(sum(now.sittings), 1),
         peak_memory_bytes=now.peak_memory_bytes,
         resumed=len(earlier.sittings),
-        trainable_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        trainable_parameters=trainable,
         device=on.device,
         dtype=on.dtype,
         packages=dict(on.packages),
         probes=probes,
-    ), supervision
-
-
-def _follower(bar: Bar, folder: Path, earlier: Checkpoint, started: float) -> Any:
-    """A callback that moves the bar, stops on a broken loss and marks checkpoints as whole."""
-    from transformers import TrainerCallback
-
-    class Follower(TrainerCallback):  # type: ignore[misc]
-        note = ""
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            loss = (logs or {}).get("loss")
-            if loss is None:
-                return
-            if not math.isfinite(loss):
-                what = f"the loss is {loss} at step {state.global_step}"
-                hint = "Lower train.learning_rate, or check data and base model"
-                raise TrainingError(Problem("train", what, next=hint))
-            self.note = f"loss {loss:.3f}"
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            bar.advance(1, self.note)
-
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            made = folder / f"checkpoint-{state.global_step}"
-            checkpoints.mark(replace(_so_far(earlier, started), path=made))
-
-    return Follower()
-
-
-def _so_far(earlier: Checkpoint, started: float) -> Checkpoint:
-    """What the sittings took until now."""
-    sittings = (*earlier.sittings, time.monotonic() - started)
-    return Checkpoint(None, sittings, max(earlier.peak_memory_bytes, _peak_memory()))
-
-
-def _curve(history: Sequence[dict[str, Any]]) -> tuple[TrainingPoint, ...]:
-    return tuple(
-        TrainingPoint(step=point["step"], loss=point["loss"], learning_rate=point.get("learning_rate"))
-        for point in history
-        if "loss" in point
+        dev=tuple(look.point for look in looks),
+        chosen_step=chosen,
+        stopped_early=selection is not None and selection.exhausted,
+        findings=found,
+        dev_seconds=round(sum(look.seconds for look in looks), 1) if looks else None,
+        curves=further_curves(trainer.state.log_history),
     )
+    _tell(done, progress)
+    return done, supervision
 
 
-def _peak_memory() -> int:
-    """Peak of device memory on a GPU, else of this process's resident memory, in bytes."""
-    import torch
+def _go_on(trainer: Any, selection: Selection | None, earlier: Checkpoint) -> None:
+    """Train to the end from where it was."""
+    from transformers import TrainerState
+    from transformers.trainer import TRAINER_STATE_NAME
 
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    status = Path("/proc/self/status")
-    if status.exists():  # what getrusage tells here begins at the peak of the process that started this one
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(peak.split()[1]) * 1024
-    peak_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak_rss if sys.platform == "darwin" else peak_rss * 1024
+    if earlier.path is not None and selection is not None and selection.exhausted:
+        trainer.state = TrainerState.load_from_json(str(earlier.path / TRAINER_STATE_NAME))  # ended, but not published
+    else:
+        trainer.train(resume_from_checkpoint=None if earlier.path is None else str(earlier.path))
+
+
+def _against(job: Job, selection: Selection | None, trainer: Any) -> tuple[TrainingFinding, ...]:
+    """What the curves say against it. GRPO's loss says nothing of how well it does, so nothing is said there."""
+    if selection is None or job.spec.objective == "grpo":
+        return ()
+    clusters = [item.cluster or at for at, item in enumerate(job.dev)]
+    points = curve(trainer.state.log_history)
+    return findings(points, selection.looks, selection.best, selection.crossed(), clusters)
+
+
+def _tell(done: SeedTraining, progress: Progress) -> None:
+    if done.chosen_step is not None:
+        score = next(point.score for point in done.dev if point.step == done.chosen_step)
+        share = (done.dev_seconds or 0) / max(done.seconds, 1e-9)
+        told = f"seed {done.seed}: step {done.chosen_step} of {done.steps} does best on dev ({score:.3f})"
+        ended = ", stopped early" if done.stopped_early else ""
+        progress.note(f"{told}{ended}; looks at dev took {share:.0%} of the time")
+    for finding in done.findings:
+        progress.note(f"seed {done.seed}: {finding.message}")
 
 
 @contextmanager
@@ -186,7 +186,11 @@ def _told_when_full() -> Iterator[None]:
 
     try:
         yield
-    except torch.OutOfMemoryError as fault:
+    except (torch.OutOfMemoryError, MemoryError) as fault:
+        raise TrainingError(Problem("train", f"out of memory: {fault}", next=LESS_MEMORY)) from fault
+    except RuntimeError as fault:
+        if "can't allocate memory" not in str(fault):  # what torch says on a CPU
+            raise
         raise TrainingError(Problem("train", f"out of memory: {fault}", next=LESS_MEMORY)) from fault
 
 
