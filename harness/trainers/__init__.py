@@ -18,7 +18,7 @@ import importlib.util
 from harness.errors import Problem, TrainingError
 from harness.progress import Progress
 from harness.records import SeedTraining, Supervision
-from harness.trainers.base import Job, Scorer, Trainer, TrainSpec, no_scorer
+from harness.trainers.base import Answered, Job, Scorer, Trainer, TrainSpec, no_scorer
 from harness.trainers.publish import PROMPT_FILE, trained_prompt
 from harness.trainers.spec import ELSEWHERE, Method, Objective
 
@@ -26,6 +26,7 @@ __all__ = [
     "ELSEWHERE",
     "METHODS",
     "PROMPT_FILE",
+    "Answered",
     "Job",
     "Method",
     "Objective",
@@ -41,7 +42,7 @@ __all__ = [
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "safetensors")
 """What every method needs that trains here."""
 
-ALSO: dict[Method, tuple[str, ...]] = {"qlora": ("bitsandbytes",)}
+ALSO: dict[Method, tuple[str, ...]] = {"qlora": ("bitsandbytes",), "loftq": ("bitsandbytes",)}
 """What a method needs besides."""
 
 
@@ -51,7 +52,19 @@ def _by_trl(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTraining,
     return train_here(job, scorer, progress)
 
 
-METHODS: dict[Method, Trainer] = {"lora": _by_trl, "qlora": _by_trl}
+METHODS: dict[Method, Trainer] = {
+    "lora": _by_trl,
+    "rslora": _by_trl,
+    "dora": _by_trl,
+    "pissa": _by_trl,
+    "loftq": _by_trl,
+    "ia3": _by_trl,
+    "prompt_tuning": _by_trl,
+    "prefix_tuning": _by_trl,
+    "adaption_prompt": _by_trl,
+    "qlora": _by_trl,
+    "full": _by_trl,
+}
 """Every method and who does it, in the calling process."""
 
 

@@ -7,6 +7,8 @@ model, one text at a time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from harness.models import turns
@@ -16,12 +18,41 @@ from harness.records import ProbeScores
 Split = tuple[list[int], list[list[int]]]
 """Tokens of a context, and of each continuation after it."""
 
+Scores = tuple[tuple[float, ...], ...]
+"""One tuple a probe, one number a continuation."""
 
-def read_probes(model: Any, tokenizer: Any, room: int) -> ProbeScores:
-    """Score the probes with the PEFT model as it was trained, and with its adapter switched off.
 
-    room: tokens that a text may take. The arithmetic is the trainer's: its number type, its quantisation.
+def read_probes(model: Any, tokenizer: Any, room: int, base: Scores | None = None) -> ProbeScores:
+    """Score the probes with the model as it was trained, and with the base model.
+
+    room: tokens that a text may take. base: the base model's scores, from `read_base`; None where switching the
+    adapter off gives them. The arithmetic is the trainer's: its number type, its quantisation.
     """
+    room -= virtual_tokens(model)
+    split = [split_probe(probe, tokenizer, room) for probe in PROBES]
+    with at_rest(model):
+        tuned = tuple(_scores(model, one) for one in split)
+        if base is None:
+            with model.disable_adapter():
+                base = tuple(_scores(model, one) for one in split)
+    return ProbeScores(
+        probes=PROBES_DIGEST,
+        base=base,
+        tuned=tuned,
+        tokens=tuple(tuple(len(tokens) for tokens in one[1]) if one else () for one in split),
+        quantized=any(type(module).__module__.startswith("bitsandbytes") for module in model.modules()),
+    )
+
+
+def read_base(model: Any, tokenizer: Any, room: int) -> Scores:
+    """The base model's scores, for methods that change it."""
+    with at_rest(model):
+        return tuple(_scores(model, split_probe(probe, tokenizer, room)) for probe in PROBES)
+
+
+@contextmanager
+def at_rest(model: Any) -> Iterator[None]:
+    """No dropout and no gradients; afterwards the model is as it was."""
     import torch
 
     was_training = model.training
@@ -29,24 +60,20 @@ def read_probes(model: Any, tokenizer: Any, room: int) -> ProbeScores:
     for module in model.modules():
         if type(module).__module__.startswith("bitsandbytes"):  # in eval, on some CPUs, it packs its weights otherwise
             module.training = True
-    split = [_split(probe, tokenizer, room) for probe in PROBES]
     try:
         with torch.no_grad():
-            tuned = tuple(_scores(model, one) for one in split)
-            with model.disable_adapter():
-                base = tuple(_scores(model, one) for one in split)
+            yield
     finally:
         model.train(was_training)
-    return ProbeScores(
-        probes=PROBES_DIGEST,
-        base=base,
-        tuned=tuned,
-        tokens=tuple(tuple(len(tokens) for tokens in one[1]) if one else () for one in split),
-        quantized=bool(getattr(model.get_base_model(), "is_quantized", False)),
-    )
 
 
-def _split(probe: Probe, tokenizer: Any, room: int) -> Split | None:
+def virtual_tokens(model: Any) -> int:
+    """Places of the context that a learned prompt or prefix takes."""
+    configs = getattr(model, "peft_config", {}).values()
+    return sum(config.num_virtual_tokens for config in configs if config.is_prompt_learning)
+
+
+def split_probe(probe: Probe, tokenizer: Any, room: int) -> Split | None:
     """A probe's tokens by the rule of lm-eval; None where it cannot be asked.
 
     White space at the end of the context belongs to what follows, and both are encoded as one text.
@@ -79,6 +106,5 @@ def _score(model: Any, context: list[int], after: list[int]) -> float:
 
     ids = torch.tensor([context + after], device=model.device)
     logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0]
-    place = torch.arange(len(context) - 1, ids.shape[1] - 1, device=logits.device)
-    told = logits[place].float().log_softmax(dim=-1)
+    told = logits[-len(after) - 1 : -1].float().log_softmax(dim=-1)  # from the end: a learned prompt comes before
     return float(told[torch.arange(len(after)), ids[0, len(context) :]].double().sum())

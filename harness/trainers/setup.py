@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from harness import machine
 from harness.errors import Problem, TrainingError
-from harness.models import LocalModel
+from harness.models import LocalModel, turns
+from harness.records import AdapterRef
 from harness.trainers.base import Job, Origin
+from harness.trainers.probing import Scores, read_base
+from harness.trainers.publish import folder_of
 from harness.trainers.spec import Method, TrainSpec
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "trl", "accelerate")
@@ -20,7 +24,7 @@ def origin(method: Method) -> Origin:
     """On what a training would run here."""
     import torch
 
-    named = (*LIBRARIES, "bitsandbytes") if method == "qlora" else LIBRARIES
+    named = (*LIBRARIES, "bitsandbytes") if method in ("qlora", "loftq") else LIBRARIES
     packages = {name: version for name, version in machine.packages().items() if name in named}
     cuda = torch.cuda.is_available()
     return Origin(device="cuda" if cuda else "cpu", dtype="bfloat16" if cuda else "float32", packages=packages)
@@ -82,27 +86,66 @@ def one_device(made: Any, micro: int) -> Any:
 
 
 def load_base(spec: TrainSpec, model: LocalModel, on: Origin) -> tuple[Any, Any]:
-    """The base model as the method trains on it, and its tokenizer."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    """The base model as the method trains on it, and its tokenizer, which pads with no token that is learned."""
+    from transformers import AutoTokenizer
 
-    quantization = None
-    dtype = getattr(torch, on.dtype)
-    if spec.method == "qlora":
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
     tokenizer = AutoTokenizer.from_pretrained(str(model.path), trust_remote_code=False, local_files_only=True)
-    base = AutoModelForCausalLM.from_pretrained(
-        str(model.path),
-        dtype=dtype,
+    base = load_model(model.path, on, _quantization(spec, on) if spec.method == "qlora" else None)
+    _pad_apart(tokenizer, turns.end_tokens(tokenizer, base.config.get_text_config()))
+    return base, tokenizer
+
+
+def load_model(path: Path, on: Origin, quantization: Any = None) -> Any:
+    """A causal language model from its folder: safetensors alone, and no code of its own is run."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        str(path),
+        dtype=getattr(torch, on.dtype),
         quantization_config=quantization,
         device_map={"": 0} if on.device == "cuda" else None,
         trust_remote_code=False,
         use_safetensors=True,
         local_files_only=True,
     )
-    return base, tokenizer
+
+
+def with_published(base: Any, tokenizer: Any, job: Job, adapter: AdapterRef, on: Origin) -> tuple[Any, Scores | None]:
+    """The base model with what an earlier training published, and the base's own probes where that is a whole model."""
+    from peft import PeftModel
+
+    if adapter.kind != "model":
+        return PeftModel.from_pretrained(base, str(folder_of(adapter))), None
+    return load_model(folder_of(adapter), on), read_base(base, tokenizer, job.model.context_length)
+
+
+def _quantization(spec: TrainSpec, on: Origin) -> Any:
+    """QLoRA's form of the base model (Dettmers et al. 2023): NF4 with double quantisation, or int8."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if spec.bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, on.dtype),
+    )
+
+
+def _pad_apart(tokenizer: Any, ends: Collection[int]) -> None:
+    """Pad with a token that ends nothing: a pad that is the end of a turn takes that end with it when it is masked.
+
+    Padding is masked in training and never served, so any other special token will do.
+    """
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id not in {*ends, tokenizer.eos_token_id}:
+        return
+    taken = {*ends, tokenizer.eos_token_id, tokenizer.bos_token_id}
+    for token in (tokenizer.unk_token, *tokenizer.all_special_tokens):
+        if token is not None and tokenizer.convert_tokens_to_ids(token) not in taken:
+            tokenizer.pad_token = token
+            return
+    if tokenizer.pad_token_id is None:  # nothing else there is; the evidence on padding decides
+        tokenizer.pad_token = tokenizer.eos_token

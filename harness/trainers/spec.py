@@ -47,15 +47,16 @@ class TrainSpec(PartSpec):
     rank: Annotated[int, Field(ge=1, le=1024)] = 16
     """Rank of the adapter."""
     alpha: Annotated[float, Field(gt=0)] | None = None
-    """LoRA scaling; default twice the rank."""
+    """LoRA scaling; default twice the rank, 8 for rslora, and the rank for pissa and loftq."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout on the adapter's input."""
     target_modules: str | tuple[str, ...] = "all-linear"
-    """Layers that get an adapter."""
+    """Layers that get an adapter. `all-linear` is every linear layer but the last; for ia3, which rescales keys, values
+    and inner activations, it is what PEFT knows of them in the model's architecture."""
     virtual_tokens: Annotated[int, Field(ge=1)] = 20
     """Length of the learned prompt or prefix (prompt_tuning, prefix_tuning, adaption_prompt)."""
     bits: Literal[4, 8] = 4
-    """Bits of the quantised base (qlora)."""
+    """Bits of the quantised base: 4 is NF4, with double quantisation under qlora; 8 is int8 (qlora, loftq)."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Peak learning rate; default by method and objective, see docs/training.md."""
     epochs: Annotated[float, Field(gt=0)] = 2.0
@@ -81,7 +82,8 @@ class TrainSpec(PartSpec):
     balance: Literal["none", "weighted_loss", "resample"] = "none"
     """Against class imbalance, by the rows' gold answers: rarer ones weigh more, or are drawn more often."""
     args: dict[str, Any] = Field(default_factory=dict)
-    """Further arguments of TRL's configuration of the objective, e.g. {neftune_noise_alpha: 5}."""
+    """Further arguments of TRL's configuration of the objective, e.g. {neftune_noise_alpha: 5}; those that the harness
+    sets itself have a key of their own here."""
     peft_args: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of PEFT's configuration of the method, e.g. {modules_to_save: [lm_head]}."""
     select: SelectSpec = SelectSpec()
@@ -145,6 +147,12 @@ class TrainSpec(PartSpec):
                 raise ValueError(f"{key}: belongs to method: {name}, and that needs it; the method is {self.method}")
         if self.feedback is not None and self.objective not in ("dpo", "orpo", "kto"):
             raise ValueError(f"feedback: makes preferences, which objective {self.objective} does not learn from")
+        if self.dropout and self.objective in ("dpo", "kto", "grpo"):
+            raise ValueError(f"dropout: {self.objective} compares and samples answers without any; leave it out")
+        if self.method == "loftq" and self.alpha not in (None, self.rank):
+            raise ValueError(f"alpha: {self.alpha:g}; LoftQ's initialisation is right for alpha = rank alone")
+        if self.method == "prefix_tuning" and self.gradient_checkpointing:
+            raise ValueError("gradient_checkpointing: PEFT cannot do it with prefix_tuning")
         return self
 
     @property
@@ -152,7 +160,19 @@ class TrainSpec(PartSpec):
         """The learning rate that is used."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return RATES.get(self.objective, RATES.get(self.method, 2e-4))
+        return float(f"{RATES.get(self.method, 2e-4) * SHARES.get(self.objective, 1.0):.3g}")
+
+    @property
+    def scaling_alpha(self) -> float:
+        """LoRA's alpha that is used."""
+        if self.alpha is not None:
+            return self.alpha
+        return {"rslora": 8.0, "pissa": float(self.rank), "loftq": float(self.rank)}.get(self.method, 2.0 * self.rank)
+
+    @property
+    def served_rank(self) -> int:
+        """Rank of the LoRA adapter that is served: one of PiSSA's takes back what it took out of the base model."""
+        return 2 * self.rank if self.method == "pissa" else self.rank
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -162,11 +182,13 @@ class TrainSpec(PartSpec):
         return {**always, **told, "learning_rate": self.rate}
 
 
-RATES: Final[dict[str, float]] = {
-    "full": 1e-5, "ia3": 5e-3, "prompt_tuning": 3e-2, "prefix_tuning": 1e-2, "adaption_prompt": 1e-2,
-    "dpo": 2e-5, "orpo": 5e-5, "kto": 2e-5, "grpo": 1e-5,
+RATES: Final[dict[Method, float]] = {
+    "full": 1e-5, "pissa": 2e-5, "ia3": 3e-3, "prompt_tuning": 3e-2, "prefix_tuning": 1e-2, "adaption_prompt": 9e-3,
 }  # fmt: skip
-"""Default learning rates by objective, else by method; all others 2e-4."""
+"""Default learning rates of supervised fine-tuning by method; all others 2e-4."""
+
+SHARES: Final[dict[Objective, float]] = {"dpo": 0.1, "orpo": 0.25, "kto": 0.1, "grpo": 0.05}
+"""Share of them by objective."""
 
 _ALWAYS = (
     "method", "rank", "alpha", "dropout", "target_modules", "learning_rate", "epochs", "max_steps", "batch_size",
