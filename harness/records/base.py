@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from typing import Annotated, Any, ClassVar, Literal
@@ -56,12 +57,16 @@ class Grown(Record):
     @model_serializer(mode="wrap")
     def _without_unused(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         dumped: dict[str, Any] = dump(self)
-        for name in self.later:
-            if name in dumped and getattr(self, name) == type(self).model_fields[name].get_default(
-                call_default_factory=True
-            ):
+        for name, default in _defaults(type(self)):
+            if name in dumped and getattr(self, name) == default:
                 del dumped[name]
         return dumped
+
+
+@functools.cache
+def _defaults(kind: type[Grown]) -> tuple[tuple[str, Any], ...]:
+    """Later fields with their defaults, taken once: pydantic looks at a factory's signature each time it is asked."""
+    return tuple((name, kind.model_fields[name].get_default(call_default_factory=True)) for name in sorted(kind.later))
 
 
 class Message(Record):

@@ -34,7 +34,7 @@ def bca_interval(statistic: Weighted, units: int, confidence: float) -> tuple[fl
     """
     if units < 2:
         return None
-    from scipy import stats  # slow to import: see `intervals`
+    from scipy import stats  # its import takes most of a second
 
     def of_draws(drawn: NDArray[np.intp], axis: int) -> Floats:
         flat = np.moveaxis(drawn, axis, -1).reshape(-1, drawn.shape[axis])

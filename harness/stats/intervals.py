@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from harness.records import Interval
 from harness.stats.robust import Codes, Evidence, Floats, joined_interval, make_interval
-from harness.stats.score import normal_quantile, tango_interval
+from harness.stats.score import normal_quantile, tango_interval, wilson_interval
 
 
 def mean_interval(
@@ -19,7 +19,7 @@ def mean_interval(
 
     scores: shape (n,), finite, any unit; the ends come back in the same unit.
     clusters: n labels; items with one label are not independent. None: all are.
-    Wilson's interval (Wilson 1927, by scipy) for 0/1 scores without clusters, else the
+    Wilson's interval (`wilson_interval`) for 0/1 scores without clusters, else the
     joined interval that `paired_interval` describes, with the median as the value to
     deviate from. Scores in [0, 1] give ends in [0, 1]; n = 0 gives None throughout.
     shares: whether values that all lie in [0, 1] are scores on that scale; False for e.g. seconds.
@@ -31,10 +31,8 @@ def mean_interval(
     if not len(x):
         return make_interval(None, None, None, confidence, 0, "none")
     if shares and codes is None and _is_binary(x):
-        from scipy import stats  # its import takes most of a second, which commands that compute nothing are spared
-
-        test = stats.binomtest(int(x.sum()), len(x)).proportion_ci(confidence, method="wilson")
-        return make_interval(float(x.mean()), float(test.low), float(test.high), confidence, len(x), "wilson")
+        low, high = wilson_interval(int(x.sum()), len(x), confidence)
+        return make_interval(float(x.mean()), low, high, confidence, len(x), "wilson")
     limits, width = ((0.0, 1.0), 1.0) if shares and _is_share(x) else (None, float(np.ptp(x)))
     return joined_interval(Evidence(x, x - np.median(x), width, limits, codes), confidence)
 

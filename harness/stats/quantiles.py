@@ -109,7 +109,7 @@ def _ends(
     x: Floats, estimate: float, q: float, codes: Codes | None, confidence: float
 ) -> tuple[float | None, float | None]:
     """Order statistics that hold the quantile, and its estimate, between them; None for one beyond the items."""
-    from scipy import stats  # slow to import: see `intervals`
+    from scipy import stats  # its import takes most of a second
 
     n, ordered, tail = len(x), np.sort(x), 0.5 - confidence / 2
     size = n if codes is None else _effective_size(x, q, codes, confidence)

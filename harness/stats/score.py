@@ -1,6 +1,8 @@
-"""Score-type inference for 0/1 pairs: Tango's interval and statistic, McNemar's exact test."""
+"""Score-type inference for 0/1 scores: Wilson's interval; of pairs Tango's, and McNemar's exact test."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +12,18 @@ Floats = NDArray[np.float64]
 
 SECTIONS = 64
 """Parts of an interval that are searched at once: one array of them costs little more than one number."""
+
+
+def wilson_interval(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Score interval for one proportion, right / n; n >= 1. Always in [0, 1].
+
+    Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22, 209-212. Written
+    out, since most runs need no more than this, and the import of `scipy.stats` takes most of a second.
+    """
+    z, share = normal_quantile(confidence), right / n
+    scale = 2 * (n + z**2)
+    middle, half = (2 * n * share + z**2) / scale, z / scale * math.sqrt(4 * n * share * (1 - share) + z**2)
+    return (0.0 if right == 0 else middle - half), (1.0 if right == n else middle + half)
 
 
 def tango_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -63,7 +77,7 @@ def mcnemar_exact_p(gained: int, lost: int) -> float:
 
     Conditional on the discordant items; 1.0 when there are none.
     """
-    from scipy import stats  # slow to import: see `intervals`
+    from scipy import stats  # its import takes most of a second
 
     return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 

@@ -31,6 +31,8 @@ class JournalSamples(Sequence[SampleRecord]):
 
     def __init__(self, path: Path, places: Sequence[Place]) -> None:
         self._path, self._places = path, places
+        self.digest: str | None = None
+        """What `samples_digest` found: lines of a journal do not change, and it is asked for twice."""
 
     def __len__(self) -> int:
         return len(self._places)
