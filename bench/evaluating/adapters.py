@@ -1,12 +1,13 @@
 """One server for a base model and its adapters, against a server start for each of them.
 
 The adapters are LoRAs of rank 16 on every linear layer with random weights: what they say does not matter here. Both
-ways answer the same prompts for every candidate; in one server the candidates' requests are in flight together.
+ways answer the same prompts for every candidate, from nothing to the last answer, and prove at the start that each
+adapter answers as itself; in one server the candidates' requests are in flight together.
 """
 
 from __future__ import annotations
 
-import threading
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from pathlib import Path
 from harness.engines import Adapter, Engine, Request, ServeSpec, open_engine
 from harness.models import LocalModel
 from harness.records import Decoding, Message
+
+TOGETHER, APART = "one server", "a server each"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class Serving:
     candidates: int
     prompts: int
     seconds: float
+    answering: float
+    """Seconds of it in which questions were being answered; the rest is starts, loading and proofs."""
+    tokens: int
 
 
 def make_adapters(model: LocalModel, count: int, folder: Path) -> list[Adapter]:
@@ -46,50 +52,48 @@ def make_adapters(model: LocalModel, count: int, folder: Path) -> list[Adapter]:
     return made
 
 
-def _requests(prompts: Sequence[str], max_tokens: int) -> list[Request]:
+def requests_of(names: Sequence[str | None], prompts: Sequence[str], max_tokens: int) -> list[Request]:
+    """Every prompt to every candidate, the candidates in turns."""
     decoding = Decoding(max_tokens=max_tokens)
-    return [Request(decoding, messages=(Message(role="user", content=prompt),)) for prompt in prompts]
+    turns = [(Message(role="user", content=prompt),) for prompt in prompts]
+    return [Request(decoding, messages=messages, adapter=name) for messages in turns for name in names]
 
 
-def _answer_all(engine: Engine, names: Sequence[str | None], requests: Sequence[Request]) -> None:
-    """Ask every candidate everything, all at once."""
-    failed: list[object] = []
-
-    def ask(name: str | None) -> None:
-        try:
-            failed.extend(answer.error for _, answer in engine.answer(requests, name) if answer.error)
-        except Exception as error:  # raised below, in the caller's thread
-            failed.append(error)
-
-    threads = [threading.Thread(target=ask, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failed:
+def answer_all(engine: Engine, requests: Sequence[Request]) -> tuple[float, int]:
+    """Seconds and tokens of all answers. Raises RuntimeError when a call fails."""
+    started = time.monotonic()
+    answers = [answer for _, answer in engine.answer(requests)]
+    seconds = time.monotonic() - started
+    if failed := [answer.error for answer in answers if answer.error]:
         raise RuntimeError(f"{len(failed)} calls failed, the first with: {failed[0]}")
+    return seconds, sum(answer.tokens_out or 0 for answer in answers)
 
 
-def together(
-    model: LocalModel, adapters: Sequence[Adapter], prompts: Sequence[str], max_tokens: int, log: Path
+def serve(
+    way: str, model: LocalModel, adapters: Sequence[Adapter], prompts: Sequence[str], max_tokens: int, log: Path
 ) -> Serving:
-    """One start."""
-    started = time.monotonic()
-    with open_engine(ServeSpec(engine="vllm"), model, max_adapters=len(adapters), log=log) as engine:
-        for adapter in adapters:
-            engine.load_adapter(adapter)
-        _answer_all(engine, [None, *(adapter.name for adapter in adapters)], _requests(prompts, max_tokens))
-    return Serving("one server", len(adapters) + 1, len(prompts), time.monotonic() - started)
-
-
-def one_by_one(
-    model: LocalModel, adapters: Sequence[Adapter], prompts: Sequence[str], max_tokens: int, log: Path
-) -> Serving:
-    """A start for the base model, and one for each adapter."""
-    started = time.monotonic()
-    for adapter in (None, *adapters):
-        with open_engine(ServeSpec(engine="vllm"), model, max_adapters=0 if adapter is None else 1, log=log) as engine:
-            if adapter is not None:
+    """One start for all, or a start for the base model and one for each adapter, one after the other."""
+    servers: list[list[Adapter]] = [list(adapters)] if way == TOGETHER else [[], *([one] for one in adapters)]
+    started, answering, tokens = time.monotonic(), 0.0, 0
+    for own in servers:
+        with open_engine(ServeSpec(engine="vllm"), model, max_adapters=len(own), log=log) as engine:
+            for adapter in own:
                 engine.load_adapter(adapter)
-            _answer_all(engine, [adapter.name if adapter else None], _requests(prompts, max_tokens))
-    return Serving("a server each", len(adapters) + 1, len(prompts), time.monotonic() - started)
+            # Apart, the base model answers in a server of its own, as it does where nobody serves adapters.
+            base = [None] if not own or way == TOGETHER else []
+            took, made = answer_all(engine, requests_of([*base, *(one.name for one in own)], prompts, max_tokens))
+        answering, tokens = answering + took, tokens + made
+    return Serving(way, len(adapters) + 1, len(prompts), time.monotonic() - started, answering, tokens)
+
+
+def measure(
+    model: LocalModel, count: int, prompts: Sequence[str], max_tokens: int, rounds: int, folder: Path
+) -> list[Serving]:
+    """Both ways `rounds` times in turn."""
+    adapters = make_adapters(model, count, folder)
+    found = []
+    for number in range(rounds):
+        for way in (TOGETHER, APART) if number % 2 == 0 else (APART, TOGETHER):
+            found.append(serve(way, model, adapters, prompts, max_tokens, folder / "log"))
+            print(found[-1], file=sys.stderr, flush=True)
+    return found

@@ -8,6 +8,7 @@ prints the peak of resident memory before and after, in MiB. One process a size:
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -80,7 +81,8 @@ def measure(sizes: Sequence[int]) -> list[Peak]:
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-m", "evaluating.memory", str(size), folder]
-            done = subprocess.run(command, cwd=HERE.parent, check=True, capture_output=True, text=True)
+            env = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE.parent.parent}"}
+            done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
             peaks.append(Peak(**json.loads(done.stdout)))
     return peaks
 
