@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.engines.guard import GuardedProcess
+from harness.guard import GuardedProcess
 
 TREE = [sys.executable, "-c", "import subprocess; print('up', flush=True); subprocess.run(['sleep', '600'])"]
 STUBBORN = [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); "
@@ -56,7 +56,7 @@ def test_nothing_is_left_when_the_harness_is_killed(how: signal.Signals, tmp_pat
     harness = textwrap.dedent(f"""
         import os, sys, time
         from pathlib import Path
-        from harness.engines.guard import GuardedProcess
+        from harness.guard import GuardedProcess
         process = GuardedProcess({TREE!r}, env=os.environ, log=Path({str(tmp_path / "log")!r}), grace_s=1)
         if os.fork() == 0:  # a worker that holds a copy of the pipe, and lives on
             os.close(1)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.engines.base import Adapter, Answer, Engine, Request, refuse_unknown
-from harness.engines.guard import GuardedProcess
+from harness.guard import GuardedProcess
 from harness.engines.http import CallError, Line, concurrently
 from harness.engines.openai.client import OpenAIClient
 from harness.engines.probe import Fingerprint, check_identity, fingerprint

@@ -2,10 +2,10 @@
 
 Both ends of one pipe live here. `GuardedProcess` runs in the harness and holds
 the writing end, which the operating system closes however the harness ends.
-`main` runs this same file as a tiny script between the harness and the server:
+`main` runs this same file as a tiny script between the harness and the command, a server or a training:
 
     harness --pipe--> guard (leads a session and process group of its own)
-                        └── server └── the server's own workers
+                        └── command └── the command's own workers
 
 When the pipe ends, or the guard's parent changes, the guard sends TERM to the
 whole group and, after a grace period, KILL. The guard is in the group that it
@@ -29,13 +29,24 @@ from pathlib import Path
 from typing import Final
 
 POLL_S: Final = 0.25
-"""How often the guard looks whether server and harness still live."""
+"""How often the guard looks whether command and harness still live."""
+ENDED: Final = "The process ended with exit code "
+"""How the guard's last line in the log begins, when the command ended by itself."""
 
 
 class GuardedProcess:
     """A command under a guard, its output in a log file."""
 
-    def __init__(self, command: Sequence[str], *, env: Mapping[str, str], log: Path, grace_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log: Path,
+        grace_s: float = 5.0,
+        cwd: Path | None = None,
+    ) -> None:
+        """cwd: the folder it runs in; by default this process's own."""
         self.log = log
         self._grace_s = grace_s
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +59,7 @@ class GuardedProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(env),
+                cwd=cwd,
                 start_new_session=True,
             )
 
@@ -59,6 +71,12 @@ class GuardedProcess:
     def running(self) -> bool:
         """Whether the command still runs."""
         return self._guard.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """With which code the command ended by itself (a signal's number negated); None while it runs."""
+        last = self.tail(1)
+        return int(last.removeprefix(ENDED).rstrip(".")) if not self.running() and last.startswith(ENDED) else None
 
     def tail(self, lines: int = 20) -> str:
         """The last lines that this command wrote."""
@@ -92,23 +110,23 @@ def main(argv: Sequence[str]) -> None:
         asked_to_stop = True
 
     signal.signal(signal.SIGTERM, on_term)
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     # A forked child of the harness may hold a copy of the pipe's end, so the parent is watched too.
-    while server.poll() is None and os.getppid() == parent and not asked_to_stop:
+    while child.poll() is None and os.getppid() == parent and not asked_to_stop:
         readable, _, _ = select.select([0], [], [], POLL_S)
         if readable and not os.read(0, 1):
             break
-    if server.returncode is not None:
-        sys.stderr.write(f"\nThe server process ended with exit code {server.returncode}.\n")
+    if child.returncode is not None:
+        sys.stderr.write(f"\n{ENDED}{child.returncode}.\n")
         sys.stderr.flush()
-    _end_group(server, grace_s)
+    _end_group(child, grace_s)
 
 
-def _end_group(server: subprocess.Popen[bytes], grace_s: float) -> None:
+def _end_group(child: subprocess.Popen[bytes], grace_s: float) -> None:
     """TERM, a grace period, then KILL for everyone in the group, this process too."""
     os.killpg(0, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
-    while server.poll() is None and time.monotonic() < deadline:
+    while child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(0, signal.SIGKILL)
 
