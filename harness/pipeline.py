@@ -205,6 +205,8 @@ class _Line:
             near=self.experiment.folder,
             folder=self.folder,
             progress=self.progress,
+            engine=lambda: self.serving.engine,
+            library=self.shelves,
         )
         return learn(spec.train, ground, gpu_hour_price=spec.budget.gpu_hour_price, before=self.serving.close)
 

@@ -1,6 +1,9 @@
 """Learning: from the task's train and dev rows to trained candidates, one a seed.
 
-    rows        which rows, pairs and general rows are learned from; the adapter to go on from
+    ground      what a training stands on
+    gathering   what is learned from: the train split, or what teacher, judge and general rows make of it
+    teaching, feedback, replaying   each of them; asking: their answers, durable as they come
+    rows        one job a seed; the adapter to go on from
     scoring     answers of a model in training, scored as evaluation scores them
 
 It is handed train and dev, never the test split.
@@ -9,39 +12,17 @@ It is handed train and dev, never the test split.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 from harness import trainers
-from harness.data import Split
-from harness.evaluate import TaskSpec
+from harness.learning.gathering import completed, gather, prompt_of
+from harness.learning.ground import Ground
 from harness.learning.rows import jobs
 from harness.learning.scoring import TaskScorer
-from harness.models import LocalModel
-from harness.progress import Progress
-from harness.records import Prompt, TrainingRecord
-from harness.store import ExperimentStore
+from harness.records import TrainingRecord
 from harness.trainers import TrainSpec
 
 __all__ = ["Ground", "learn"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What a training stands on."""
-
-    model: LocalModel
-    """The base model."""
-    task: TaskSpec
-    """How the task is scored."""
-    train: Split
-    dev: Split
-    instruction: str
-    """The task's own instruction."""
-    near: Path
-    """Folder from which relative paths of the spec are meant."""
-    folder: ExperimentStore
-    progress: Progress
 
 
 def learn(
@@ -50,13 +31,15 @@ def learn(
     """Train every seed of the spec, once: an earlier record is returned as it is.
 
     before: called before the first training, to free memory that an engine holds.
-    Raises TrainingError, SpecError.
+    Raises TrainingError, SpecError; EngineError when a teacher or judge goes away, whose answers so far are kept.
     """
     record = ground.folder.read(TrainingRecord)
     if record is not None:
         return record
-    prompt = Prompt(name="trained", instruction=ground.instruction if spec.instruction is None else spec.instruction)
-    asked = jobs(spec, ground.train, ground.dev, prompt, ground.model, ground.task.decoding, ground.near)
+    prompt = prompt_of(spec, ground)
+    found = gather(spec, ground, prompt, before)
+    asked = jobs(spec, found.train, ground.dev, prompt, ground.model, ground.task.decoding, ground.near)
+    asked = tuple(completed(job, found, ground) for job in asked)
     before()
     scorer = TaskScorer(ground.task, asked[0].rows, asked[0].dev)
     results = [trainers.train(job, ground.progress, scorer) for job in asked]
@@ -68,6 +51,7 @@ def learn(
         device=results[0][0].device or "unknown",
         supervision=results[0][1],
         seeds=tuple(result[0] for result in results),
+        learned_from=found.told,
         cost=None if gpu_hour_price is None else round(hours * gpu_hour_price, 4),
     )
     ground.folder.write(record)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.data import Split
 from harness.learning import feedback, replaying, teaching
 from harness.learning.ground import Ground
 from harness.records import Item, Preference, Prompt
-from harness.trainers import ELSEWHERE, TrainSpec, trained_prompt
+from harness.trainers import ELSEWHERE, Job, TrainSpec, trained_prompt
 from harness.trainers.balance import told as balance_told
 
 
@@ -62,3 +62,15 @@ def prompt_of(spec: TrainSpec, ground: Ground) -> Prompt:
         if own is not None:
             return own
     return Prompt(name="trained", instruction=ground.instruction if spec.instruction is None else spec.instruction)
+
+
+def completed(job: Job, found: Gathered, ground: Ground) -> Job:
+    """A job with a judge's pairs, the general rows, and, where others train, all dev rows to choose by."""
+    elsewhere = job.spec.method in ELSEWHERE
+    return replace(
+        job,
+        pairs=found.pairs or job.pairs,
+        replay=found.replay,
+        near=ground.near,
+        dev=ground.dev.to_learn_from() if elsewhere else job.dev,
+    )

@@ -72,6 +72,10 @@ class TeacherSpec(PartSpec):
     """Answers sampled for each row."""
     temperature: Annotated[float, Field(ge=0)] = 0.7
     """Their temperature; the first one is greedy."""
+    prompt: Literal["best", "raw"] = "best"
+    """Under which prompt it answers: the best one that the search found for the base model, or the task's own."""
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Longest answer, where it needs more than the task's (a teacher that reasons)."""
     keep: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Least score by the task's first metric of an answer that is learned from (rejection sampling)."""
     most: Annotated[int, Field(ge=1)] = 1
