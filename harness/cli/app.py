@@ -127,15 +127,20 @@ def compare(
     task: Annotated[str, typer.Option(help="One task of the suite.")] = "*",
     slice: Annotated[str | None, typer.Option(help="Only items with this property, as name=value.")] = None,
     limit: Annotated[int, typer.Option(help="Flipped samples to show each way.")] = 5,
+    judged: Annotated[bool, typer.Option("--judged", help="Ask the judge of A's spec which answer is better.")] = False,
+    labels: Annotated[Path | None, typer.Option(help="With --judged: JSONL of people's verdicts.")] = None,
     reports: Reports = None,
     json: Json = False,
 ) -> None:
     """Paired comparison of two runs, with the samples that flipped."""
     from harness import compare as comparing
-    from harness.cli import show
+    from harness.cli import preferring, show
 
     store = Store(reports)
     (store_a, run_a), (store_b, run_b) = (show.find_run(store, wanted, suite) for wanted in (a, b))
+    if judged or labels:
+        preferring.compare(store_a, run_a, (run_b, store_b.samples(run_b.id)), labels, json)
+        return
     samples_a, samples_b = store_a.samples(run_a.id), store_b.samples(run_b.id)
     pairs = comparing.join([(run_a, samples_a)], (run_b, samples_b), task=task, metric=metric, slice=slice)
     record = pairs.record()

@@ -1,0 +1,191 @@
+"""Which of two candidates' answers a judge prefers: asked pair by pair, both ways round, and kept in the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import evaluate, metrics, stats
+from harness.compare import Change, Judgement, Pairs, Samples, Scored, preferences
+from harness.errors import Problem, UsageError
+from harness.metrics import JudgeSpec, Preference, Unscored, tools
+from harness.progress import Progress
+from harness.records import Interval, Record, SampleRecord, digest
+from harness.stats import statistic_interval
+from harness.store import ExperimentStore
+
+JOURNAL: Final = "preferences"
+"""Name of the journal in the candidate's experiment that keeps every verdict."""
+TOGETHER: Final = 8
+"""Pairs in flight."""
+Floats = NDArray[np.float64]
+LABELS: Final = get_args(Preference)
+
+
+class Preferred(Record):
+    """One pair of answers as the judge saw it."""
+
+    key: str
+    """sha256 over judge, rubric, question and both answers: the same pair is not judged twice."""
+    judge: str
+    """Model and server."""
+    candidate: str
+    """Run id."""
+    reference: str
+    """Run id."""
+    task: str
+    """Task name."""
+    id: str
+    """Item id."""
+    repeat: int
+    """Which repetition of the item (0-based)."""
+    outcome: Change
+    """Seen from the candidate; `tied` also when the two orders disagree, `unscored` without two verdicts."""
+    reason: str | None = None
+    """Why it is unscored."""
+    calls: int
+    """Calls of the judge: two, or none for equal answers and for missing ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far the judge agrees with people over the pairs that both judged."""
+
+    share: Interval
+    """Share of equal labels."""
+    kappa: Interval
+    """Cohen's kappa: 1 is full agreement, 0 what chance alone would give; no value where chance agrees fully."""
+
+
+def judge_pairs(
+    folder: ExperimentStore, candidate: Scored, reference: Scored, near: Path | None, progress: Progress
+) -> list[Preferred]:
+    """Ask the judge that the candidate's experiment names for every pair of answers; what it said before is kept.
+
+    Raises UsageError where no judge is named or the runs share no sample, EngineError when its server is gone.
+    """
+    given = folder.spec().get("judge")
+    if given is None:
+        hint = "Name one in the spec: judge: {url: ..., model: ...}"
+        raise UsageError(Problem(f"{folder.id}: judge", "no judge is named", next=hint))
+    pairs = list(_joined(candidate[1], reference[1]))
+    if not pairs:
+        raise UsageError(Problem(candidate[0].id, f"shares no sample with {reference[0].id}"))
+    known = {one.key: one for one in folder.journal_lines(JOURNAL, Preferred) if one.outcome != "unscored"}
+    with (
+        folder.lock(),
+        evaluate.aided(False, JudgeSpec.model_validate(given), progress.note, near),
+        folder.journal(JOURNAL) as journal,
+        progress.bar("judging pairs", len(pairs)) as bar,
+        ThreadPoolExecutor(TOGETHER) as pool,
+    ):
+        judge, made = tools.judge(), []
+
+        def judged(pair: tuple[SampleRecord, SampleRecord]) -> Preferred:
+            key, ours = _key(judge, *pair), pair[0]
+            if (before := known.get(key)) is None:
+                return _asked(judge, key, candidate[0].id, reference[0].id, *pair)
+            here = {"candidate": candidate[0].id, "reference": reference[0].id}
+            return before.model_copy(update={**here, "task": ours.task, "id": ours.id, "repeat": ours.repeat})
+
+        for one in pool.map(judged, pairs):
+            if one.key not in known:
+                journal.append([one])
+            made.append(one)
+            bar.advance()
+    return made
+
+
+def as_pairs(judged: Sequence[Preferred], candidate: Scored, reference: Scored) -> Pairs:
+    """Judged pairs as a comparison: net win rate, ties counted as half, each item once."""
+    clusters = {(sample.task, sample.id): sample.cluster for sample in candidate[1]}
+    found = [
+        Judgement(
+            id=f"{one.task}/{one.id}", repeat=one.repeat, outcome=one.outcome, cluster=clusters.get((one.task, one.id))
+        )
+        for one in judged
+    ]
+    return preferences(found, suite=candidate[0].suite, candidate=candidate[0].id, reference=reference[0].id)
+
+
+def read_labels(file: Path) -> dict[tuple[str, int], Preference]:
+    """People's verdicts by item id and repeat: a JSONL file of `id`, `outcome` (won, tied, lost) and maybe `repeat`.
+
+    Raises UsageError for what cannot be read.
+    """
+    found: dict[tuple[str, int], Preference] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            told = json.loads(line)
+            at, outcome = (str(told["id"]), int(told.get("repeat", 0))), told["outcome"]
+        except (ValueError, TypeError, KeyError, AttributeError) as fault:
+            allowed = '{"id": "...", "outcome": "won"}'
+            raise UsageError(Problem(f"{file}:{number}", f"cannot be read: {fault}", allowed)) from fault
+        if outcome not in LABELS or at in found:
+            what = f"{at[0]!r} stands twice" if at in found else f"outcome is {outcome!r}"
+            raise UsageError(Problem(f"{file}:{number}", what, f"One of {', '.join(LABELS)} an item"))
+        found[at] = outcome
+    return found
+
+
+def agreement(judged: Sequence[Preferred], labels: dict[tuple[str, int], Preference]) -> Agreement:
+    """The judge held against people. Raises UsageError where no pair has both verdicts."""
+    both = [(one.outcome, labels[one.id, one.repeat]) for one in judged if (one.id, one.repeat) in labels]
+    both = [(said, label) for said, label in both if said != "unscored"]
+    if not both:
+        raise UsageError(Problem("labels", "no judged pair has one", "Ids must be those of the items"))
+    cells = np.zeros((len(both), len(LABELS), len(LABELS)))
+    for row, (said, label) in zip(cells, both, strict=True):
+        row[LABELS.index(said), LABELS.index(label)] = 1
+    kappa = statistic_interval(cells.reshape(len(both), -1), _kappa, limits=(-1.0, 1.0))
+    exact = metrics.agreement([said for said, _ in both], [label for _, label in both])
+    share = stats.mean_interval([float(said == label) for said, label in both])
+    return Agreement(share, kappa if exact is not None else kappa.model_copy(update={"value": None}))
+
+
+def _kappa(sums: Floats) -> Floats:
+    """Cohen's kappa of counted pairs of labels, (..., 9) to (...); 0 where chance agrees fully."""
+    cells = sums.reshape(*sums.shape[:-1], len(LABELS), len(LABELS))
+    n = cells.sum(axis=(-1, -2))
+    same = np.trace(cells, axis1=-2, axis2=-1) / n
+    chance = (cells.sum(axis=-1) * cells.sum(axis=-2)).sum(axis=-1) / n**2
+    return np.asarray(np.divide(same - chance, 1 - chance, out=np.zeros_like(same), where=chance < 1))
+
+
+def _joined(ours: Samples, theirs: Samples) -> Iterator[tuple[SampleRecord, SampleRecord]]:
+    other = {(sample.task, sample.id, sample.repeat): sample for sample in theirs}
+    for sample in ours:
+        if (twin := other.get((sample.task, sample.id, sample.repeat))) is not None:
+            yield sample, twin
+
+
+def _key(judge: tools.Judge, ours: SampleRecord, theirs: SampleRecord) -> str:
+    return digest([judge.name, judge.rubric, ours.question, ours.answer, theirs.answer])
+
+
+def _asked(
+    judge: tools.Judge, key: str, candidate: str, reference: str, ours: SampleRecord, theirs: SampleRecord
+) -> Preferred:
+    outcome: Change = "unscored"
+    reason, calls = None, 0
+    if ours.answer is None or theirs.answer is None:
+        reason = f"{'the candidate' if ours.answer is None else 'the reference'} has no answer"
+    else:
+        calls = 0 if ours.answer.strip() == theirs.answer.strip() else 2
+        try:
+            outcome = metrics.prefer(judge, ours.question, ours.answer, theirs.answer)
+        except Unscored as why:
+            reason = str(why)
+    return Preferred(
+        key=key, judge=judge.name, candidate=candidate, reference=reference, task=ours.task, id=ours.id,
+        repeat=ours.repeat, outcome=outcome, reason=reason, calls=calls,
+    )  # fmt: skip
