@@ -86,15 +86,13 @@ def evaluate_all(
     Raises EngineError when more than `MAX_FAILED` of a run's calls failed: that is a fault to repair, not a score, and
     the failed ones alone are asked again. Runs that were whole are done all the same.
     """
-    if not engine.concurrent and len(jobs) > 1:
+    if len(jobs) > 1 and not engine.concurrent:
         for at, job in enumerate(jobs):
             yield from ((at, run) for _, run in evaluate_all([job], engine, store, progress, library))
         return
     with ExitStack() as stack:
         runs = [_Run(job, store, stack) for job in jobs]
-        planned, done = (
-            sum(len(part) for part in parts) for parts in zip(*((r.plan, r.done) for r in runs), strict=True)
-        )
+        planned, done = sum(len(run.plan) for run in runs), sum(len(run.done) for run in runs)
         shown = stack.enter_context(progress.bar(_label(jobs), planned, done))
         going, faults = dict(enumerate(runs)), list[Problem]()
         while going:
@@ -122,7 +120,7 @@ def _in_turns(owed: Mapping[int, Sequence[Question]]) -> Iterator[tuple[int, Que
 
 def _label(jobs: Sequence[Job]) -> str:
     suites = list(dict.fromkeys(job.suite.name for job in jobs))
-    who = jobs[0].candidate.name if len(jobs) == 1 else f"{len(jobs)} evaluations"
+    who = jobs[0].candidate.name if len(jobs) == 1 else f"{len(jobs)} runs"
     return f"{who} on {', '.join(suites)}"
 
 
