@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -82,6 +83,11 @@ class Evidence:
         """The test runs of a finalist, on every suite."""
         names = self.members(finalist)
         return [run for run in self.runs if run.split == "test" and run.candidate.name in names]
+
+    @functools.cached_property
+    def ranked(self) -> tuple[Contestant, ...]:
+        """Its contestants, as `contestants` tells them; every view asks for them many times."""
+        return tuple(_ranked(self))
 
     @property
     def hypothesis(self) -> str:
@@ -174,6 +180,7 @@ def gather(experiment: ExperimentStore) -> Evidence:
     )
 
 
+@functools.lru_cache(maxsize=4096)
 def who(run_ids: str) -> tuple[str, ...]:
     """Candidate names in a comparison's side: run ids `<candidate>--<suite>--<split>`, joined by `+`.
 
@@ -215,6 +222,10 @@ def contestants(evidence: Evidence) -> list[Contestant]:
 
     A tuned candidate comes under its own prompt first, then under the best one.
     """
+    return list(evidence.ranked)
+
+
+def _ranked(evidence: Evidence) -> list[Contestant]:
     named: dict[str, dict[str, RunRecord]] = {}
     for run in evidence.runs:
         if run.split == "test":

@@ -28,7 +28,7 @@ from harness.records import (
     TrainingRecord,
     VerdictRecord,
 )
-from harness.store.files import Journal, read_lines, read_record, write_file
+from harness.store.files import Journal, load_yaml, read_lines, read_record, write_file
 from harness.store.owed import Asked, JournalSamples, Place, index
 from harness.store.samples import read_samples, samples_digest, write_samples
 
@@ -79,7 +79,7 @@ class ExperimentStore:
     def spec(self) -> dict[str, Any]:
         """The resolved spec as a mapping."""
         try:
-            loaded = yaml.safe_load((self.path / "spec.yaml").read_bytes())
+            loaded = load_yaml((self.path / "spec.yaml").read_bytes())
         except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as fault:
             raise StoreError(Problem(str(self.path / "spec.yaml"), f"cannot read: {fault}")) from fault
         return loaded if isinstance(loaded, dict) else {}
