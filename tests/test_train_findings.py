@@ -1,0 +1,118 @@
+"""What a training's curves say against it: overfitting and labels without meaning by name, nothing by chance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import TrainingError
+from harness.records import TrainingPoint
+from harness.trainers.following import IN_A_ROW, Faults, further_curves
+from harness.trainers.overfitting import findings
+from harness.trainers.selection import Look
+
+N = 100
+FALLING = tuple(TrainingPoint(step=step, loss=2.0 * 0.95**step) for step in range(1, 51))
+FLAT = tuple(TrainingPoint(step=step, loss=2.0) for step in range(1, 51))
+
+
+def look(step: int, share: float, loss: float, dice: np.random.Generator) -> Look:
+    """A look at items that are right with this probability, and have about this loss."""
+    right = (dice.random(N) < share).astype(float)
+    nats = np.abs(dice.normal(loss, 0.3 * loss, N)) * 5
+    return Look(step, tuple(right), tuple(nats), (5,) * N, 0.1)
+
+
+def looks(shares: list[float], losses: list[float], seed: int = 0) -> list[Look]:
+    dice = np.random.default_rng(seed)
+    return [look(10 * at, share, loss, dice) for at, (share, loss) in enumerate(zip(shares, losses, strict=True))]
+
+
+def said(seen: list[Look], curve: Any = FALLING, crossed: Any = ()) -> list[tuple[str, str]]:
+    best = max(seen[1:], key=lambda one: (one.mean or 0, -one.step))
+    return [(found.rule, found.message) for found in findings(curve, seen, best, crossed)]
+
+
+def test_a_score_on_dev_that_falls_while_the_training_loss_falls_is_overfitting_with_steps_and_figures() -> None:
+    ((rule, message),) = said(looks([0.1, 0.8, 0.8, 0.5, 0.3], [1.0] * 5))
+    assert rule == "overfitting"
+    assert "the score on dev went from 0." in message
+    assert "at step 10 to 0." in message or "at step 20 to 0." in message
+    assert "at step 40 (difference in [-0." in message
+    assert "training loss fell from" in message
+
+
+def test_a_loss_on_dev_that_rises_is_overfitting_even_where_the_score_holds() -> None:
+    ((rule, message),) = said(looks([0.1, 0.8, 0.8, 0.8, 0.8], [2.0, 1.0, 0.6, 0.9, 1.4]))
+    assert rule == "overfitting"
+    assert "the loss on dev went from 0." in message
+    assert "score" not in message
+
+
+def test_dev_that_gets_worse_while_the_training_loss_stays_is_something_else() -> None:
+    assert said(looks([0.1, 0.8, 0.8, 0.5, 0.3], [1.0] * 5), FLAT) == []
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_noise_around_a_level_is_no_overfitting(seed: int) -> None:
+    assert said(looks([0.1, *[0.6] * 10], [2.0, *[0.8] * 10], seed)) == []
+
+
+def pairs(share: float, other: float, n: int = N, seed: int = 0) -> list[tuple[float, float]]:
+    dice = np.random.default_rng(seed)
+    return [(float(dice.random() < share), float(np.mean(dice.random(3) < other))) for _ in range(n)]
+
+
+def test_answers_that_fit_other_questions_as_well_as_their_own_are_no_better_than_chance() -> None:
+    seen = looks([0.0, 0.1, 0.1], [2.0, 1.9, 1.9])
+    ((rule, message),) = said(seen, crossed=pairs(0.1, 0.1))
+    assert rule == "no_better_than_chance"
+    assert "labels that are shuffled" in message
+    assert f"n = {N}" in message
+    assert said(seen, crossed=pairs(0.35, 0.1)) == []
+    assert said(seen, crossed=pairs(0.1, 0.1, 10)) == []  # too few to say anything
+    assert said(seen, FLAT, pairs(0.1, 0.1)) == []  # nothing was learned at all
+
+
+def log(**values: float) -> dict[str, float]:
+    return {"loss": 1.0, "grad_norm": 1.0} | values
+
+
+def test_gradients_that_are_not_numbers_or_explode_stop_the_training() -> None:
+    with pytest.raises(TrainingError, match=r"the gradient's norm is inf at step 3.*Lower train.learning_rate"):
+        Faults().look(3, log(grad_norm=float("inf")), 1.0)
+    with pytest.raises(TrainingError, match="the loss is nan at step 3"):
+        Faults().look(3, log(loss=float("nan")), 1.0)
+    faults = Faults()
+    for step in range(IN_A_ROW - 1):
+        faults.look(step, log(grad_norm=5000.0), 1.0)
+    faults.look(10, log(), 1.0)  # one that can be followed: the count begins anew
+    for step in range(IN_A_ROW - 1):
+        faults.look(step, log(grad_norm=5000.0), 1.0)
+    with pytest.raises(
+        TrainingError, match=r"gradients explode: norm 5,000 at step 20, above 1,000 at 5 logs in a row"
+    ):
+        faults.look(20, log(grad_norm=5000.0), 1.0)
+
+
+def test_further_curves_are_kept_by_name_and_hold_numbers_alone() -> None:
+    history = [log(step=1, kl=0.1, step_time=3.0), log(step=2, kl=float("nan")) | {"rewards/margins": 0.5}]
+    kept = further_curves(history)
+    assert {name: [(point.step, point.value) for point in points] for name, points in kept.items()} == {
+        "grad_norm": [(1, 1.0), (2, 1.0)], "kl": [(1, 0.1)], "rewards/margins": [(2, 0.5)]
+    }  # fmt: skip
+
+
+def test_memory_that_runs_out_on_a_cpu_is_told_with_what_would_help() -> None:
+    from harness.trainers.lifecycle import _told_when_full
+
+    fault = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+    with pytest.raises(TrainingError, match=r"out of memory: .*micro_batch_size"), _told_when_full():
+        raise fault
+    with pytest.raises(RuntimeError, match="shapes"), _told_when_full():
+        raise RuntimeError("shapes do not match")
