@@ -36,7 +36,7 @@ def _holds_bool(value: Any) -> bool:
 def _takes_bool(annotation: Any) -> bool:
     """Whether the field, or anything inside it, may be true or false; nested part-specs look for themselves."""
     nested = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    return annotation is bool or nested or any(_takes_bool(inner) for inner in get_args(annotation))
+    return annotation in (bool, Any) or nested or any(_takes_bool(inner) for inner in get_args(annotation))
 
 
 def _texts(value: Any) -> list[str]:

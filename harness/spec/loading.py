@@ -31,6 +31,7 @@ from harness.spec.model import ExperimentSpec
 from harness.spec.parsing import parse
 from harness.spec.promises import constraint_note, constraint_problems, template_problems
 from harness.suites import Suite
+from harness.trainers import passthrough
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
     found = _suites(spec, folder, path.name, problems)
     kept = _must_not_break(spec, rows, folder, problems) if rows is not None else {}
     problems += need_problems(spec, found, path.name)
+    problems += passthrough.problems(spec.train, path.name)
     problems += gate_problems(spec, rows, found, path.name)
     if rows is not None:
         problems += must_not_break_problems(kept, rows)

@@ -46,7 +46,8 @@ def settle(model: Any) -> None:
         if weights.requires_grad:  # TRL makes them bfloat16 on a quantised base, PEFT float32 again when it resumes
             weights.data = weights.data.float()
     inner = getattr(model, "base_model", None)
-    if "forward" in vars(inner or object):  # adaption_prompt keeps the base's, from before TRL put its own head on
+    if inner is not None and "forward" in vars(inner):
+        # adaption_prompt keeps the base's, from before TRL put its own head on
         inner.forward = model.get_base_model().forward
 
 

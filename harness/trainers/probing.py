@@ -50,6 +50,13 @@ def read_base(model: Any, tokenizer: Any, room: int) -> Scores:
         return tuple(_scores(model, split_probe(probe, tokenizer, room)) for probe in PROBES)
 
 
+def read_tokens(model: Any, tokenizer: Any, room: int) -> list[float]:
+    """Log-probability (nats) of every token of every probe's continuations, one after the other."""
+    with at_rest(model):
+        split = [found for probe in PROBES if (found := split_probe(probe, tokenizer, room)) is not None]
+        return [one for context, each in split for after in each for one in _told(model, context, after).tolist()]
+
+
 @contextmanager
 def at_rest(model: Any) -> Iterator[None]:
     """No dropout and no gradients; afterwards the model is as it was."""
@@ -102,9 +109,14 @@ def _scores(model: Any, split: Split | None) -> tuple[float, ...]:
 
 
 def _score(model: Any, context: list[int], after: list[int]) -> float:
+    return float(_told(model, context, after).double().sum())
+
+
+def _told(model: Any, context: list[int], after: list[int]) -> Any:
+    """Log-probability of each token of a continuation."""
     import torch
 
     ids = torch.tensor([context + after], device=model.device)
     logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0]
     told = logits[-len(after) - 1 : -1].float().log_softmax(dim=-1)  # from the end: a learned prompt comes before
-    return float(told[torch.arange(len(after)), ids[0, len(context) :]].double().sum())
+    return told[torch.arange(len(after)), ids[0, len(context) :]]
