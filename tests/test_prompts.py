@@ -288,6 +288,14 @@ def test_proposals_are_written_counted_and_raced(tmp_path: Path) -> None:
     assert engine.calls == record.calls <= 400
 
 
+def test_proposals_that_a_budget_has_no_room_to_try_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Silent, "note", lambda self, text: told.append(text))
+    few = len(DEV.items) + 20
+    run(tmp_path, lambda request: text(f"Say it. {request.decoding.seed}"), budget=few, proposals={"count": 2})
+    assert any(note.startswith("2 proposed instructions were written, and the budget had no room") for note in told)
+
+
 def test_another_model_may_write_the_proposals(tmp_path: Path) -> None:
     writer = Scripted(lambda request: text("Say the magic word."))
     spec = PromptSpec.model_validate({"budget": 200, "proposals": {"by": "http://h/v1", "model": "big", "count": 1}})

@@ -70,7 +70,7 @@ class Meter:
         self.proposer = proposer
         """Which model writes instruction variants."""
         self._task, self._engine, self._library = task, engine, library
-        self._journal, self._bar, self._writer, self._note = journal, bar, writer, note
+        self._journal, self._bar, self._writer, self.note = journal, bar, writer, note
         self._repeats = Repeats(self._asked, lambda asking: ask_afresh(engine, task, asking, library))
         self._characters = self._written = 0
         """Characters of all prompts answered so far, and tokens of all answers: they say what a new prompt takes."""
@@ -85,7 +85,7 @@ class Meter:
     def refusal(self, constraint: Constraint) -> str:
         """Why the engine cannot enforce the constraint, which a person is told; empty where it can."""
         if why := refusal(self._engine.conditions, constraint):
-            self._note(f"No constrained answers are tried: {why}")
+            self.note(f"No constrained answers are tried: {why}")
         return why
 
     @property

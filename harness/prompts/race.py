@@ -63,6 +63,10 @@ class _Race:
             self._generations()
         winner = self._contest.finish()
         entries = self._contest.entries
+        written = [one for one in self._space.instructions.values() if one.origin == "proposed"]
+        if written and not any(self._recipes[key].instruction in [one.name for one in written] for key in entries):
+            what = f"{len(written)} proposed instructions were written, and the budget had no room to try one"
+            self._meter.note(f"{what}: raise prompt.budget, or leave prompt.proposals out")
         ranked = sorted(entries.values(), key=lambda e: (e is not winner, -len(e.samples), e.rank(*self._over)))
         return Found(
             winner=winner.arm,
