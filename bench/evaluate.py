@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -104,8 +105,9 @@ def choices(given: argparse.Namespace) -> list[dict[str, Any]]:
     found = []
     for task in CHOICE_TASKS:
         passes = measure(model, task, data, given.items, numbers(given.batch_size), given.rounds)
-        found += [asdict(one) | {"task": task} for one in passes]
-    return found
+        theirs = next(one for one in passes if one.client != "harness")
+        found += [asdict(one) | {"task": task, "alike": one.alike(theirs)} for one in passes]
+    return [{name: value for name, value in row.items() if name != "right"} for row in found]
 
 
 def memory(given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -134,12 +136,13 @@ USUAL: dict[str, dict[str, Any]] = {
 }
 
 
-def keep(part: str, rows: list[dict[str, Any]]) -> None:
-    """Put a part's figures beside the others'."""
+def keep(part: str, rows: list[dict[str, Any]], load: float) -> None:
+    """Put a part's figures beside the others'. load: processes that wanted a core in the minute before it."""
     kept = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     taken = f"{machine.cpus()} cores, {machine.system()}, {', '.join(machine.gpus()) or 'no GPU'}"
     command = " ".join(["python bench/evaluate.py", *sys.argv[1:]])
     kept[part] = {"machine": taken, "python": platform.python_version(), "command": command, "rows": rows}
+    kept[part]["load"] = load
     FIGURES.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
 
@@ -169,8 +172,9 @@ def main(argv: Sequence[str]) -> None:
     for name in ("concurrency", "prompts", "max_tokens", "rounds"):
         if getattr(given, name) is None:
             setattr(given, name, usual.get(name))
+    load = os.getloadavg()[0]
     rows = PARTS[given.part](given)
-    keep(given.part, rows)
+    keep(given.part, rows, load)
     print(json.dumps(rows, indent=1))
 
 

@@ -44,6 +44,10 @@ class Scoring:
     right: dict[str, float]
     """Score of each item, by task and id."""
 
+    def alike(self, other: Scoring) -> int:
+        """Items to which both gave one score."""
+        return sum(other.right.get(key) == value for key, value in self.right.items())
+
 
 def ours(model: LocalModel, file: Path, engine: TransformersEngine) -> Scoring:
     """One pass by this harness, samples and manifest on disk."""

@@ -63,12 +63,36 @@ def saturation(rows: Rows) -> str:
 
 
 def adapters(rows: Rows) -> str:
-    """Seconds of both ways and their ratio."""
-    took = {row["way"]: row for row in rows}
-    ratio = took["a server each"]["seconds"] / took["one server"]["seconds"]
-    lines = [[way, str(row["candidates"]), str(row["prompts"]), f"{row['seconds']:.0f}"] for way, row in took.items()]
-    head = ["way", "candidates", "prompts each", "seconds in all"]
-    return table(head, lines) + f"\n\nOne server is {ratio:.2f} times as fast."
+    """Seconds of both ways and their ratio, round by round."""
+    ways = by(rows, "way")
+    together, apart = ([row["seconds"] for row in ways[way]] for way in ("one server", "a server each"))
+    lines = [
+        [
+            way,
+            spread([row["seconds"] for row in found]),
+            spread([row["answering"] for row in found]),
+            f"{found[0]['tokens']:,}",
+        ]
+        for way, found in ways.items()
+    ]
+    ratios = [one / other for one, other in zip(apart, together, strict=True)]
+    said = f"{rows[0]['candidates']} candidates, {rows[0]['prompts']} prompts each, {len(together)} rounds."
+    head = ["way", "seconds in all", "of them answering, s", "tokens a round"]
+    return f"{said}\n\n{table(head, lines)}\n\nOne server is {spread(ratios, 2)} times as fast."
+
+
+def rerun(rows: Rows) -> str:
+    """Seconds of the first sitting and of those after it."""
+    lines = [
+        [
+            name,
+            str(len(found)),
+            spread([row["seconds"] for row in found], 2),
+            str(max(row["written"] for row in found)),
+        ]
+        for name, found in by(rows, "sitting").items()
+    ]
+    return table(["sitting", "times", "seconds, start of the process included", "files written"], lines)
 
 
 def choices(rows: Rows) -> str:
@@ -77,18 +101,19 @@ def choices(rows: Rows) -> str:
     for task, found in by(rows, "task").items():
         ours, theirs = by(found, "client")["harness"], by(found, "client")["lm-eval"]
         seconds = [[row["seconds"] for row in side] for side in (ours, theirs)]
-        alike = sum(theirs[0]["right"].get(key) == value for key, value in ours[0]["right"].items())
         lines.append(
             [
                 task,
-                f"{ours[0]['items']} x {ours[0]['choices'] // ours[0]['items']}",
+                f"{ours[0]['items']} x {ours[0]['choices'] / ours[0]['items']:.2g}",
+                str(theirs[0]["batch_size"]),
                 spread(seconds[0], 1),
                 spread(seconds[1], 1),
                 f"{statistics.median(seconds[1]) / statistics.median(seconds[0]):.2f}",
-                f"{alike} of {len(ours[0]['right'])}",
+                f"{ours[0]['alike']} of {ours[0]['items']}",
             ]
         )
-    head = ["task", "items x choices", "harness, s", "lm-eval, s", "times as fast", "items scored alike"]
+    head = ["task", "items x choices", "lm-eval's batch size", "harness, s", "lm-eval, s", "times as fast"]
+    head += ["items scored alike"]
     return table(head, lines)
 
 
@@ -102,6 +127,7 @@ PARTS: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "overhead": ("Overhead: a server that answers at once", overhead),
     "saturation": ("Saturation: a real vLLM server", saturation),
     "adapters": ("Base and four adapters", adapters),
+    "rerun": ("An experiment that has its verdict, run again", rerun),
     "choices": ("Log-likelihood of choices", choices),
     "memory": ("Memory", memory),
 }
@@ -114,5 +140,6 @@ def page(figures: Mapping[str, Any]) -> str:
         if name in figures:
             found = figures[name]
             made = f"Made by `{found['command']}` on {found['machine']}, Python {found['python']}."
+            made += f" Load average when it began: {found['load']:.1f}."
             parts.append(f"### {title}\n\n{told(found['rows'])}\n\n{made}\n")
     return "\n".join(parts)

@@ -37,13 +37,13 @@ class Rerun:
     """Files under the reports folder that it made or changed."""
 
 
-def write(model: LocalModel, folder: Path) -> Path:
-    """The spec of a small real experiment."""
+def write(model: str, folder: Path) -> Path:
+    """The spec of a small real experiment on a model, named as in a spec."""
     spec = yaml.safe_load((SUITES / "tickets" / "experiment.yaml").read_text(encoding="utf-8"))
     files = {split: str(SUITES / "tickets" / f"{split}.jsonl") for split in ("train", "dev", "test")}
     spec |= {
         "name": "rerun",
-        "model": str(model.path),
+        "model": model,
         "data": files | {"limit": {"train": 64, "dev": 16, "test": 20}},
         "prompt": {"budget": 48, "shots": [0, 2], "draws": 1, "reasoning": False, "contestants": []},
         "suites": [str(SUITES / "regression-mini")],
@@ -79,7 +79,7 @@ def sit(name: str, command: Sequence[str], reports: Path, env: dict[str, str]) -
 
 def measure(model: LocalModel, rounds: int, folder: Path) -> list[Rerun]:
     """The experiment once, then the same command `rounds` times; raises RuntimeError where it is not a re-run."""
-    spec, reports = write(model, folder), folder / "reports"
+    spec, reports = write(str(model.path), folder), folder / "reports"
     env = os.environ | {"HARNESS_HOME": str(folder / "home")}
     arguments = ["-m", "harness", "run", str(spec), "--reports", str(reports), "--json"]
     first, said, _ = sit("first", [sys.executable, *arguments], reports, env)
