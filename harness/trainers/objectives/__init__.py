@@ -33,7 +33,7 @@ class Builder(Protocol):
     def __call__(self, job: Job, loaded: Loaded, scorer: Scorer) -> tuple[Any, Supervision]: ...
 
 
-BUILDERS: Final[dict[Objective, str]] = {"sft": "sft"}
+BUILDERS: Final[dict[Objective, str]] = {"sft": "sft", "dpo": "dpo", "orpo": "orpo", "kto": "kto", "grpo": "grpo"}
 """Objective to its module here; it has a function `build`."""
 
 
