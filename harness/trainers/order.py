@@ -19,7 +19,12 @@ MOST_GROUPED = 50
 
 
 def rows_an_epoch(job: Job) -> int:
-    """Rows that a pass over the task's rows takes, the general ones among them."""
+    """Rows that a pass over the task's rows takes, the general ones among them; pairs, or answers, where those are
+    learned from."""
+    if job.spec.objective in ("dpo", "orpo"):
+        return len(job.pairs)
+    if job.spec.objective == "kto":
+        return sum(answer is not None for pair in job.pairs for answer in (pair.chosen, pair.rejected))
     replay = job.spec.replay if job.replay else None
     return len(job.rows) if replay is None else math.ceil(len(job.rows) / (1 - replay.ratio))
 
