@@ -23,8 +23,12 @@ from harness.engines.base import Adapter, Answer, Engine, Request
 from harness.engines.vllm import Settings, VllmEngine
 from harness.engines.vllm.flags import BASE
 from harness.errors import EngineError
+from harness.evaluate import Job, evaluate, evaluate_all
 from harness.models import LocalModel, quiet
-from harness.records import Decoding, Message
+from harness.progress import Silent
+from harness.records import Candidate, Decoding, Item, Message, Prompt
+from harness.store import Store
+from harness.suites import Suite, Task
 
 GREEDY = Decoding(max_tokens=8)
 QUESTIONS = ("What is the capital of France?", "Name three colours.", "What is 2 + 2?")
@@ -217,6 +221,38 @@ def test_mixed_log_likelihoods_equal_transformers_and_peft(engine: VllmEngine, r
         for (context, choices), answer in zip(CHOICES.items(), answers, strict=True):
             expected = [reference.loglikelihood(name, context, choice) for choice in choices]
             assert answer.logprobs == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.vllm
+def test_base_and_two_adapters_evaluated_together_give_the_samples_of_one_after_the_other(
+    engine: VllmEngine, small_model: LocalModel, tmp_path: Path
+) -> None:
+    asked = tuple(
+        Item(id=str(n), messages=(Message(role="user", content=f"{question} Answer {n}."),), target="Paris")
+        for n, question in enumerate(QUESTIONS * 4)
+    )
+    scored = tuple(
+        Item(id=str(n), text=context, choices=choices, target=choices[0])
+        for n, (context, choices) in enumerate(CHOICES.items())
+    )
+    tasks = (
+        Task("chat", "generate", asked, ("contains",), GREEDY),
+        Task("choice", "choice", scored, ("acc",), GREEDY),
+    )
+    suite, raw = Suite("s", "task", "test", tasks), Prompt(name="raw", instruction="Be brief.")
+    who = [Candidate(name=n, model=small_model.ref, prompt=raw, decoding=GREEDY) for n in ("base", "first", "second")]
+    jobs = [Job(one, suite, None if one.name == "base" else one.name) for one in who]
+    together, alone = (Store(tmp_path).create(f"{name}--1", "name: x\n") for name in ("together", "alone"))
+    runs = [run.id for _, run in evaluate_all(jobs, engine, together, Silent())]
+    assert runs == [evaluate(job.candidate, suite, engine, alone, Silent(), job.adapter).id for job in jobs]
+    said = set()
+    for id in runs:
+        for one, other in zip(together.samples(id), alone.samples(id), strict=True):
+            assert one.logprobs == (None if other.logprobs is None else pytest.approx(other.logprobs, abs=1e-3))
+            told = {"latency_s", "logprobs"}
+            assert one.model_dump(exclude=told) == other.model_dump(exclude=told)
+        said.add(tuple(sample.answer for sample in together.samples(id) if sample.task == "chat"))
+    assert len(said) == 3, "the adapters must differ for this to prove anything"
 
 
 @pytest.mark.vllm
