@@ -48,25 +48,27 @@ def load(spec: DataSpec, near: Path) -> Data:
     return Data("+".join(sorted(formats)), _named(train), _named(dev), SealedSplit(_named(test)), instruction)
 
 
-def load_preferences(file: str, near: Path, instruction: str) -> tuple[Preference, ...]:
+def load_preferences(file: str, near: Path) -> tuple[Preference, ...]:
     """Pairs of answers, and answers found good or bad, to learn preferences from.
 
-    instruction: the system message that the task's rows share; it is lifted out of these rows too.
+    A system message that all rows carry is an instruction and lifted out of them, as out of the task's rows: they are
+    learned from under the prompt that is served.
     Raises DataError with every fault of the file at once.
     """
     problems: list[Problem] = []
     found: dict[str, Preference] = {}
     for line, pair in _parsed(near, file, problems, None, parse_preference):
-        first = pair.messages[0]
-        shared = instruction and first.role == "system" and first.content == instruction
         id = f"pair-{line}" if pair.id == UNNAMED else pair.id
         if id in found:
             problems.append(Problem(f"{file}:{line}", f"id {id!r} stands there twice", "Ids must be unique"))
-        found[id] = pair.model_copy(update={"id": id, "messages": pair.messages[1:] if shared else pair.messages})
+        found[id] = pair.model_copy(update={"id": id})
     if not found and not problems:
         problems.append(Problem(file, "no rows", next="Add rows, or name another file"))
     if problems:
         raise DataError(problems)
+    shared = {pair.messages[0] for pair in found.values()}
+    if len(shared) == 1 and shared.pop().role == "system":
+        return tuple(pair.model_copy(update={"messages": pair.messages[1:]}) for pair in found.values())
     return tuple(found.values())
 
 

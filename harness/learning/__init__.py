@@ -3,7 +3,8 @@
     ground      what a training stands on
     gathering   what is learned from: the train split, or what teacher, judge and general rows make of it
     teaching, feedback, replaying   each of them; asking: their answers, durable as they come
-    rows        one job a seed; the adapter to go on from
+    preferring, starting            pairs that the data hold; the adapter to go on from
+    rows        one job a seed
     scoring     answers of a model in training, scored as evaluation scores them
 
 It is handed train and dev, never the test split.

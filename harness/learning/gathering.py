@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from harness.data import Split
 from harness.learning import feedback, replaying, teaching
 from harness.learning.ground import Ground
-from harness.records import Item, Preference, Prompt
+from harness.learning.preferring import own_pairs
+from harness.learning.starting import start_of
+from harness.records import AdapterRef, Item, Preference, Prompt
 from harness.trainers import ELSEWHERE, Job, TrainSpec, trained_prompt
 from harness.trainers.balance import told as balance_told
 
@@ -19,8 +21,10 @@ class Gathered:
 
     train: Split
     pairs: tuple[Preference, ...] = ()
-    """Made by a judge; empty where pairs are the data's own."""
+    """Made by a judge, or the data's own."""
     replay: tuple[Item, ...] = ()
+    start: AdapterRef | None = None
+    """The adapter to go on from."""
     told: str = ""
     """Empty where the train split is learned as it stands."""
 
@@ -39,6 +43,12 @@ def gather(spec: TrainSpec, ground: Ground, prompt: Prompt, free: Callable[[], N
         judged = feedback.judge(spec.feedback, ground, prompt, free)
         pairs, sentence = feedback.preferences(judged, train.to_learn_from())
         told.append(sentence)
+    elif spec.objective in ("dpo", "orpo", "kto"):
+        pairs, sentence = own_pairs(spec, ground)
+        told += [sentence] if sentence else []
+    start = None if spec.start is None else start_of(spec.start, ground)
+    if start is not None:
+        told.append(f"Training goes on from the adapter {start.digest[:8]} ({spec.start}).")
     if spec.replay is not None:
         replay, sentence = replaying.general_rows(spec.replay, ground)
         told.append(sentence)
@@ -52,7 +62,7 @@ def gather(spec: TrainSpec, ground: Ground, prompt: Prompt, free: Callable[[], N
         )
     for sentence in told:
         ground.progress.note(sentence)
-    return Gathered(train, pairs, replay, " ".join(told))
+    return Gathered(train, pairs, replay, start, " ".join(told))
 
 
 def prompt_of(spec: TrainSpec, ground: Ground) -> Prompt:
@@ -65,12 +75,13 @@ def prompt_of(spec: TrainSpec, ground: Ground) -> Prompt:
 
 
 def completed(job: Job, found: Gathered, ground: Ground) -> Job:
-    """A job with a judge's pairs, the general rows, and, where others train, all dev rows to choose by."""
+    """A job with its pairs, the adapter to go on from and general rows; where others train, with all dev rows."""
     elsewhere = job.spec.method in ELSEWHERE
     return replace(
         job,
-        pairs=found.pairs or job.pairs,
+        pairs=found.pairs,
         replay=found.replay,
+        start=found.start,
         near=ground.near,
         dev=ground.dev.to_learn_from() if elsewhere else job.dev,
     )

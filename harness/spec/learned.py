@@ -14,7 +14,7 @@ from harness.errors import HarnessError, Problem
 from harness.evaluate import compares_choices
 from harness.records import Item, Preference
 from harness.spec.model import ExperimentSpec
-from harness.trainers import TrainSpec
+from harness.trainers import TrainSpec, balance
 
 NAMED: Final = (
     ("start",),
@@ -56,11 +56,43 @@ def train_problems(spec: ExperimentSpec, rows: Data, folder: Path, file: str) ->
         yield Problem(
             f"{file}: train.preference.pairs", what, f"Objectives that do: {', '.join(PAIRS)}", "Leave it out"
         )
+    yield from _further_problems(train, rows, folder, f"{file}: train")
     if train.objective == "grpo" and compares_choices(spec.task.metric):
         what = f"the reward is {spec.task.metric!r}, which scores no generated answer"
         yield Problem(f"{file}: train.objective", what, next="Learn from the pairs with dpo, orpo or kto")
     if train.objective == "grpo" and train.reward.format_metric is not None:
         yield from _format_problems(train.reward.format_metric, f"{file}: train.reward.format_metric")
+
+
+def _further_problems(train: TrainSpec, rows: Data, folder: Path, where: str) -> Iterator[Problem]:
+    """Files that are not there, general rows that ask what dev or test ask, and answers that are no classes."""
+    if train.adapter is not None and not (folder / train.adapter).is_dir():
+        allowed = f"The folder of an adapter or a model; paths are relative to {folder}"
+        yield Problem(f"{where}.adapter", f"{train.adapter!r} is no folder", allowed)
+    if train.feedback is not None and not _text(folder / train.feedback.constitution):
+        what = f"{train.feedback.constitution!r} is no text file with principles"
+        yield Problem(f"{where}.feedback.constitution", what, f"Paths are relative to {folder}")
+    if train.balance != "none" or train.method == "classifier":
+        try:
+            balance.classes(rows.train.items)
+        except HarnessError as fault:
+            yield from (replace(problem, where=where) for problem in fault.problems)
+    if train.replay is None:
+        return
+    try:
+        general = data.load_items(train.replay.file, folder, "")
+    except HarnessError as fault:
+        yield from (replace(problem, where=f"{where}.replay: {problem.where}") for problem in fault.problems)
+        return
+    asked = [Preference(id=one.id, messages=one.messages, chosen=one.target, rejected=None) for one in general]
+    yield from _leaks(asked, rows, f"{where}.replay.file")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _preference_problems(train: TrainSpec, rows: Data, folder: Path, where: str) -> Iterator[Problem]:
@@ -75,7 +107,7 @@ def _preference_problems(train: TrainSpec, rows: Data, folder: Path, where: str)
     if train.feedback is not None:
         yield Problem(where, "pairs of a file and of a judge (train.feedback)", next="Give one of the two")
     try:
-        pairs = data.load_preferences(train.preference.pairs, folder, rows.instruction)
+        pairs = data.load_preferences(train.preference.pairs, folder)
     except HarnessError as fault:
         yield from (replace(problem, where=f"{where}: {problem.where}") for problem in fault.problems)
         return
