@@ -126,7 +126,7 @@ def test_the_kl_of_general_rows_is_zero_at_the_start_and_grows_as_the_model_move
 
 def test_full_fine_tuning_has_no_base_model_to_be_tied_to(model: LocalModel, tmp_path: Path) -> None:
     tied = spec(method="full", replay={"file": "x", "kl": 1.0})
-    with pytest.raises(TrainingError, match="full fine-tuning keeps no base model"):
+    with pytest.raises(TrainingError, match="method full keeps no base model"):
         trainer_of(job(model, tied, replay=GENERAL), tmp_path)
 
 

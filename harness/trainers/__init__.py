@@ -52,6 +52,18 @@ def _by_trl(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTraining,
     return train_here(job, scorer, progress)
 
 
+def _existing(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTraining, Supervision]:
+    from harness.trainers.existing import take_existing
+
+    return take_existing(job, scorer, progress)
+
+
+def _by_command(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTraining, Supervision]:
+    from harness.trainers.command import train_by_command
+
+    return train_by_command(job, scorer, progress)
+
+
 METHODS: dict[Method, Trainer] = {
     "lora": _by_trl,
     "rslora": _by_trl,
@@ -64,6 +76,8 @@ METHODS: dict[Method, Trainer] = {
     "adaption_prompt": _by_trl,
     "qlora": _by_trl,
     "full": _by_trl,
+    "existing": _existing,
+    "command": _by_command,
 }
 """Every method and who does it, in the calling process."""
 

@@ -131,6 +131,14 @@ class SweepSpec(PartSpec):
         return self
 
 
+class ClassifierSpec(PartSpec):
+    """A head over the base model that names one of the train rows' answers: a cheap rival for closed sets."""
+
+    body: Literal["lora", "frozen"] = "lora"
+    """`lora`: an adapter in the base model is trained with the head; `frozen`: the head alone, over features of the
+    base model as it is."""
+
+
 class ManagedSpec(PartSpec):
     """A fine-tuning job at a service, through its own Python package."""
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from harness.errors import did_you_mean
 from harness.partspec import PartSpec
 from harness.trainers.parts import (
+    ClassifierSpec,
     FeedbackSpec,
     ManagedSpec,
     PreferenceSpec,
@@ -27,6 +31,9 @@ Objective = Literal["sft", "dpo", "orpo", "kto", "grpo"]
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
 ELSEWHERE: Final[frozenset[Method]] = frozenset({"existing", "command", "managed"})
 """Methods whose weights come from somewhere else."""
+
+PLACEHOLDERS: Final = ("data", "output", "model", "seed")
+"""What `{NAME}` in a command can stand for."""
 
 HOUSEKEEPING: Final = frozenset({"seeds", "save_steps", "instruction", "sweep", "report_to"})
 """Fields that do not move the weights of one training, or are counted elsewhere."""
@@ -105,6 +112,8 @@ class TrainSpec(PartSpec):
     command: str | None = None
     """A command that trains (command). `{data}`, `{output}`, `{model}`, `{seed}` stand for the folder of its files,
     the folder that it writes an adapter or a model to, the base model's folder, and the seed."""
+    classifier: ClassifierSpec = ClassifierSpec()
+    """The label head (classifier)."""
     managed: ManagedSpec | None = None
     """A fine-tuning job at a service (managed)."""
     report_to: tuple[Literal["tensorboard", "mlflow", "wandb", "trackio"], ...] = ()
@@ -149,11 +158,33 @@ class TrainSpec(PartSpec):
             raise ValueError(f"feedback: makes preferences, which objective {self.objective} does not learn from")
         if self.dropout and self.objective in ("dpo", "kto", "grpo"):
             raise ValueError(f"dropout: {self.objective} compares and samples answers without any; leave it out")
+        self._rows_go_together()
         if self.method == "loftq" and self.alpha not in (None, self.rank):
             raise ValueError(f"alpha: {self.alpha:g}; LoftQ's initialisation is right for alpha = rank alone")
         if self.method == "prefix_tuning" and self.gradient_checkpointing:
             raise ValueError("gradient_checkpointing: PEFT cannot do it with prefix_tuning")
         return self
+
+    def _rows_go_together(self) -> None:
+        """What changes the rows needs somebody who learns from them here, by supervised fine-tuning."""
+        given = [name for name in ("teacher", "replay") if getattr(self, name) is not None]
+        given += ["balance"] if self.balance != "none" else []
+        for name in given:
+            if self.objective != "sft" or (self.feedback is not None):
+                raise ValueError(f"{name}: goes with objective sft, not {self.objective}")
+            if self.method == "existing" or (name == "balance" and self.method in ELSEWHERE):
+                raise ValueError(f"{name}: has no part in method {self.method}")
+        if self.method == "classifier" and (self.objective != "sft" or self.teacher or self.replay):
+            raise ValueError("method: a classifier learns the labels of the rows alone (objective sft)")
+        if self.replay is not None and self.replay.kl and self.method in ELSEWHERE:
+            raise ValueError(f"replay.kl: method {self.method} computes its own loss; leave it out")
+        if self.method == "existing" and len(self.seeds) > 1:
+            raise ValueError("seeds: an adapter that exists was trained once; name one seed")
+        for name in re.findall(r"\{(\w+)\}", self.command or ""):
+            if name not in PLACEHOLDERS:
+                raise ValueError(f"command: unknown placeholder {{{name}}}. {did_you_mean(name, PLACEHOLDERS)}")
+        if self.command is not None and not _split(self.command):
+            raise ValueError("command: is empty, or a quote in it is not closed")
 
     @property
     def rate(self) -> float:
@@ -180,6 +211,13 @@ class TrainSpec(PartSpec):
         always = self.model_dump(mode="json", include=set(_ALWAYS))
         told = self.model_dump(mode="json", exclude_defaults=True, exclude={*_ALWAYS, *HOUSEKEEPING})
         return {**always, **told, "learning_rate": self.rate}
+
+
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
 
 
 RATES: Final[dict[Method, float]] = {

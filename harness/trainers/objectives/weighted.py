@@ -14,6 +14,7 @@ from typing import Any
 from harness.errors import Problem, TrainingError
 from harness.trainers import balance
 from harness.trainers.base import Job
+from harness.trainers.parameters import BASE_CHANGES
 
 CODE = "row_code"
 """Column of the data set, and key of a batch: which row a token is of, as its index plus 1."""
@@ -44,9 +45,10 @@ def weighting(kind: Any, job: Job) -> Any:
     if both is None:
         return kind
     counted, tied = both
-    if any(tied) and job.spec.method == "full":
-        hint = "Take an adapter (method: lora), or leave train.replay.kl out"
-        raise TrainingError(Problem("train.replay.kl", "full fine-tuning keeps no base model to be tied to", next=hint))
+    if any(tied) and job.spec.method in BASE_CHANGES:
+        hint = "Take an adapter that leaves it as it is (method: lora), or leave train.replay.kl out"
+        what = f"method {job.spec.method} keeps no base model to be tied to"
+        raise TrainingError(Problem("train.replay.kl", what, next=hint))
 
     import torch
 
