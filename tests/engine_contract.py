@@ -28,8 +28,8 @@ def ask(question: str, decoding: Decoding = SHORT) -> Request:
 
 
 def of(adapter: str | None, requests: Sequence[Request]) -> list[Request]:
-    """The same requests to an adapter."""
-    return [replace(request, adapter=adapter) for request in requests]
+    """The same requests to an adapter; without one, to whom they say themselves."""
+    return [request if adapter is None else replace(request, adapter=adapter) for request in requests]
 
 
 def answers(engine: Engine, requests: Sequence[Request], adapter: str | None = None) -> list[Answer]:
