@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from harness.ui import places
+from harness.ui import door, places
 from harness.ui.style import ICON, style
 
 
@@ -19,6 +19,8 @@ def main() -> None:
     position = "top" if len(listed) > 1 else "hidden"
     current = st.navigation([places.page(name) for name in places.PLACES], position=position)
     style()
+    if not door.may_enter():
+        return
     if current.url_path == "" and places.asked("experiment"):
         places.go("experiment", **st.query_params.to_dict())
     current.run()

@@ -188,3 +188,45 @@ def test_samples_can_be_cut_to_a_slice(open_app: Open, store: Store) -> None:
 def test_records_of_version_1_have_a_page(open_app: Open) -> None:
     app = open_app(Path(__file__).parent / "stored", experiment="version-one--c619fc68")
     assert "Reject: this adapter (tuned-seed0) beats the best prompt" in said(app)
+
+
+def test_a_password_in_the_secrets_keeps_the_pages_closed_until_it_is_given(
+    monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    monkeypatch.setenv("HARNESS_REPORTS", str(store.root))
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    app.secrets["password"] = "open sesame"
+    app.run()
+    assert tables(app) == []
+    app.text_input[0].set_value("wrong")
+    app.button[0].click().run()
+    assert app.error[0].value == "That is not the password."
+    assert tables(app) == []
+    app.text_input[0].set_value("open sesame")
+    app.button[0].click().run()
+    assert not app.exception
+    assert app.title[0].value == "Leaderboard"
+
+
+def test_a_sign_in_that_the_secrets_ask_for_keeps_the_pages_closed(
+    monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    monkeypatch.setenv("HARNESS_REPORTS", str(store.root))
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    app.secrets["auth"] = {"client_id": "a", "client_secret": "b", "cookie_secret": "c"}
+    app.run()
+    assert [button.label for button in app.button] == ["Sign in"]
+    assert tables(app) == []
+
+
+def test_secrets_that_cannot_be_read_let_nobody_in(
+    monkeypatch: pytest.MonkeyPatch, store: Store, tmp_path: Path
+) -> None:
+    secrets = tmp_path / ".streamlit" / "secrets.toml"
+    secrets.parent.mkdir()
+    secrets.write_text("password = ")
+    monkeypatch.setenv("HARNESS_REPORTS", str(store.root))
+    monkeypatch.chdir(tmp_path)
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    assert "cannot be read" in app.error[0].value
+    assert tables(app) == []
