@@ -159,10 +159,10 @@ def _lost_to_padding(trainer: Any) -> list[str]:
 
 def _look(one: Learned, prompt: Prompt, tokenizer: Any, ends: Collection[int]) -> _Seen:
     item, ids, labels = one.item, one.ids, one.labels
-    context = [token for token, label in zip(ids, labels, strict=True) if label == -100]
+    context = ids[: next((at for at, label in enumerate(labels) if label != -100), len(ids))]
     learned = [token for token, label in zip(ids, labels, strict=True) if label != -100]
     served = turns.render(tokenizer, chat(prompt, item))
-    same = context == tokenizer(served, add_special_tokens=False)["input_ids"] == ids[: len(context)]
+    same = context == tokenizer(served, add_special_tokens=False)["input_ids"]
     body = len(learned)
     while body and (learned[body - 1] in ends or not _text(tokenizer, learned[body - 1 : body]).strip()):
         body -= 1
