@@ -13,7 +13,6 @@ It is handed train and dev, never the test split.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from harness import trainers
 from harness.learning.gathering import completed, gather, prompt_of

@@ -21,6 +21,7 @@ from harness.store import Journal
 
 AT_ONCE: Final = 256
 """Questions handed to an engine together; between two such calls it is seen whether it still answers."""
+REPAIR: Final = "Repair the service and run again: what was answered is kept, only the rest is asked"
 BASE: Final = "base"
 """In place of a model's name: the base model itself."""
 
@@ -81,38 +82,39 @@ def ask(
     ):
         for start in range(0, len(owed), AT_ONCE):
             part = owed[start : start + AT_ONCE]
-            faults: dict[int, str] = {}
-            for left in (part, None):  # a call that failed once more has failed
-                asking = list(faults) if left is None else left
-                faults = {}
-                for at, sample in _answers(who.engine, questions, asking, library, lines, bar):
-                    samples[at] = sample
-                    if sample.error is not None:
-                        faults[at] = sample.error
-                if not faults:
-                    break
+            try:
+                faults = _taken(who.engine, questions, part, library, samples, lines, bar)
+                if faults:  # a call that fails once more has failed
+                    faults = _taken(who.engine, questions, list(faults), library, samples, lines, bar)
+            except EngineError as fault:
+                gone = Problem(label, f"{who.name} went away", next=REPAIR)
+                raise EngineError([*fault.problems, gone]) from fault
             failed += len(faults)
             if faults and failed > MAX_FAILED * max(len(questions), len(part)):
                 what = f"{failed} calls of {who.name} failed, the last with: {list(faults.values())[-1]}"
-                hint = "Repair the service and run again: what was answered is kept, only the rest is asked"
-                raise EngineError(Problem(label, what, f"At most {MAX_FAILED:.0%} may fail", hint))
+                raise EngineError(Problem(label, what, f"At most {MAX_FAILED:.0%} may fail", REPAIR))
     return [sample for sample in samples if sample is not None]
 
 
-def _answers(
+def _taken(
     engine: Engine,
     questions: Sequence[Question],
     asked: Sequence[int],
     library: Library | None,
+    samples: list[SampleRecord | None],
     lines: Journal,
     bar: Bar,
-) -> Iterator[tuple[int, SampleRecord]]:
-    """(index into questions, sample); whole answers are in the journal by then."""
+) -> dict[int, str]:
+    """Ask, and put samples in their places; whole answers are in the journal by then. Returns the faults of others."""
+    faults = {}
     for at, sample in ask_all(engine, [questions[index] for index in asked], library):
+        samples[asked[at]] = sample
         if sample.error is None:
             lines.append([sample])
             bar.advance()
-        yield asked[at], sample
+        else:
+            faults[asked[at]] = sample.error
+    return faults
 
 
 def tokens(samples: Sequence[SampleRecord]) -> tuple[int, int]:
