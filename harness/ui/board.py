@@ -44,9 +44,7 @@ def show(store: Store) -> None:
     if experiments.empty and not owed:
         empty_store(store)
     else:
-        st.caption(
-            "Did fine-tuning beat the best prompt: by how much, how sure is it, what did it break, what did it cost?"
-        )
+        st.caption("Did fine-tuning beat prompting? By how much, how sure, what did it break, what did it cost?")
         shown, view = controls(experiments)
         if shown.empty:
             st.info("No experiment fits the filter.")
