@@ -29,6 +29,8 @@ def caveats(runs: Sequence[RunRecord], folder: ExperimentStore, seeds: Sequence[
     found += _other_prompts(on_task, folder.read(TrainingRecord))
     found += _unlike_training(folder.read(ParityRecord), {run.candidate.adapter.digest for run in on_task
                                                           if run.candidate.adapter is not None})  # fmt: skip
+    found += _said_by_training(folder.read(TrainingRecord), {run.candidate.adapter.digest for run in on_task
+                                                             if run.candidate.adapter is not None})  # fmt: skip
     found += [told for run in on_task for told in _cut(run, folder)]
     return tuple(found)
 
@@ -70,6 +72,17 @@ def _unlike_training(record: ParityRecord | None, judged: set[str]) -> list[str]
     """Judged adapters that could not be held against the process that trained them."""
     rows = [] if record is None else [row for row in record.adapters if row.adapter in judged and row.tolerance is None]
     return [f"{row.candidate}: not shown to be served as it was trained: {row.reason}." for row in rows]
+
+
+def _said_by_training(training: TrainingRecord | None, judged: set[str]) -> list[str]:
+    """What the curves of judged adapters say against them."""
+    trained = () if training is None else training.seeds
+    return [
+        f"tuned-seed{one.seed}: {finding.message}."
+        for one in trained
+        for finding in one.findings
+        if one.adapter.digest in judged
+    ]
 
 
 def _content(prompt: Prompt) -> str:

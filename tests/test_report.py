@@ -107,6 +107,17 @@ def test_without_training_there_is_no_learning_curve(store: Store) -> None:
     assert "Training loss by optimizer step" in text(store, "tickets", "html")
 
 
+def test_learning_curves_show_dev_for_every_seed_and_mark_the_checkpoint_that_came_out(store: Store) -> None:
+    page = text(store, "tickets", "html")
+    for title in ("Training loss", "Score on dev", "Loss on dev"):
+        assert f'aria-label="{title} by optimizer step"' in page
+    assert "<title>seed 0, chosen: step 20, 0.520</title>" in page
+    table = text(store, "tickets", "md")
+    assert "| step | seed 0: training loss | loss on dev | score on dev | n |" in table
+    assert re.search(r"\| 20 \| \d\.\d{3} \| 1\.100 \| 0\.520 \(chosen\) \| 60 \|", table)
+    assert "seed 0 on dev: best on dev at step 20 of 40: 0.520, n = 60; looks at dev took 10 % of the time" in table
+
+
 def test_every_contestant_stands_side_by_side_with_what_its_prompt_is(store: Store) -> None:
     for kind in ("md", "html"):
         page = text(store, "orders", kind)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness import evidence
 from harness.cli import console
-from harness.records import Finalist, GateRecord
+from harness.records import Finalist, GateRecord, TrainingRecord
 from harness.store import ExperimentStore
 
 LEFT, RIGHT = "left", "right"
@@ -28,6 +28,8 @@ def sections(folder: ExperimentStore, known: evidence.Evidence) -> list[Table]:
     made += [_broken(folder, known, gate) for gate in gates if gate.broken]
     if known.verdict and len(known.verdict.finalists) > 1:
         made.append(_finalists(known.verdict.finalists))
+    if known.training and (learning := evidence.learning_rows(known.training)):
+        made.append(_learning(known.training, learning))
     return made
 
 
@@ -55,6 +57,24 @@ def _further(others: Sequence[evidence.Further]) -> Table:
         rows.append([where, one.metric, one.candidate, evidence.span(one.estimate), *counts, one.estimate.method])
     columns = [("on", LEFT), ("metric", LEFT), ("candidate", LEFT), ("value [95 %]", LEFT), ("n", RIGHT)]
     return console.table("other metrics", [*columns, ("unscored", RIGHT), ("method", LEFT)], rows)
+
+
+def _learning(training: TrainingRecord, looks: Sequence[evidence.LearningRow]) -> Table:
+    """Loss and dev by optimizer step; the checkpoint that came out is marked."""
+    rows: list[Row] = []
+    for look in looks:
+        row: Row = [str(look.step)]
+        for one in look.seeds:
+            if one is None:
+                row += [evidence.DASH] * 3
+                continue
+            row += [evidence.number(one.loss), evidence.number(one.dev_loss)]
+            row.append(Text(evidence.number(one.score) + (" ◀" if one.chosen else ""), "bold" if one.chosen else ""))
+        rows.append(row)
+    columns = [("step", RIGHT)]
+    for seed in training.seeds:
+        columns += [(f"seed {seed.seed}: loss", RIGHT), ("loss on dev", RIGHT), ("score on dev", RIGHT)]
+    return console.table("training, ◀ the checkpoint that came out", columns, rows)
 
 
 def line(text: str | None, width: int = 110) -> str:

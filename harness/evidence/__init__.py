@@ -46,6 +46,7 @@ from harness.evidence.gating import (
     slices_worst_first,
     threshold,
 )
+from harness.evidence.learning import Learned, LearningRow, learning_rows
 from harness.evidence.listed import SUMMARY_COLUMNS, look_number, readable, summaries, summarised
 from harness.evidence.numbers import (
     DASH,
@@ -89,6 +90,8 @@ __all__ = [
     "Flip",
     "Further",
     "Joined",
+    "Learned",
+    "LearningRow",
     "Unit",
     "answers",
     "basis",
@@ -112,6 +115,7 @@ __all__ = [
     "headline",
     "join",
     "judged",
+    "learning_rows",
     "look_number",
     "look_words",
     "number",

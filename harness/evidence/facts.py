@@ -62,6 +62,13 @@ def _training_facts(training: TrainingRecord | None) -> list[Fact]:
         memory = "" if one.peak_memory_bytes is None else f", peak {one.peak_memory_bytes / 2**30:.1f} GiB"
         told = f"{one.steps} steps in {one.seconds:.0f} s{memory}, {one.trainable_parameters:,} parameters"
         made.append(("training", f"seed {one.seed}", told + (f", resumed {one.resumed}×" if one.resumed else "")))
+        if (chosen := next((point for point in one.dev if point.step == one.chosen_step), None)) is not None:
+            told = f"best on dev at step {chosen.step} of {one.steps}: {number(chosen.score)}, n = {chosen.n}"
+            told += ", stopped early" if one.stopped_early else ""
+            share = None if one.dev_seconds is None else 100 * one.dev_seconds / max(one.seconds, 1e-9)
+            told += "" if share is None else f"; looks at dev took {share:.0f} % of the time"
+            made.append(("training", f"seed {one.seed} on dev", told))
+        made += [("training", f"seed {one.seed}: {found.rule}", found.message) for found in one.findings]
     if training.cost is not None:
         made.append(("training", "cost", f"{training.cost:.2f}"))
     return made

@@ -63,7 +63,7 @@ def _html(experiment: ExperimentStore, evidence: ev.Evidence) -> str:
         "flips": _flips(experiment, evidence, HTML_FLIPS),
         "forests": svg.forests(evidence.deciding_gates),
         "scores": svg.scores(ev.contestants(evidence)),
-        "curve": svg.curve(evidence.training),
+        "curves": svg.curves(evidence.training),
         "trace": svg.trace(evidence.prompt),
     }
     return page.get_template("report.html.j2").render(context)
@@ -121,6 +121,7 @@ def _context(experiment: ExperimentStore, evidence: ev.Evidence) -> dict[str, An
         "glyph": ev.GLYPHS,
         "broken": _broken(experiment, evidence),
         "gates_of": _gates_of(evidence),
+        "learning": ev.learning_rows(evidence.training),
         "again": f"harness run reports/{evidence.id}/spec.yaml",
     }
 

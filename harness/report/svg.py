@@ -183,36 +183,51 @@ def trace(found: PromptRecord | None) -> Markup | None:
     return _figure("Best mean on dev so far by budget spent", height + 46, parts)
 
 
-def curve(training: TrainingRecord | None) -> Markup | None:
-    """Training loss by step, a line and a dash pattern per seed; None when nothing was trained."""
-    seeds = [one for one in (training.seeds if training else ()) if len(one.curve) > 1]
-    if not seeds:
-        return None
-    losses = [point.loss for one in seeds for point in one.curve]
-    low, high = reach(losses)
-    last, height = max(point.step for one in seeds for point in one.curve), 220
+def curves(training: TrainingRecord | None) -> list[tuple[str, Markup]]:
+    """Title and figure of each learning curve (training loss, score and loss on dev), a line and a dash pattern a seed.
+
+    A disc marks the checkpoint that came out. Empty when nothing was trained.
+    """
+    trained = () if training is None else training.seeds
+    drawn = {
+        "Training loss": [[(point.step, point.loss) for point in one.curve] for one in trained],
+        "Score on dev": [[(p.step, p.score) for p in one.dev if p.score is not None] for one in trained],
+        "Loss on dev": [[(p.step, p.loss) for p in one.dev if p.loss is not None] for one in trained],
+    }
+    seeds = [one.seed for one in trained]
+    marks = [one.chosen_step for one in trained]
+    return [
+        (title, _by_step(title, seeds, lines, marks))
+        for title, lines in drawn.items()
+        if any(len(line) > 1 for line in lines)
+    ]
+
+
+def _by_step(
+    title: str, seeds: Sequence[int], lines: Sequence[Sequence[tuple[int, float]]], chosen: Sequence[int | None]
+) -> Markup:
+    """One value by optimizer step, a line a seed."""
+    low, high = reach(value for line in lines for _, value in line)
+    last, height = max(step for line in lines for step, _ in line), 220
     axis = _Axis(0, last)
 
-    def down(loss: float) -> float:
-        return round(8 + (high - loss) / (high - low) * (height - 8), 1)
+    def down(value: float) -> float:
+        return round(8 + (high - value) / (high - low) * (height - 8), 1)
 
     parts = [_text(axis(t), height + 18, f"{t:g}", css="tick") for t in ticks(0, last)]
     for tick in ticks(low, high):
         parts += [_line("grid", LEFT, down(tick), WIDTH - RIGHT, down(tick))]
         parts += [_text(LEFT - 10, down(tick) + 4, ev.number(tick, 2), "end", "tick")]
-    for place, one in enumerate(seeds):
-        points = " ".join(f"{axis(p.step)},{down(p.loss)}" for p in one.curve)
-        parts.append(
-            Markup('<polyline class="curve c{}" stroke-dasharray="{}" points="{}"/>').format(
-                place % 4, _DASHES[place % 4], points
-            )
-        )
-        y = 24 + 20 * place
-        parts.append(
-            Markup('<line class="curve c{}" stroke-dasharray="{}" x1="20" x2="60" y1="{}" y2="{}"/>').format(
-                place % 4, _DASHES[place % 4], y, y
-            )
-        )
-        parts.append(_text(70, y + 4, f"seed {one.seed}", "start"))
+    style = Markup('class="curve c{}" stroke-dasharray="{}"')
+    for place, (seed, line, best) in enumerate(zip(seeds, lines, chosen, strict=True)):
+        look, y = style.format(place % 4, _DASHES[place % 4]), 24 + 20 * place
+        points = " ".join(f"{axis(step)},{down(value)}" for step, value in line)
+        parts.append(Markup('<polyline {} points="{}"/>').format(look, points))
+        for step, value in line:
+            if step == best:
+                told = Markup("<title>{}</title>").format(f"seed {seed}, chosen: step {step}, {ev.number(value)}")
+                parts.append(Markup("<g>") + told + _mark("pass", axis(step), down(value)) + Markup("</g>"))
+        parts.append(Markup('<line {} x1="20" x2="60" y1="{}" y2="{}"/>').format(look, y, y))
+        parts.append(_text(70, y + 4, f"seed {seed}", "start"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height + 38, "optimizer step", css="tick"))
-    return _figure("Training loss by optimizer step", height + 46, parts)
+    return _figure(f"{title} by optimizer step", height + 46, parts)
