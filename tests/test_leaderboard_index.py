@@ -163,3 +163,20 @@ def test_the_stamp_of_an_experiment_changes_with_each_of_its_records_and_with_no
     (store.at(other).path / "report.md").write_text("A view.")
     assert store.stamp(other) == before
     assert store.stamp("none") == ""
+
+
+def test_a_store_that_was_just_looked_at_is_not_looked_at_again_unless_something_is_owed(store: Store) -> None:
+    index = Index(store)
+    while index.refresh(seconds=0, rest=1e9):
+        pass
+    shutil.rmtree(store.find("tickets").path)
+    index.refresh(rest=1e9)
+    assert "tickets-lora" in set(index.experiments()["name"])
+    index.refresh()
+    assert "tickets-lora" not in set(index.experiments()["name"])
+
+
+def test_only_a_folder_of_the_store_itself_is_held(store: Store) -> None:
+    assert store.holds(store.ids()[0])
+    assert not any(store.holds(name) for name in ("", ".", "..", "../reports", str(store.root), "a\0b"))
+    assert not Store(store.root / "none").holds("x")

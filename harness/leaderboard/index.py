@@ -50,23 +50,30 @@ class Index:
         self._found: list[Found] = []
         self._held: dict[str, tuple[str, str]] = {}
         self._frame: tuple[str, pd.DataFrame] | None = None
+        self._owed, self._looked, self._took = 0, 0.0, 0.0
         self._db = self._opened()
 
     # ------------------------------------------------------------------ making
 
-    def refresh(self, seconds: float = float("inf")) -> int:
+    def refresh(self, seconds: float = float("inf"), rest: float = 0.0) -> int:
         """Look at the store and read what is new or has changed, the newest first, for about so long.
 
-        Returns how many experiments are still to be read; they are left out of the frames until then.
+        rest: no second look before so many times as long has passed as the last one took, so that a reader's clicks
+        do not wait for it. Returns how many experiments are still to be read; the frames are without them until then.
         """
-        until = time.monotonic() + seconds
+        began = time.monotonic()
         with self._lock:
+            if not self._owed and began < self._looked + rest * self._took:
+                return 0
             self._found = self._store.scan()
+            self._looked = time.monotonic()
+            self._took = self._looked - began
             try:
-                return self._bring_up_to_date(until)
+                self._owed = self._bring_up_to_date(began + seconds)
             except sqlite3.Error as fault:
                 self._leave(anew=not isinstance(fault, sqlite3.OperationalError))
-                return self._bring_up_to_date(until)
+                self._owed = self._bring_up_to_date(began + seconds)
+            return self._owed
 
     def _bring_up_to_date(self, until: float) -> int:
         self._held = {name: (stamp, fault) for name, stamp, fault in self._db.execute(_HELD)}

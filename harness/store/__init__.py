@@ -97,6 +97,10 @@ class Store:
         """Every folder with a stamp of its records, the newest experiment first; reads no file."""
         return scan(self.root, _VIEWED)
 
+    def holds(self, experiment_id: str) -> bool:
+        """Whether there is such a folder in the store itself; a name like `../x` leads nowhere."""
+        return self.root.is_dir() and experiment_id in os.listdir(self.root)
+
     def stamp(self, experiment_id: str) -> str:
         """Changes whenever a record of the experiment does: what a cache of its views is keyed by. Empty without it."""
         found = look(self.root / experiment_id, _VIEWED)

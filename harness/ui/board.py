@@ -29,6 +29,8 @@ ORDERS: Final[dict[str, tuple[str, bool]]] = {
     "Fewest tokens": ("tokens", True),
 }
 """What it is called, also in the address: column of the experiments, ascending. Missing values always come last."""
+RESTS: Final = 20
+"""During a visit the store is looked at for a twentieth of the time at most; a visit begins with a look."""
 EAGER: Final = 5000
 """Rows that the browser is sent at once; of a longer table it is sent what is in view."""
 CARDS, TABLE = "Experiments", "Candidates"
@@ -38,7 +40,8 @@ CARDS, TABLE = "Experiments", "Candidates"
 def show(store: Store) -> None:
     """Every experiment, newest first, each with its candidates; the raw base on top."""
     index = index_of(str(store.root))
-    owed = index.refresh(AT_ONCE)
+    owed = index.refresh(AT_ONCE, rest=RESTS if "visited" in st.session_state else 0)
+    st.session_state["visited"] = True
     experiments = index.experiments()
     st.title("Leaderboard", anchor=False)
     if experiments.empty and not owed:
