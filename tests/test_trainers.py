@@ -23,7 +23,7 @@ from small_training import (
     tiny,
 )
 
-from harness import artifacts, trainers
+from harness import trainers
 from harness.chat import chat
 from harness.errors import TrainingError
 from harness.models import LocalModel, quiet, turns
@@ -58,35 +58,7 @@ def here(model: LocalModel, spec: TrainSpec = QUICK, **changes: Any) -> Result:
     return METHODS[spec.method](job(model, spec, **changes), no_scorer, progress)
 
 
-# --------------------------------------------------------- every method's contract
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_method_learns_goes_on_after_a_kill_in_the_same_bits_and_publishes_safetensors_alone(
-    method: Any, model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = QUICK.model_copy(update={"method": method})
-    whole, seen = here(model, spec)
-    assert whole.steps == 12
-    assert whole.curve[-1].loss < 0.8 * whole.curve[0].loss
-    assert (whole.resumed, whole.device, whole.adapter.method) == (0, "cpu", method)
-    assert {"torch", "transformers", "peft", "trl"} <= set(whole.packages or {})
-    assert seen.prompt_matches_serving == seen.rows_with_end_of_turn == seen.rows == len(ROWS)
-    published = artifacts.folder("adapters", whole.adapter.digest)
-    assert {file.name for file in published.iterdir()} == {
-        "adapter_config.json", "adapter_model.safetensors", "prompt.json"
-    }  # fmt: skip
-    assert trainers.trained_prompt(published) == PROMPT
-    assert str(model.path.parent) not in (published / "adapter_config.json").read_text().replace(model.ref.name, "")
-
-    monkeypatch.setenv("HARNESS_HOME", str(tmp_path / "killed"))
-    with pytest.raises(KeyboardInterrupt):
-        here(model, spec, progress=Notes(stop_at=8))
-    again = Notes()
-    resumed, _ = here(model, spec, progress=again)
-    assert again.begun == [(5, 12)]
-    assert (resumed.resumed, resumed.adapter.digest) == (1, whole.adapter.digest)
-    assert not list((tmp_path / "killed").glob("work/training/*/checkpoint-*"))
+# ------------------------------------------- resuming and order; tests/test_train_methods.py has every method
 
 
 def test_how_often_checkpoints_are_written_and_how_batches_are_split_in_memory_do_not_change_what_is_learned(

@@ -161,6 +161,8 @@ class TrainSpec(PartSpec):
         self._rows_go_together()
         if self.method == "loftq" and self.alpha not in (None, self.rank):
             raise ValueError(f"alpha: {self.alpha:g}; LoftQ's initialisation is right for alpha = rank alone")
+        if self.replay is not None and self.replay.kl and self.method in ("full", "pissa", "loftq"):
+            raise ValueError(f"replay.kl: needs the base model beside the trained one, and {self.method} changes it")
         if self.method == "prefix_tuning" and self.gradient_checkpointing:
             raise ValueError("gradient_checkpointing: PEFT cannot do it with prefix_tuning")
         return self
@@ -221,7 +223,8 @@ def _split(command: str) -> list[str]:
 
 
 RATES: Final[dict[Method, float]] = {
-    "full": 1e-5, "pissa": 2e-5, "ia3": 3e-3, "prompt_tuning": 3e-2, "prefix_tuning": 1e-2, "adaption_prompt": 9e-3,
+    "full": 1e-5, "classifier": 5e-4, "pissa": 2e-5, "ia3": 3e-3, "prompt_tuning": 3e-2, "prefix_tuning": 1e-2,
+    "adaption_prompt": 9e-3,
 }  # fmt: skip
 """Default learning rates of supervised fine-tuning by method; all others 2e-4."""
 
