@@ -8,7 +8,9 @@ setup            base model and arguments
 parameters       which weights are trained: PEFT's configuration by method
 objectives       what is learned from: TRL's trainer by objective
 supervision      what is really learned from, read off the tensors
+passthrough      arguments for TRL and PEFT, held against what is installed
 publish, probing what comes out
+merging          an adapter put into its base model
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from harness.errors import Problem, TrainingError
 from harness.progress import Progress
 from harness.records import SeedTraining, Supervision
 from harness.trainers.base import Answered, Job, Scorer, Trainer, TrainSpec, no_scorer
-from harness.trainers.publish import PROMPT_FILE, trained_prompt
+from harness.trainers.merging import Merged, merged
+from harness.trainers.publish import PROMPT_FILE, folder_of, trained_prompt
 from harness.trainers.spec import ELSEWHERE, Method, Objective
 
 __all__ = [
@@ -28,11 +31,14 @@ __all__ = [
     "PROMPT_FILE",
     "Answered",
     "Job",
+    "Merged",
     "Method",
     "Objective",
     "Scorer",
     "TrainSpec",
     "Trainer",
+    "folder_of",
+    "merged",
     "no_scorer",
     "require_installed",
     "train",
@@ -64,6 +70,12 @@ def _by_command(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTrain
     return train_by_command(job, scorer, progress)
 
 
+def _classifier(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTraining, Supervision]:
+    from harness.trainers.classifier import train_classifier
+
+    return train_classifier(job, scorer, progress)
+
+
 METHODS: dict[Method, Trainer] = {
     "lora": _by_trl,
     "rslora": _by_trl,
@@ -76,6 +88,7 @@ METHODS: dict[Method, Trainer] = {
     "adaption_prompt": _by_trl,
     "qlora": _by_trl,
     "full": _by_trl,
+    "classifier": _classifier,
     "existing": _existing,
     "command": _by_command,
 }

@@ -16,9 +16,10 @@ class SelectSpec(PartSpec):
     """`task`: dev items are answered as training goes on, and the checkpoint with the best mean of the task's first
     metric is taken; `last`: the last step is taken and nothing is asked."""
     every: Annotated[int, Field(ge=1)] | None = None
-    """Optimizer steps between looks at dev; by default a tenth of all steps, at least 5."""
+    """Optimizer steps between looks at dev; by default a tenth of all steps, at least 5, and more where all looks
+    together would answer more than half as many items as rows are trained on."""
     items: Annotated[int, Field(ge=1)] = 100
-    """Dev items that are answered at each look: the first ones, the same every time."""
+    """Dev items that are answered at each look: spread evenly over the split, the same every time."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after so many looks in a row without a better score; None trains to the end."""
 
