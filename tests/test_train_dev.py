@@ -14,6 +14,8 @@ from harness import artifacts
 from harness.chat import chat
 from harness.engines.base import Adapter, Request
 from harness.engines.transformers_engine import TransformersEngine
+from harness.learning.gathering import _as_asked
+from harness.learning.rows import spread
 from harness.models import LocalModel, quiet
 from harness.progress import Silent
 from harness.records import Decoding, Item, Message, Prompt, SeedTraining
@@ -240,3 +242,13 @@ def test_the_bar_tells_loss_pace_and_dev(model: LocalModel) -> None:
     assert watched.said[-1].startswith("loss ")
     assert " tokens/s, dev 0.250 (best 0.250)" in watched.said[-1]
     assert {"grad_norm"} <= set(trained.curves)
+
+
+def test_the_items_of_a_look_are_spread_over_dev_and_have_no_choices_where_answers_are_generated() -> None:
+    items = tuple(one_item(str(at), "x") for at in range(10))
+    assert [item.id for item in spread(items, 4)] == ["0", "2", "5", "7"]
+    assert spread(items, 100) == items
+    assert spread((), 100) == ()
+    pairs = tuple(item.model_copy(update={"choices": ("y", "z")}) for item in items)
+    assert _as_asked(pairs, "exact_match") == items
+    assert _as_asked(pairs, "acc") == pairs

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from harness.data import Split
+from harness.evaluate import compares_choices
 from harness.learning import feedback, replaying, teaching
 from harness.learning.ground import Ground
 from harness.learning.preferring import own_pairs
@@ -83,5 +84,12 @@ def completed(job: Job, found: Gathered, ground: Ground) -> Job:
         replay=found.replay,
         start=found.start,
         near=ground.near,
-        dev=ground.dev.to_learn_from() if elsewhere else job.dev,
+        dev=ground.dev.to_learn_from() if elsewhere else _as_asked(job.dev, ground.task.metric),
     )
+
+
+def _as_asked(items: tuple[Item, ...], metric: str) -> tuple[Item, ...]:
+    """Items without choices where the metric is about generated answers."""
+    if compares_choices(metric):
+        return items
+    return tuple(item.model_copy(update={"choices": None}) if item.choices else item for item in items)

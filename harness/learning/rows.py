@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data import Split
 from harness.models import LocalModel
-from harness.records import Decoding, Prompt
+from harness.records import Decoding, Item, Prompt
 from harness.trainers import Job, TrainSpec
+
+
+def spread(items: Sequence[Item], most: int) -> tuple[Item, ...]:
+    """So many of them at most, evenly spread: files are often sorted, by label too."""
+    count = min(most, len(items))
+    return tuple(items[at * len(items) // count] for at in range(count))
 
 
 def jobs(
@@ -22,7 +29,7 @@ def jobs(
             model=model,
             seed=seed,
             rows=rows,
-            dev=looked[: spec.select.items] if spec.select.by == "task" else (),
+            dev=spread(looked, spec.select.items) if spec.select.by == "task" else (),
             decoding=decoding,
         )
         for seed in spec.seeds

@@ -14,7 +14,7 @@ from harness.trainers.spec import Method, Objective, TrainSpec
 
 __all__ = ["Method", "Objective", "TrainSpec"]
 
-TRAINER_VERSION = 4
+TRAINER_VERSION = 5
 """Raise it when the same spec gives other weights, or other files beside them: earlier trainings are then not taken
 over."""
 
