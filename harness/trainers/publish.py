@@ -72,8 +72,8 @@ def _trained(model: Any) -> dict[str, Any]:
 
 
 def _others(trained: Mapping[str, Any], part: str) -> bool:
-    """Whether something is trained that acts by itself: layers trained whole, and DoRA's magnitudes."""
-    own = ("lora_A", "lora_B", "lora_embedding", "adaption_prompt", part)
+    """Whether something is trained that acts by itself: layers trained whole, embeddings, DoRA's magnitudes."""
+    own = ("lora_A", "lora_B", "adaption_prompt", part)
     return any(not any(each in name for each in own) for name in trained)
 
 
