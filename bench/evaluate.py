@@ -140,7 +140,8 @@ def keep(part: str, rows: list[dict[str, Any]], load: float) -> None:
     """Put a part's figures beside the others'. load: processes that wanted a core in the minute before it."""
     kept = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     taken = f"{machine.cpus()} cores, {machine.system()}, {', '.join(machine.gpus()) or 'no GPU'}"
-    command = " ".join(["python bench/evaluate.py", *sys.argv[1:]])
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    command = " ".join(["python bench/evaluate.py", *words])
     kept[part] = {"machine": taken, "python": platform.python_version(), "command": command, "rows": rows}
     kept[part]["load"] = load
     FIGURES.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")

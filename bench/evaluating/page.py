@@ -35,7 +35,7 @@ def overhead(rows: Rows) -> str:
     best = max((statistics.median(rates) for name, rates in each.items() if name != "harness"), default=0.0)
     lines = [
         [
-            f"{name}, {found[0]['setting'].replace('--', '')}",
+            f"{name}, {found[0]['setting']}",
             spread([row["requests"] / row["wall_s"] for row in found]),
             spread([1000 * row["cpu_s"] / row["requests"] for row in found], 2),
             spread(each[name]),
