@@ -1,0 +1,1 @@
+"""Parts of bench/leaderboard.py: stores of any size, and the app in a browser."""
