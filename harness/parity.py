@@ -55,6 +55,8 @@ def _wanted(trained: Mapping[str, SeedTraining]) -> tuple[ProbeScores, ...]:
 
 def _compared(engine: Engine, name: str, training: SeedTraining, base: Scores, conditions: Conditions) -> AdapterParity:
     row, probes = AdapterParity(candidate=name, adapter=training.adapter.digest), training.probes
+    if training.adapter.kind == "classifier":
+        return row.model_copy(update={"reason": "a classifier writes no text whose likelihood could be compared"})
     if probes is None or probes.probes != PROBES_DIGEST:
         what = "no probe was scored when it was trained" if probes is None else "other probes were scored"
         return row.model_copy(update={"reason": f"{what}; train it again to have it compared"})

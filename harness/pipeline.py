@@ -107,7 +107,7 @@ class _Line:
             self.spec.serving,
             self.model,
             max_adapters=len(self.spec.train.seeds),
-            rank=self.spec.train.rank,
+            rank=self.spec.train.served_rank,
             folder=self.folder,
             progress=self.progress,
         )
@@ -228,13 +228,17 @@ class _Line:
         if self.spec.policy.claim == "recipe":
             teams = [[candidate for team in teams for candidate in team]]
         teams = teams[: self.spec.finalists]
-        if self.spec.prompt.with_tuned and not same_question(made[0], best):
+        labels = self.spec.train.method == "classifier"  # a head reads the prompt that it was trained on
+        if self.spec.prompt.with_tuned and not labels and not same_question(made[0], best):
             teams += [[under(candidate, best) for candidate in team] for team in teams]
         return [self.court.enter(team) for team in self.best_on_dev_first(teams)]
 
     def measure_forgetting(self, contenders: list[Contender]) -> None:
         """General text and KL to the base model for every adapter that was judged, beside the suites' scores."""
         if not self.spec.forgetting or self.folder.read(ForgettingRecord) is not None:
+            return
+        if self.spec.train.method == "classifier":
+            self.progress.note("forgetting is not measured: a classifier writes no text")
             return
         texts = forgetting.load()
         if texts is None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from harness import artifacts, parity
 from harness.engines import ServeSpec, check_adapter_acts, open_engine
 from harness.engines.base import Adapter, Engine
+from harness.engines.beside import Beside
 from harness.engines.cached import FILE, Answers, CachedEngine
 from harness.errors import NotComparableError, Problem, StoreError
 from harness.models import LocalModel
+from harness.models.labelling import is_classifier
 from harness.progress import Progress
 from harness.records import AdapterRef, Conditions, ParityRecord, SeedTraining
 from harness.store import ExperimentStore
@@ -44,7 +47,7 @@ class Serving:
         """The running engine, started now if it is not, behind the cache of answers where the spec allows it."""
         if self._engine is None or self._asked is None:
             log = self._folder.log_path("engine.log")
-            self._engine = open_engine(
+            main = open_engine(
                 self._spec,
                 self._model,
                 max_adapters=self._max_adapters,
@@ -52,6 +55,7 @@ class Serving:
                 log=log,
                 note=self._progress.note,
             )
+            self._engine = Beside(main, self._model)
             self._pin_conditions(self._engine.conditions)
             self._asked = self._remembering(self._engine)
             for adapter in self._adapters.values():
@@ -91,6 +95,8 @@ class Serving:
         assert self._engine is not None  # noqa: S101  callers started it
         assert self._asked is not None  # noqa: S101
         self._asked.load_adapter(adapter)
+        if is_classifier(Path(adapter.path)):
+            return  # it writes no text of its own, and whether it learned is what its answers say
         check_adapter_acts(self._engine, adapter.name)  # the engine itself, never what the cache remembers of it
 
     def add(self, name: str, adapter: AdapterRef) -> None:

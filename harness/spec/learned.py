@@ -57,6 +57,9 @@ def train_problems(spec: ExperimentSpec, rows: Data, folder: Path, file: str) ->
             f"{file}: train.preference.pairs", what, f"Objectives that do: {', '.join(PAIRS)}", "Leave it out"
         )
     yield from _further_problems(train, rows, folder, f"{file}: train")
+    if train.method == "classifier" and spec.suites:
+        what = "a classifier names labels of the task, and answers no other suite"
+        yield Problem(f"{file}: suites", what, next="Leave suites out, and gates on them")
     if train.objective == "grpo" and compares_choices(spec.task.metric):
         what = f"the reward is {spec.task.metric!r}, which scores no generated answer"
         yield Problem(f"{file}: train.objective", what, next="Learn from the pairs with dpo, orpo or kto")

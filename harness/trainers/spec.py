@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from harness.errors import did_you_mean
 from harness.partspec import PartSpec
+from harness.trainers import searching
 from harness.trainers.parts import (
     ClassifierSpec,
     FeedbackSpec,
@@ -158,6 +159,8 @@ class TrainSpec(PartSpec):
             raise ValueError(f"feedback: makes preferences, which objective {self.objective} does not learn from")
         if self.dropout and self.objective in ("dpo", "kto", "grpo"):
             raise ValueError(f"dropout: {self.objective} compares and samples answers without any; leave it out")
+        for problem in searching.problems(self):
+            raise ValueError(problem)
         self._rows_go_together()
         if self.method == "loftq" and self.alpha not in (None, self.rank):
             raise ValueError(f"alpha: {self.alpha:g}; LoftQ's initialisation is right for alpha = rank alone")
@@ -204,8 +207,10 @@ class TrainSpec(PartSpec):
 
     @property
     def served_rank(self) -> int:
-        """Rank of the LoRA adapter that is served: one of PiSSA's takes back what it took out of the base model."""
-        return 2 * self.rank if self.method == "pissa" else self.rank
+        """Rank of the LoRA adapter that is served, the largest of a sweep: one of PiSSA's takes back what it took out
+        of the base model."""
+        largest = max(searching.possible(self, "rank"))
+        return 2 * int(largest) if "pissa" in searching.possible(self, "method") else int(largest)
 
     @property
     def arguments(self) -> dict[str, Any]:
