@@ -179,7 +179,9 @@ def test_a_command_is_handed_train_and_dev_and_what_it_makes_is_published(model:
     assert len((data / "dev.jsonl").read_text().splitlines()) == 1
     told = json.loads((data / "fingerprint.json").read_text())
     assert (told["train"]["rows"], told["model"]["digest"]) == (8, model.ref.digest)
-    assert sorted(file.name for file in data.iterdir()) == ["dev.jsonl", "fingerprint.json", "train.jsonl"]
+    assert sorted(file.name for file in data.iterdir()) == [
+        "dataset_info.json", "dev.jsonl", "fingerprint.json", "train.jsonl",
+    ]  # fmt: skip
     assert trained.adapter.kind == "lora"
     assert trained.seconds > 0
     assert notes.steps == 100

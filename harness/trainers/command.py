@@ -3,6 +3,7 @@
 It is handed files, never the test split:
 
     data/train.jsonl, data/dev.jsonl   {"messages": [...]} a row, as the candidate will be asked, answer last
+    data/dataset_info.json             the same for LLaMA-Factory, as data sets `train` and `dev`
     data/fingerprint.json              what they are, by content
     output/                            where it writes an adapter or a whole model
 
@@ -89,6 +90,7 @@ def _write_data(job: Job, folder: Path) -> None:
     dev = list(_rows(job.dev, job.prompt))
     for name, lines in (("train.jsonl", rows), ("dev.jsonl", dev)):
         write_file(folder / name, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_file(folder / "dataset_info.json", json.dumps({name: _for_llama_factory(name) for name in ("train", "dev")}))
     told = {
         "model": job.model.ref.model_dump(mode="json"),
         "prompt": job.prompt.model_dump(mode="json"),
@@ -97,6 +99,17 @@ def _write_data(job: Job, folder: Path) -> None:
         "dev": {"file": "dev.jsonl", "rows": len(dev), "fingerprint": _fingerprint(job.dev)},
     }
     write_file(folder / "fingerprint.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+
+
+def _for_llama_factory(name: str) -> dict[str, Any]:
+    """How LLaMA-Factory is told that rows are messages with roles."""
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+    return {
+        "file_name": f"{name}.jsonl",
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages"},
+        "tags": tags | {"system_tag": "system"},
+    }
 
 
 def _rows(items: Sequence[Item], prompt: Prompt) -> Iterator[dict[str, Any]]:
