@@ -96,13 +96,16 @@ class _LogBar:
 
     def __init__(self, label: str, total: int, done: int) -> None:
         self._label, self._total, self._done = label, total, done
-        self._said = time.monotonic()
+        self._began, self._before = time.monotonic(), done
+        self._said = self._began
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self._done += steps
         if time.monotonic() - self._said >= 30:
             self._said = time.monotonic()
-            err.print(f"  {self._label} {self._done}/{self._total} {note}".rstrip(), markup=False)
+            pace = (self._said - self._began) / max(1, self._done - self._before)
+            left = f"{_clock(pace * max(0, self._total - self._done))} left"
+            err.print(f"  {self._label} {self._done}/{self._total} {left} {note}".rstrip(), markup=False)
 
 
 class ConsoleProgress:
