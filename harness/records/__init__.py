@@ -18,6 +18,7 @@ is never the same as 0. Records say what happened; behaviour lives elsewhere.
     forgetting.json      general text, KL to the base model     ForgettingRecord
     comparisons.jsonl    two runs joined                        ComparisonRecord
     verdict.json         the decision and its gates             VerdictRecord
+    votes.jsonl          what people preferred, blind           VoteRecord
 
 Beside the experiment folders, `looks.jsonl` counts who was judged on which test split (LookRecord).
 """
@@ -98,6 +99,7 @@ from harness.records.trained import (
     TrainingPoint,
     TrainingRecord,
 )
+from harness.records.voted import VoteRecord
 
 __all__ = [
     "EXIT_CODES",
@@ -163,6 +165,7 @@ __all__ = [
     "TrainingRecord",
     "TrialRecord",
     "VerdictRecord",
+    "VoteRecord",
     "canonical_json",
     "digest",
 ]

@@ -2,7 +2,7 @@
 
     reports/<name>--<digest8>/
         spec.yaml  provenance.json  conditions.json  data.json  prompt.json  training.json
-        parity.json  forgetting.json  comparisons.jsonl  verdict.json  report.md  report.html
+        parity.json  forgetting.json  comparisons.jsonl  verdict.json  votes.jsonl  report.md  report.html
         runs/<run id>/samples.parquet  run.json
         journal/<name>.jsonl         answers of a stage that is under way
         logs/                        what engines printed
@@ -27,6 +27,7 @@ from harness.store.looks import Looks
 from harness.store.owed import JournalSamples, Place
 from harness.store.samples import samples_digest
 from harness.store.scanning import SPEC, Found, look, scan
+from harness.store.votes import counted
 
 __all__ = [
     "FILES",
@@ -37,6 +38,7 @@ __all__ = [
     "Looks",
     "Place",
     "Store",
+    "counted",
     "default_root",
     "read_lines",
     "read_record",
@@ -44,7 +46,17 @@ __all__ = [
     "write_file",
 ]
 
-RESERVED = ("spec.yaml", "comparisons.jsonl", "report.md", "report.html", "runs", "journal", "logs")
+RESERVED = (
+    "spec.yaml",
+    "comparisons.jsonl",
+    "votes.jsonl",
+    "verdicts",
+    "report.md",
+    "report.html",
+    "runs",
+    "journal",
+    "logs",
+)
 """Names in an experiment's folder beside those of its records."""
 _VIEWED = frozenset({SPEC, "comparisons.jsonl", *FILES.values()})
 """Files that views of an experiment are made from, beside its runs' manifests."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
 import yaml
 
 from harness.errors import Problem, StoreError
@@ -27,10 +28,12 @@ from harness.records import (
     TaughtRecord,
     TrainingRecord,
     VerdictRecord,
+    VoteRecord,
 )
+from harness.store import votes as voting
 from harness.store.files import Journal, load_yaml, read_lines, read_record, write_file
 from harness.store.owed import Asked, JournalSamples, Place, index
-from harness.store.samples import read_samples, samples_digest, write_samples
+from harness.store.samples import as_table, read_columns, read_samples, samples_digest, write_samples
 
 R = TypeVar("R", bound=Record)
 
@@ -116,6 +119,18 @@ class ExperimentStore:
             raise StoreError(Problem(str(path), "was changed after the run was finished", next=hint))
         return samples
 
+    def sample_columns(self, run_id: str, columns: Sequence[str], rows: Sequence[int] | None = None) -> pa.Table:
+        """Some columns of a run's samples, of the rows given (0-based, in their order) or of all; for reading alone.
+
+        Only the columns and the row groups that are asked for are read, so the samples are not proven to be those of
+        the manifest: what judges asks `samples`. Columns that an earlier version did not write are null.
+        """
+        path = self.path / "runs" / run_id / "samples.parquet"
+        if path.exists():
+            return read_columns(path, columns, rows)
+        table = as_table(self.samples(run_id)).select(list(columns))
+        return table if rows is None else table.take(pa.array(rows, pa.int64()))
+
     def answered(self, run_id: str) -> dict[Asked, Place]:
         """What a run under way holds, by what was asked; `under_way` reads it."""
         return index(self.path / "runs" / run_id / "samples.jsonl")
@@ -155,6 +170,12 @@ class ExperimentStore:
         """What a journal holds so far."""
         return read_lines(self.path / "journal" / f"{name}.jsonl", kind)
 
+    def journal_path(self, name: str) -> Path:
+        """A journal that a library writes itself, e.g. the trials of a sweep."""
+        path = self.path / "journal" / f"{name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
     def comparisons(self) -> list[ComparisonRecord]:
         """All comparisons that gates looked at."""
         return read_lines(self.path / "comparisons.jsonl", ComparisonRecord)
@@ -163,6 +184,16 @@ class ExperimentStore:
         """Write all comparisons at once; they are derived from runs, so rewriting is harmless."""
         text = "".join(comparison.model_dump_json() + "\n" for comparison in comparisons)
         write_file(self.path / "comparisons.jsonl", text)
+
+    def votes(self) -> list[VoteRecord]:
+        """What people voted, in the order in which it came; a reviewer's later vote on a pair counts."""
+        return voting.read(self.path / voting.VOTES)
+
+    def vote(self, votes: Sequence[VoteRecord]) -> None:
+        """Add votes at the end of the file; none is ever changed. Safe for several processes at once."""
+        if not (self.path / "spec.yaml").exists():
+            raise StoreError(Problem(str(self.path), "is no experiment", next="Vote on one that is in the store."))
+        voting.append(self.path / voting.VOTES, votes)
 
     def write_report(self, name: str, text: str) -> Path:
         """Write `report.md` or `report.html`; views may be rebuilt at any time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
 import itertools
@@ -58,10 +59,7 @@ def write_samples(path: Path, samples: Iterable[SampleRecord]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(staging, SCHEMA, compression="zstd") as writer:
             for group in _grouped(samples):
-                columns = {name: [getattr(sample, name) for sample in group] for name in SCHEMA.names}
-                for name in MAPS:
-                    columns[name] = [list(mapping.items()) for mapping in columns[name]]
-                writer.write_table(pa.table(columns, schema=SCHEMA))
+                writer.write_table(as_table(group))
         with staging.open("rb") as stream:
             os.fsync(stream.fileno())
         staging.replace(path)
@@ -69,6 +67,48 @@ def write_samples(path: Path, samples: Iterable[SampleRecord]) -> None:
         with contextlib.suppress(OSError):
             staging.unlink(missing_ok=True)
         raise unwritable(path, fault) from fault
+
+
+def as_table(samples: Sequence[SampleRecord]) -> pa.Table:
+    """Samples as columns."""
+    columns = {name: [getattr(sample, name) for sample in samples] for name in SCHEMA.names}
+    for name in MAPS:
+        columns[name] = [list(mapping.items()) for mapping in columns[name]]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def read_columns(path: Path, columns: Sequence[str], rows: Sequence[int] | None = None) -> pa.Table:
+    """Some columns of a file, of the rows given (0-based, in their order) or of all.
+
+    Reads the row groups alone that hold these rows. Raises StoreError when the file cannot be read.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            there = [name for name in columns if name in file.schema_arrow.names]
+            table = file.read(columns=there) if rows is None else _taken(file, there, rows)
+    except (OSError, pa.ArrowException, IndexError) as fault:
+        raise StoreError(Problem(str(path), f"cannot be read: {fault}")) from fault
+    for name in set(columns) - set(there):
+        table = table.append_column(
+            SCHEMA.field(name).with_nullable(True), pa.nulls(len(table), SCHEMA.field(name).type)
+        )
+    return table.select(list(columns))
+
+
+def _taken(file: pq.ParquetFile, columns: list[str], rows: Sequence[int]) -> pa.Table:
+    ends = list(itertools.accumulate(file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)))
+    groups = sorted({bisect.bisect_right(ends, row) for row in rows})
+    starts, held = dict[int, int](), 0
+    for group in groups:
+        starts[group] = held
+        held += file.metadata.row_group(group).num_rows
+    table = file.read_row_groups(groups, columns=columns)
+    places = [
+        starts[group] + row - (ends[group - 1] if group else 0)
+        for row in rows
+        for group in [bisect.bisect_right(ends, row)]
+    ]
+    return table.take(pa.array(places, pa.int64()))
 
 
 def read_samples(path: Path) -> Iterator[SampleRecord]:
