@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from harness.evaluate import TASK_SUITE
-from harness.records import DataRecord, ParityRecord, Prompt, RunRecord, TrainingRecord
+from harness.evaluate import TASK_SUITE, run_id
+from harness.records import (
+    Candidate,
+    DataRecord,
+    Decision,
+    ParityRecord,
+    Prompt,
+    RunRecord,
+    SampleRecord,
+    TrainingRecord,
+)
 from harness.store import ExperimentStore
 
+COLLAPSED = 0.95
+"""Share of one answer, whatever is asked, from which a reader is told."""
+FEWEST = 10
+"""Answers below which sameness says nothing."""
 MUCH_CUT = 0.05
 """Share of answers that reached the token limit above which a score may say more about the limit."""
 
@@ -32,7 +46,44 @@ def caveats(runs: Sequence[RunRecord], folder: ExperimentStore, seeds: Sequence[
     found += _said_by_training(folder.read(TrainingRecord), {run.candidate.adapter.digest for run in on_task
                                                              if run.candidate.adapter is not None})  # fmt: skip
     found += [told for run in on_task for told in _cut(run, folder)]
+    found += [told for run in on_task if (told := _nearly_one_answer(run, folder))]
     return tuple(found)
+
+
+def one_answer(samples: Sequence[SampleRecord], share: float = 1.0) -> str:
+    """A sentence where a candidate gives one answer to this share of the questions or more; else empty.
+
+    Only where there is more than one gold answer: then its score is how frequent that answer is, and nothing more.
+    """
+    given = [sample.answer.strip() for sample in samples if sample.answer is not None and sample.error is None]
+    golds = Counter(sample.target.strip() for sample in samples)
+    if len(given) < FEWEST or len(golds) < 2:
+        return ""
+    ((answer, count),) = Counter(given).most_common(1)
+    often = golds[answer] / golds.total()
+    if count < share * len(given) or often >= share:
+        return ""
+    how = "every question" if count == len(given) else f"{count} of {len(given)} questions"
+    return f"gives one answer to {how}, {answer[:40]!r}, which is the gold answer of {often:.1%}"
+
+
+def unless_collapsed(
+    decided: tuple[Decision, str], candidates: Sequence[Candidate], folder: ExperimentStore
+) -> tuple[Decision, str]:
+    """No promotion for one answer to everything, e.g. the most frequent one, whatever it gained by that."""
+    if decided[0] != "promote":
+        return decided
+    for one in candidates:
+        if told := one_answer(folder.samples(run_id(one.name, TASK_SUITE, "test"))):
+            return "reject", f"All gates passed, but {one.name} {told}. That is no skill to promote."
+    return decided
+
+
+def _nearly_one_answer(run: RunRecord, folder: ExperimentStore) -> str:
+    if run.candidate.adapter is None:
+        return ""
+    told = one_answer(folder.samples(run.id), COLLAPSED)
+    return told and f"{run.candidate.name}: {told}: its score says how frequent that answer is."
 
 
 def _of_engine(engine: str) -> str:

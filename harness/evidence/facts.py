@@ -52,10 +52,15 @@ def _training_facts(training: TrainingRecord | None) -> list[Fact]:
     made = [
         ("training", "method", f"{training.method} on {training.device}"),
         ("training", "arguments", ", ".join(f"{k} {v}" for k, v in sorted(training.arguments.items()))),
-        ("training", "learned from", f"{seen.supervised_tokens} of {seen.tokens} tokens in {seen.rows} rows"),
-        ("training", "rows truncated", str(seen.rows_truncated)),
-        ("training", "rows that end their turn", f"{seen.rows_with_end_of_turn} of {seen.rows}"),
     ]
+    if training.learned_from:
+        made.append(("training", "rows", training.learned_from))
+    if seen.rows:  # none where others trained: their tensors were not seen
+        made += [
+            ("training", "learned from", f"{seen.supervised_tokens} of {seen.tokens} tokens in {seen.rows} rows"),
+            ("training", "rows truncated", str(seen.rows_truncated)),
+            ("training", "rows that end their turn", f"{seen.rows_with_end_of_turn} of {seen.rows}"),
+        ]
     if seen.chat_template is not None:
         made.append(("training", "chat template", f"{seen.chat_template[:12]}, the one that is served"))
     for one in training.seeds:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from harness import evaluate, gates
-from harness.caveats import caveats
+from harness import evaluate, gates, reviewing
+from harness.caveats import caveats, unless_collapsed
 from harness.chat import Library
-from harness.compare import Prices, Scored, join
+from harness.compare import HUMAN, Prices, Scored, join
 from harness.gates import Entrant, GateSpec
 from harness.gates.watching import GateWatch, can_be_watched, family_size
 from harness.judgement.answers import Answers, Wanted
@@ -210,7 +210,10 @@ class Court:
         judged, family = gates.judge(self._spec.policy, rules, entrants)
         gated = [gate.comparison for row in judged for gate in row if gate.comparison]
         self._folder.write_comparisons([*gated, *self._plain(contenders), *self._prompts()])
-        decided = [gates.decide(row, spent=not one.look.level) for one, row in zip(contenders, judged, strict=True)]
+        decided = [
+            unless_collapsed(gates.decide(row, spent=not one.look.level), one.candidates, self._folder)
+            for one, row in zip(contenders, judged, strict=True)
+        ]
         finalists = tuple(
             Finalist(name=one.name, decision=decision, reason=reason, look=one.look)
             for one, (decision, reason) in zip(contenders, decided, strict=True)
@@ -244,6 +247,10 @@ class Court:
 
     def _evidence(self, contender: Contender, gate: GateSpec) -> gates.Evidence:
         """What a gate is judged on: the contender's runs, and its reference's where it has one."""
+        if gate.metric == HUMAN:
+            task = evaluate.TASK_SUITE
+            sides = (evaluate.run_id(name, task, "test") for name in (contender.name, gate.against))
+            return reviewing.evidence(self._folder, *sides)
         kept = self._experiment.must_not_break.get(gate.must_not_break or "")
         suite = kept.name if kept is not None else gate.suite
         runs = [self._scored(candidate.name, suite) for candidate in contender.candidates]
