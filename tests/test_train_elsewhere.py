@@ -111,6 +111,7 @@ def _configure(folder: Path, **changes: Any) -> None:
         (_poison, "holds values that are not numbers"),
         (_rename_layer, "of its weights belong to no layer of the base model, and 4 are missing"),
         (lambda folder: _configure(folder, r=8), "does not fit the base model"),
+        (lambda folder: _configure(folder, r=64), r"its rank is 64, .* rank 16. Set train.rank: 64"),
         (
             lambda folder: _configure(folder, init_lora_weights="pissa"),
             r"its initialisation \(pissa\) changes",
@@ -119,7 +120,7 @@ def _configure(folder: Path, **changes: Any) -> None:
         (lambda folder: (folder / "adapter_model.safetensors").unlink(), "has no adapter_model.safetensors"),
         (lambda folder: (folder / "chat_template.jinja").write_text(NO_NEWLINE), "another chat template"),
     ],
-    ids=["nan", "other layers", "other shapes", "pissa", "no config", "no weights", "template"],
+    ids=["nan", "other layers", "other shapes", "rank", "pissa", "no config", "no weights", "template"],
 )
 def test_an_adapter_that_cannot_be_served_as_it_was_trained_is_refused_and_not_published(
     model: LocalModel, spoil: Any, told: str, tmp_path: Path

@@ -100,6 +100,10 @@ def _adapter(folder: Path, job: Job, staging: Path) -> Kind:
         hint = "Save it with path_initial_model_for_weight_conversion, which makes it a plain LoRA"
         raise TrainingError(Problem(where, f"its initialisation ({start}) changes the base model's weights", next=hint))
     _same_base(str(config.get("base_model_name_or_path") or ""), job, where)
+    ranks = [config.get("r") or 0, *(config.get("rank_pattern") or {}).values()]
+    if config.get("peft_type") == "LORA" and max(ranks) > job.spec.rank:
+        what = f"its rank is {max(ranks)}, and engines are started for rank {job.spec.rank}"
+        raise TrainingError(Problem(where, what, next=f"Set train.rank: {max(ranks)}"))
     config["base_model_name_or_path"] = job.model.ref.name
     for key, value in config.items():
         if key.endswith("modules") and isinstance(value, list):
