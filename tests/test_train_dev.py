@@ -224,7 +224,8 @@ def test_answers_without_a_score_are_missing_and_never_zero(model: LocalModel) -
 
 
 def test_looks_are_a_tenth_of_the_steps_apart_and_fewer_where_they_would_cost_much() -> None:
-    assert every(SelectSpec(), 300, 8, 100) == 30
+    assert every(SelectSpec(), 600, 8, 100) == 60
+    assert every(SelectSpec(), 300, 8, 100) == 50  # 2,400 rows are trained on, so 600 answers
     assert every(SelectSpec(), 30, 8, 100) == 30  # 240 rows are trained on, so 100 items are answered once
     assert every(SelectSpec(), 20, 8, 4) == FEWEST
     assert every(SelectSpec(every=7), 300, 8, 100) == 7

@@ -9,12 +9,22 @@ from typing import Literal, Protocol
 
 from harness.models import LocalModel
 from harness.progress import Progress
-from harness.records import AdapterRef, Decoding, Item, Preference, Prompt, SeedTraining, Supervision, digest
+from harness.records import (
+    AdapterRef,
+    Decoding,
+    DevPoint,
+    Item,
+    Preference,
+    Prompt,
+    SeedTraining,
+    Supervision,
+    digest,
+)
 from harness.trainers.spec import Method, Objective, TrainSpec
 
 __all__ = ["Method", "Objective", "TrainSpec"]
 
-TRAINER_VERSION = 5
+TRAINER_VERSION = 6
 """Raise it when the same spec gives other weights, or other files beside them: earlier trainings are then not taken
 over."""
 
@@ -102,6 +112,16 @@ class Scorer(Protocol):
     def __call__(self, split: Literal["train", "dev"], answers: Sequence[tuple[int, Answered]]) -> list[float | None]:
         """One score for each answer (index of its item in `Job.rows` or `Job.dev`, answer); None where it has none."""
         ...
+
+
+def looked(scorer: Scorer, point: DevPoint) -> None:
+    """Tell a scorer of a look at dev, where it has a method `looked` to be told; what that raises ends the training.
+
+    Its checkpoints stay, and nothing is published.
+    """
+    told = getattr(scorer, "looked", None)
+    if told is not None:
+        told(point)
 
 
 def no_scorer(split: Literal["train", "dev"], answers: Sequence[tuple[int, Answered]]) -> list[float | None]:

@@ -17,7 +17,7 @@ class SelectSpec(PartSpec):
     metric is taken; `last`: the last step is taken and nothing is asked."""
     every: Annotated[int, Field(ge=1)] | None = None
     """Optimizer steps between looks at dev; by default a tenth of all steps, at least 5, and more where all looks
-    together would answer more than half as many items as rows are trained on."""
+    together would answer more than a quarter as many items as rows are trained on."""
     items: Annotated[int, Field(ge=1)] = 100
     """Dev items that are answered at each look: spread evenly over the split, the same every time."""
     patience: Annotated[int, Field(ge=1)] | None = None

@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.records import DevPoint
 from harness.store import write_file
-from harness.trainers.base import Answered, Job, Scorer
+from harness.trainers.base import Answered, Job, Scorer, looked
 from harness.trainers.checkpoints import Checkpoint
 from harness.trainers.generating import Answering
 from harness.trainers.parts import SelectSpec
@@ -26,8 +26,9 @@ STATE = "selection.json"
 """What was seen, in each checkpoint."""
 LOOKS = 10
 """Looks at most, by default."""
-SHARE = 0.5
-"""Items answered at all looks for each row that is trained on, by default at most: so looks stay cheap."""
+SHARE = 0.25
+"""Items answered at all looks for each row that is trained on, by default at most. An item costs two passes over its
+prompt (answer, loss) and a row in training three, so looks take about a sixth of the work."""
 FEWEST = 5
 """Optimizer steps between looks, by default at least."""
 MOST_UNSCORED = 0.1
@@ -120,6 +121,7 @@ class Selection:
         self.looks[-1] = seen
         best = self.best
         self.looks = [look if look is best else replace(look, answers=()) for look in self.looks]
+        looked(self._scorer, seen.point)
         return seen
 
     def write(self, checkpoint: Path) -> None:
