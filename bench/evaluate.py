@@ -1,7 +1,7 @@
 """What evaluating costs, beside its peers in the same run. Each part stands alone and keeps its figures.
 
     python bench/evaluate.py overhead [--requests 10000] [--concurrency 16,64,256] [--rounds 3] [--inspect-python P]
-    python bench/evaluate.py saturation [--prompts 64] [--concurrency 16] [--max-tokens 32] [--rounds 5]
+    python bench/evaluate.py saturation [--prompts 96] [--concurrency 16] [--max-tokens 48] [--rounds 5]
     python bench/evaluate.py adapters [--prompts 16] [--max-tokens 16] [--rounds 3]
     python bench/evaluate.py rerun [--rounds 5]
     python bench/evaluate.py choices [--items 50] [--batch-size 16,64] [--rounds 3]
@@ -129,7 +129,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
 
 USUAL: dict[str, dict[str, Any]] = {
     "overhead": {"concurrency": "16,64,256", "rounds": 3},
-    "saturation": {"concurrency": "16", "prompts": 64, "max_tokens": 32, "rounds": 5},
+    "saturation": {"concurrency": "16", "prompts": 96, "max_tokens": 48, "rounds": 5},
     "adapters": {"prompts": 16, "max_tokens": 16, "rounds": 3},
     "rerun": {"rounds": 5},
     "choices": {"rounds": 3},
