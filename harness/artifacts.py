@@ -147,9 +147,25 @@ def lock(name: str) -> Iterator[None]:
 
     The operating system frees it when the holder dies.
     """
+    with _lock_file(name).open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def lock_if_free(name: str) -> Iterator[bool]:
+    """Hold a named lock as `lock` does; False, at once, where somebody else holds it."""
+    with _lock_file(name).open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _lock_file(name: str) -> Path:
     folder_ = home() / "locks"
     folder_.mkdir(parents=True, exist_ok=True)
     safe = "".join(sign if sign.isalnum() or sign in "._-=" else "_" for sign in name)
-    with (folder_ / f"{safe}.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+    return folder_ / f"{safe}.lock"

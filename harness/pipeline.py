@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness import data, evaluate, forgetting, machine, models, prompts, report, trainers
+from harness import data, evaluate, forgetting, machine, models, prompts, report, reviewing, trainers
 from harness.engines import Choice, choose, open_endpoint
 from harness.errors import NotComparableError, Problem, SpecError
 from harness.judgement import Contender, Court, share
@@ -46,7 +46,9 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     """
     folder = store.at(experiment.id)
     verdict = folder.read(VerdictRecord)
-    if verdict is not None:
+    if verdict is not None and reviewing.may_judge_again(folder, verdict):
+        progress.note(f"people have voted on {experiment.id} since its verdict, which waited for that: judged again")
+    elif verdict is not None:
         progress.note(f"{experiment.id} has its verdict; nothing to do")
         if not (folder.path / "report.html").exists():
             report.write_reports(folder)
@@ -54,7 +56,7 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     progress.stage("model")  # before anything is written: what cannot be had leaves no trace
     choice = choose(experiment.spec.serve)
     progress.note(choice.reason)
-    trainers.require_installed(experiment.spec.train.method)
+    trainers.require_installed(experiment.spec.train.method, experiment.spec.train.sweep is not None)
     spec = experiment.spec
     refuse_prompts(prompts.missing_packages(spec.prompt))
     model = models.resolve(spec.model, revision=spec.revision, near=experiment.folder, note=progress.note)
@@ -67,6 +69,7 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     folder = store.create(experiment.id, experiment.resolved_yaml(folder.path), experiment.files)
     with folder.lock(), evaluate.aided(spec.allow_code_execution, spec.judge, progress.note, experiment.folder):
         verdict = _Line(experiment, model, choice, folder, store.looks, progress).to_verdict()
+        folder.set_aside_verdict()
         folder.write(verdict)
         report.write_reports(folder)
     return verdict

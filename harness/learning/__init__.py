@@ -5,6 +5,7 @@
     teaching, feedback, replaying   each of them; asking: their answers, durable as they come
     preferring, starting            pairs that the data hold; the adapter to go on from
     rows        one job a seed
+    sweeping    a search over the arguments first, by dev
     scoring     answers of a model in training, scored as evaluation scores them
 
 It is handed train and dev, never the test split.
@@ -15,14 +16,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import trainers
-from harness.learning.gathering import completed, gather, prompt_of
+from harness.errors import Problem, TrainingError
+from harness.learning.gathering import Gathered, completed, gather, prompt_of
 from harness.learning.ground import Ground
 from harness.learning.rows import jobs
 from harness.learning.scoring import TaskScorer
-from harness.records import TrainingRecord
-from harness.trainers import TrainSpec
+from harness.learning.sweeping import JOURNAL, Planned, Sweep, search
+from harness.records import Prompt, TrainingRecord
+from harness.trainers import Job, TrainSpec, searching
 
-__all__ = ["Ground", "learn"]
+__all__ = ["Ground", "help_sweep", "learn"]
 
 
 def learn(
@@ -38,9 +41,10 @@ def learn(
         return record
     prompt = prompt_of(spec, ground)
     found = gather(spec, ground, prompt, before)
-    asked = jobs(spec, found.train, ground.dev, prompt, ground.model, ground.task.decoding, ground.near)
-    asked = tuple(completed(job, found, ground) for job in asked)
     before()
+    if spec.sweep is not None:
+        spec = searching.changed(spec, search(spec, ground, _trials(spec.sweep.seed, found, prompt, ground)).best)
+    asked = _planned(spec, found, prompt, ground)
     scorer = TaskScorer(ground.task, asked[0].rows, asked[0].dev)
     results = [trainers.train(job, ground.progress, scorer) for job in asked]
     hours = sum(seed.seconds for seed, _ in results) / 3600
@@ -56,3 +60,32 @@ def learn(
     )
     ground.folder.write(record)
     return record
+
+
+def help_sweep(spec: TrainSpec, ground: Ground) -> None:
+    """Take trials of a sweep that a run has begun, until none is left; that run goes on with the best of all.
+
+    Raises TrainingError while there is none, or where what is learned from is not made yet.
+    """
+    hint = "Start it first: harness run SPEC; any number of helpers may join"
+    if spec.sweep is None or not ground.folder.journal_path(JOURNAL).exists():
+        raise TrainingError(Problem("train.sweep", "there is no sweep to help with", next=hint))
+    prompt = prompt_of(spec, ground)
+    found = gather(spec, ground, prompt, lambda: None)
+    Sweep(spec, ground, _trials(spec.sweep.seed, found, prompt, ground)).work()
+
+
+def _planned(spec: TrainSpec, found: Gathered, prompt: Prompt, ground: Ground) -> tuple[Job, ...]:
+    """One job a seed."""
+    asked = jobs(spec, found.train, ground.dev, prompt, ground.model, ground.task.decoding, ground.near)
+    return tuple(completed(job, found, ground) for job in asked)
+
+
+def _trials(seed: int, found: Gathered, prompt: Prompt, ground: Ground) -> Planned:
+    """How a sweep makes the job of a trial."""
+
+    def planned(spec: TrainSpec) -> tuple[Job, TaskScorer]:
+        (job,) = _planned(spec.model_copy(update={"seeds": (seed,)}), found, prompt, ground)
+        return job, TaskScorer(ground.task, job.rows, job.dev)
+
+    return planned

@@ -79,6 +79,16 @@ class ExperimentStore:
             raise StoreError(Problem(str(path), "exists already", next=hint))
         write_file(path, record.model_dump_json(indent=2) + "\n")
 
+    def set_aside_verdict(self) -> None:
+        """Keep the verdict that there is under `verdicts/`, numbered, so that another one can be written.
+
+        Only a verdict that waited for votes of people is ever followed by another one.
+        """
+        path, kept = self.path / FILES[VerdictRecord], self.path / "verdicts"
+        if path.exists():
+            kept.mkdir(exist_ok=True)
+            path.rename(kept / f"{len(list(kept.glob('*.json'))) + 1}.json")
+
     def spec(self) -> dict[str, Any]:
         """The resolved spec as a mapping."""
         try:

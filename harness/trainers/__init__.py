@@ -109,8 +109,11 @@ def train(job: Job, progress: Progress, scorer: Scorer = no_scorer) -> tuple[See
     return train_in_child(job, scorer, progress)
 
 
-def require_installed(method: Method) -> None:
-    """Raise TrainingError when what the method needs is not installed; imports nothing."""
+def require_installed(method: Method, sweep: bool = False) -> None:
+    """Raise TrainingError when what the method, or a sweep, needs is not installed; imports nothing."""
+    if sweep and not importlib.util.find_spec("optuna"):
+        hint = "pip install 'finetune-harness[sweep]'"
+        raise TrainingError(Problem("train.sweep", "optuna is not installed", next=hint))
     missing = [name for name in (*LIBRARIES, *ALSO.get(method, ())) if not importlib.util.find_spec(name)]
     if missing:
         hint = "pip install 'finetune-harness[train]'"

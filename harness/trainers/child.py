@@ -31,6 +31,7 @@ from harness.progress import Bar, Progress
 from harness.records import (
     AdapterRef,
     Decoding,
+    DevPoint,
     Item,
     ModelRef,
     Preference,
@@ -39,7 +40,7 @@ from harness.records import (
     SeedTraining,
     Supervision,
 )
-from harness.trainers.base import LESS_MEMORY, Answered, Job, Scorer, TrainSpec
+from harness.trainers.base import LESS_MEMORY, Answered, Job, Scorer, TrainSpec, looked
 
 Result = tuple[SeedTraining, Supervision]
 
@@ -151,6 +152,8 @@ def _follow(lines: Iterable[bytes], answers: IO[bytes], scorer: Scorer, progress
                 case {"score": [split, given]}:
                     asked = [(at, one if isinstance(one, str) else tuple(one)) for at, one in given]
                     _say(answers, scorer(split, asked))
+                case {"look": point}:
+                    looked(scorer, DevPoint.model_validate(point))
                 case {"fault": {"kind": kind, "problems": problems}}:
                     raise getattr(errors, kind, TrainingError)([Problem(**problem) for problem in problems])
                 case {"result": [training, supervision]}:
@@ -198,6 +201,21 @@ class _Told:
         self.tell(advance=[steps, note])
 
 
+class _Asking:
+    """The parent's scorer, through the channel."""
+
+    def __init__(self, told: _Told) -> None:
+        self._told = told
+
+    def __call__(self, split: str, answers: Sequence[tuple[int, Answered]]) -> list[float | None]:
+        self._told.tell(score=[split, list(answers)])
+        scores: list[float | None] = json.loads(sys.stdin.readline())
+        return scores
+
+    def looked(self, point: DevPoint) -> None:
+        self._told.tell(look=point.model_dump(mode="json"))
+
+
 def main(parent: int) -> None:
     """Do the job that comes on stdin and tell how it goes on stdout, which nobody else gets to write to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -207,13 +225,8 @@ def main(parent: int) -> None:
     job = from_json(json.loads(sys.stdin.readline()))
     from harness.trainers import METHODS
 
-    def scorer(split: str, answers: Sequence[tuple[int, Answered]]) -> list[float | None]:
-        told.tell(score=[split, list(answers)])
-        scores: list[float | None] = json.loads(sys.stdin.readline())
-        return scores
-
     try:
-        training, supervision = METHODS[job.spec.method](job, scorer, told)
+        training, supervision = METHODS[job.spec.method](job, _Asking(told), told)
     except HarnessError as fault:
         told.tell(fault={"kind": type(fault).__name__, "problems": [asdict(one) for one in fault.problems]})
     else:

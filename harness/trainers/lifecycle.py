@@ -25,6 +25,7 @@ from harness.trainers import checkpoints
 from harness.trainers.base import LESS_MEMORY, Job, Origin, Scorer
 from harness.trainers.checkpoints import Checkpoint
 from harness.trainers.following import curve, follower, further_curves
+from harness.trainers.head import score_learned_alone
 from harness.trainers.objectives import Loaded, builder
 from harness.trainers.order import rows_an_epoch
 from harness.trainers.overfitting import findings
@@ -93,6 +94,7 @@ def build(job: Job, scorer: Scorer, on: Origin, folder: Path) -> tuple[Any, Supe
     from transformers import PrinterCallback, set_seed
 
     set_seed(job.seed)
+    score_learned_alone(on.device)
     try:
         base, tokenizer = load_base(job.spec, job.model, on)
         changed = job.spec.method in BASE_CHANGES
