@@ -23,7 +23,8 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "preferences"
 
 
 def pair(n: int) -> dict[str, Any]:
-    return {"prompt": f"What comes after {n}?", "chosen": f"It is {n + 1}.", "rejected": f"No idea, {n}."}
+    """The chosen answer is the longer one, which a model that knows nothing finds less likely."""
+    return {"prompt": f"What comes after {n}?", "chosen": f"It is {n + 1}, surely.", "rejected": f"No, {n}."}
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -131,7 +132,7 @@ def test_what_an_objective_cannot_learn_from_is_told_before_anything_runs(model:
 
 def test_a_metric_of_generated_answers_takes_the_chosen_one_for_right(model: str, tmp_path: Path) -> None:
     spec = spec_in(tmp_path / "e", model, {}, task={"metric": "exact_match"})
-    assert {item.target for item in load(spec).data.dev.items} == {f"It is {n + 1}." for n in SIZES["dev"]}
+    assert {item.target for item in load(spec).data.dev.items} == {f"It is {n + 1}, surely." for n in SIZES["dev"]}
 
 
 @pytest.mark.parametrize(

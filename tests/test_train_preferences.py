@@ -78,6 +78,15 @@ def test_preferences_are_learned_in_the_same_bits_after_a_kill(
     assert (resumed.resumed, resumed.adapter.digest) == (1, whole.adapter.digest)
 
 
+@pytest.mark.parametrize("method", ["full", "qlora", "pissa"])
+def test_whatever_weights_are_trained_the_reference_is_the_model_as_it_began(method: Any, model: LocalModel) -> None:
+    rate = 1e-3 if method == "full" else 0.02
+    tuned, _ = here(model, spec_of("dpo", method=method, learning_rate=rate))
+    assert curve(tuned, "rewards/chosen")[0] == pytest.approx(0, abs=1e-5)
+    assert curve(tuned, "rewards/margins")[-1] > 1e-3
+    assert tuned.adapter.kind == ("model" if method == "full" else "lora")
+
+
 # ------------------------------------------------------------------ on top of an adapter
 
 
