@@ -11,13 +11,15 @@ from harness.compare.flips import Change, Flip, change, flips
 from harness.compare.joining import alone, compare, join
 from harness.compare.measures import MEASURES, Measure, Prices
 from harness.compare.pairs import Pairs, Single, Unscored
-from harness.compare.preferences import Judgement, preferences, win_rate
+from harness.compare.preferences import HUMAN, LEAST_VOTES, Judgement, preferences, win_rate
 from harness.compare.samples import Samples, Scored
 from harness.compare.selecting import ALL, PRIMARY, slice_values
 from harness.compare.yardsticks import higher_is_better
 
 __all__ = [
     "ALL",
+    "HUMAN",
+    "LEAST_VOTES",
     "MEASURES",
     "PRIMARY",
     "Change",

@@ -16,6 +16,10 @@ from harness.errors import Problem, UsageError
 from harness.records import Interval, Record
 
 PREFERENCE: Final = "preference"
+HUMAN: Final = "human_win_rate"
+"""What a gate names to be judged on the votes of people."""
+LEAST_VOTES: Final = 30
+"""Pairs of answers that people must have voted on before such a gate decides anything."""
 POINTS: Final[dict[Change, float]] = {"won": 1.0, "tied": 0.5, "lost": 0.0, "unscored": np.nan}
 """What a judgement gives the candidate; the reference gets the rest of 1."""
 

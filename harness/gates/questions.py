@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.compare import Pairs, Single, Unscored
+from harness.compare import HUMAN, LEAST_VOTES, Pairs, Single, Unscored
 from harness.gates.rules import GateSpec
 from harness.records import Interval, Outcome
 
@@ -115,6 +115,11 @@ class Question:
         """Why the evidence cannot decide anything, or None."""
         if self.evidence is None:
             return "There is no evidence, so nothing has been shown; evaluate the candidate and its reference here."
+        if self.gate.metric == HUMAN and self.n < LEAST_VOTES:
+            return (
+                f"People have voted on {self.n} pairs of answers and {LEAST_VOTES} are needed; vote on the page Review "
+                "of `harness ui`, then run the experiment again."
+            )
         unscored, asked = self.evidence.unscored, self.evidence.n + self.evidence.unscored
         if self.evidence.n == 0:
             return f"None of {asked} items has a score on both sides; see the errors on the samples."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from harness.compare import MEASURES, Scored
+from harness.compare import HUMAN, MEASURES, Scored
 from harness.gates.gathering import gather
 from harness.gates.judging import Entrant, questions
 from harness.gates.policy import PolicySpec
@@ -53,7 +53,7 @@ class GateWatch:
 
 def can_be_watched(policy: PolicySpec, gates: Sequence[GateSpec]) -> bool:
     """Whether every gate on a suite has an anytime-valid test: a margin on the mean of scores in [0, 1]."""
-    unfit = {*MEASURES, *CORPUS_METRICS}
+    unfit = {HUMAN, *MEASURES, *CORPUS_METRICS}
     return policy.claim == "artifact" and bool(gates) and all(
         gate.rule == "min_delta" and gate.metric not in unfit for gate in gates
     )  # fmt: skip

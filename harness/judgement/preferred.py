@@ -9,49 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness import evaluate, metrics, stats
 from harness.compare import Change, Judgement, Pairs, Samples, Scored, preferences
 from harness.errors import Problem, UsageError
 from harness.metrics import JudgeSpec, Preference, Unscored, tools
 from harness.progress import Progress
-from harness.records import Interval, Record, SampleRecord, digest
-from harness.stats import statistic_interval
+from harness.records import Interval, SampleRecord, digest
+from harness.reviewing import JOURNAL, Preferred, cohen
 from harness.store import ExperimentStore
 
-JOURNAL: Final = "preferences"
-"""Name of the journal in the candidate's experiment that keeps every verdict."""
 TOGETHER: Final = 8
 """Pairs in flight."""
-Floats = NDArray[np.float64]
 LABELS: Final = get_args(Preference)
-
-
-class Preferred(Record):
-    """One pair of answers as the judge saw it."""
-
-    key: str
-    """sha256 over judge, rubric, question and both answers: the same pair is not judged twice."""
-    judge: str
-    """Model and server."""
-    candidate: str
-    """Run id."""
-    reference: str
-    """Run id."""
-    task: str
-    """Task name."""
-    id: str
-    """Item id."""
-    repeat: int
-    """Which repetition of the item (0-based)."""
-    outcome: Change
-    """Seen from the candidate; `tied` also when the two orders disagree, `unscored` without two verdicts."""
-    reason: str | None = None
-    """Why it is unscored."""
-    calls: int
-    """Calls of the judge: two, or none for equal answers and for missing ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,22 +112,9 @@ def agreement(judged: Sequence[Preferred], labels: dict[tuple[str, int], Prefere
     both = [(said, label) for said, label in both if said != "unscored"]
     if not both:
         raise UsageError(Problem("labels", "no judged pair has one", "Ids must be those of the items"))
-    cells = np.zeros((len(both), len(LABELS), len(LABELS)))
-    for row, (said, label) in zip(cells, both, strict=True):
-        row[LABELS.index(said), LABELS.index(label)] = 1
-    kappa = statistic_interval(cells.reshape(len(both), -1), _kappa, limits=(-1.0, 1.0))
-    exact = metrics.agreement([said for said, _ in both], [label for _, label in both])
+    kappa = cohen([said for said, _ in both], [label for _, label in both])
     share = stats.mean_interval([float(said == label) for said, label in both])
-    return Agreement(share, kappa if exact is not None else kappa.model_copy(update={"value": None}))
-
-
-def _kappa(sums: Floats) -> Floats:
-    """Cohen's kappa of counted pairs of labels, (..., 9) to (...); 0 where chance agrees fully."""
-    cells = sums.reshape(*sums.shape[:-1], len(LABELS), len(LABELS))
-    n = cells.sum(axis=(-1, -2))
-    same = np.trace(cells, axis1=-2, axis2=-1) / n
-    chance = (cells.sum(axis=-1) * cells.sum(axis=-2)).sum(axis=-1) / n**2
-    return np.asarray(np.divide(same - chance, 1 - chance, out=np.zeros_like(same), where=chance < 1))
+    return Agreement(share, kappa)
 
 
 def _joined(ours: Samples, theirs: Samples) -> Iterator[tuple[SampleRecord, SampleRecord]]:

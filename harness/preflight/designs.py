@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.compare import MEASURES
+from harness.compare import HUMAN, LEAST_VOTES, MEASURES
 from harness.evaluate import TASK_SUITE
 from harness.gates import Forecast, GateSpec, forecast, forecast_score, no_forecast
 from harness.gates.forecasting import over_seeds
@@ -101,6 +101,8 @@ def _made_of(members: Sequence[Member]) -> Design:
 
 def _no_forecast_of(gate: GateSpec) -> str | None:
     """Why nothing can be told of a gate beforehand, or None."""
+    if gate.metric == HUMAN:
+        return f"People vote after the run; until {LEAST_VOTES} pairs have a vote the gate is inconclusive."
     if gate.metric in MEASURES:
         return "How much it varies shows when it is measured; judge it by the first run."
     if gate.metric in CORPUS_METRICS:

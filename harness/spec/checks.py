@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from harness import metrics
-from harness.compare import MEASURES
+from harness.compare import HUMAN, MEASURES
 from harness.data import Data, question
 from harness.errors import Problem, did_you_mean
 from harness.evaluate import TASK_SUITE, TaskSpec, compares_choices
@@ -128,6 +128,9 @@ def _reference_problems(gate: GateSpec, spec: ExperimentSpec, rows: Data | None,
 
 
 def _metric_problems(gate: GateSpec, known: _Known, spec: ExperimentSpec, where: str) -> Iterator[Problem]:
+    if gate.metric == HUMAN:
+        yield from _human_problems(gate, known, spec, where)
+        return
     if gate.metric in MEASURES:
         yield from _measure_problems(gate, spec, where)
         return
@@ -142,10 +145,24 @@ def _metric_problems(gate: GateSpec, known: _Known, spec: ExperimentSpec, where:
     lacking = sorted(task for task, names in gated.items() if gate.metric not in (None, "primary", *names))
     if lacking:
         scored = sorted(set.intersection(*(set(names) for names in gated.values())))
-        hint = did_you_mean(str(gate.metric), [*scored, *MEASURES, *(CORPUS_METRICS if known.texts else ())])
+        hint = did_you_mean(str(gate.metric), [*scored, *MEASURES, HUMAN, *(CORPUS_METRICS if known.texts else ())])
         what = f"{gate.metric!r} is not measured on {', '.join(lacking)}"
         yield Problem(f"{where}.metric", what, hint, "Name one task, or add it to task.metrics")
         return
+    yield from _limit_problems(gate, (0.0, 1.0), where)
+
+
+def _human_problems(gate: GateSpec, known: _Known, spec: ExperimentSpec, where: str) -> Iterator[Problem]:
+    """Votes are on pairs of written answers to the task."""
+    if gate.rule != "min_delta" or gate.relative:
+        hint = "min_delta: 0 asks for more wins than losses, 0.1 for a win rate of 55 %"
+        yield Problem(f"{where}.metric", f"{HUMAN} compares two candidates", next=hint)
+    if gate.suite != TASK_SUITE or not known.texts:
+        yield Problem(f"{where}.metric", f"{HUMAN} is for written answers to the experiment's own task")
+    if gate.task != "*" or gate.slice is not None or gate.worst_slice is not None:
+        yield Problem(f"{where}.metric", f"{HUMAN} is over all pairs", next="Leave task, slice and worst_slice out")
+    if spec.policy.claim == "recipe":
+        yield Problem(f"{where}.metric", f"{HUMAN} is about the answers of these weights", next=ARTIFACT)
     yield from _limit_problems(gate, (0.0, 1.0), where)
 
 
