@@ -10,6 +10,7 @@ from harness.gates import Forecast
 from harness.gates.forecasting import rounded
 from harness.preflight import Preflight
 from harness.records import Finding
+from harness.trainers import forecast
 
 NONE = "–"
 LICENCE = "base model's licence"
@@ -36,8 +37,19 @@ def display(found: Preflight) -> None:
         f"{work.training_steps:,} training steps\ncontestants: {beside}\n",
         markup=False,
     )
+    _memory(found)
     _gates(found)
     console.out.print("\nThe spec is valid. No model was touched.")
+
+
+def _memory(found: Preflight) -> None:
+    """What training takes, and what would fit where that does not."""
+    if found.memory is None:
+        console.out.print(Text("memory of training: told when the model is here, or not trained here\n", style="dim"))
+        return
+    console.out.print(f"training {forecast.told(found.memory)}\n", markup=False)
+    if found.memory.advice:
+        console.out.print(Text(console.plain(f"warning: it may not fit; {found.memory.advice}"), style="yellow"))
 
 
 def _data(found: Preflight) -> None:

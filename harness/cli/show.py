@@ -79,6 +79,7 @@ def document(folder: ExperimentStore) -> dict[str, Any]:
         "provenance": dump(known.provenance),
         "data": dump(known.data),
         "prompt": dump(known.prompt),
+        "sweep": dump(known.sweep),
         "training": dump(known.training),
         "forgetting": dump(known.forgetting),
         "runs": [dump(run) for run in known.runs],

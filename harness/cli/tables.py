@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness import evidence
 from harness.cli import console
-from harness.records import Finalist, GateRecord, TrainingRecord
+from harness.records import Finalist, GateRecord, SweepRecord, TrainingRecord
 from harness.store import ExperimentStore
 
 LEFT, RIGHT = "left", "right"
@@ -28,6 +28,8 @@ def sections(folder: ExperimentStore, known: evidence.Evidence) -> list[Table]:
     made += [_broken(folder, known, gate) for gate in gates if gate.broken]
     if known.verdict and len(known.verdict.finalists) > 1:
         made.append(_finalists(known.verdict.finalists))
+    if known.sweep is not None:
+        made.append(_sweep(known.sweep))
     if known.training and (learning := evidence.learning_rows(known.training)):
         made.append(_learning(known.training, learning))
     return made
@@ -75,6 +77,19 @@ def _learning(training: TrainingRecord, looks: Sequence[evidence.LearningRow]) -
     for seed in training.seeds:
         columns += [(f"seed {seed.seed}: loss", RIGHT), ("loss on dev", RIGHT), ("score on dev", RIGHT)]
     return console.table("training, ◀ the checkpoint that came out", columns, rows)
+
+
+def _sweep(sweep: SweepRecord) -> Table:
+    """Every trial; the fields that were taken are marked."""
+    rows: list[Row] = []
+    for trial in sweep.trials:
+        taken = trial.state == "complete" and trial.fields == sweep.best
+        score = evidence.number(trial.score) + (" ◀" if taken else "")
+        values = [evidence.field(trial.fields.get(name)) for name in sweep.fields]
+        told = [Text(score, "bold" if taken else ""), str(trial.steps), line(trial.reason or trial.state, 60)]
+        rows.append([str(trial.number), *values, *told])
+    columns = [("trial", RIGHT), *((name, RIGHT) for name in sweep.fields), ("score on dev", RIGHT), ("steps", RIGHT)]
+    return console.table("sweep, ◀ the fields that were taken", [*columns, ("how it ended", LEFT)], rows)
 
 
 def line(text: str | None, width: int = 110) -> str:

@@ -63,6 +63,8 @@ def _training_facts(training: TrainingRecord | None) -> list[Fact]:
         ]
     if seen.chat_template is not None:
         made.append(("training", "chat template", f"{seen.chat_template[:12]}, the one that is served"))
+    if training.forecast is not None:
+        made.append(("training", "memory forecast", f"{training.forecast.total / 2**30:.1f} GiB"))
     for one in training.seeds:
         memory = "" if one.peak_memory_bytes is None else f", peak {one.peak_memory_bytes / 2**30:.1f} GiB"
         told = f"{one.steps} steps in {one.seconds:.0f} s{memory}, {one.trainable_parameters:,} parameters"

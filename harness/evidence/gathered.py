@@ -23,6 +23,7 @@ from harness.records import (
     Provenance,
     RunRecord,
     SeedTraining,
+    SweepRecord,
     TrainingRecord,
     VerdictRecord,
 )
@@ -51,6 +52,7 @@ class Evidence:
     runs: tuple[RunRecord, ...]
     comparisons: tuple[ComparisonRecord, ...]
     forgetting: ForgettingRecord | None = None
+    sweep: SweepRecord | None = None
 
     @property
     def decision(self) -> str:
@@ -177,6 +179,7 @@ def gather(experiment: ExperimentStore) -> Evidence:
         runs=tuple(experiment.runs()),
         comparisons=tuple(experiment.comparisons()),
         forgetting=experiment.read(ForgettingRecord),
+        sweep=experiment.read(SweepRecord),
     )
 
 

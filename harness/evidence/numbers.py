@@ -95,3 +95,10 @@ def basis(interval: Interval | None) -> str:
     if interval is None:
         return DASH
     return f"{percent(interval.confidence)} interval, n = {interval.n:,}, {interval.method}"
+
+
+def field(value: object) -> str:
+    """The value of a setting: `0.000312`, `16`, a dash where it was not set."""
+    if value is None:
+        return DASH
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -22,8 +22,9 @@ from harness.learning.ground import Ground
 from harness.learning.rows import jobs
 from harness.learning.scoring import TaskScorer
 from harness.learning.sweeping import JOURNAL, Planned, Sweep, search
-from harness.records import Prompt, TrainingRecord
-from harness.trainers import Job, TrainSpec, searching
+from harness.progress import Progress
+from harness.records import MemoryForecast, Prompt, SeedTraining, Supervision, TrainingRecord
+from harness.trainers import Job, Scorer, TrainSpec, forecast, searching
 
 __all__ = ["Ground", "help_sweep", "learn"]
 
@@ -45,8 +46,9 @@ def learn(
     if spec.sweep is not None:
         spec = searching.changed(spec, search(spec, ground, _trials(spec.sweep.seed, found, prompt, ground)).best)
     asked = _planned(spec, found, prompt, ground)
+    told = _foreseen(asked[0], ground)
     scorer = TaskScorer(ground.task, asked[0].rows, asked[0].dev)
-    results = [trainers.train(job, ground.progress, scorer) for job in asked]
+    results = [_trained(job, ground.progress, scorer) for job in asked]
     hours = sum(seed.seconds for seed, _ in results) / 3600
     record = TrainingRecord(
         method=spec.method,
@@ -56,10 +58,27 @@ def learn(
         supervision=results[0][1],
         seeds=tuple(result[0] for result in results),
         learned_from=found.told,
+        forecast=told,
         cost=None if gpu_hour_price is None else round(hours * gpu_hour_price, 4),
     )
     ground.folder.write(record)
     return record
+
+
+def _foreseen(job: Job, ground: Ground) -> MemoryForecast | None:
+    """What a training will take. Raises TrainingError, before anything is loaded, for what surely does not fit."""
+    made = forecast.of_job(job)
+    if made is not None:
+        ground.progress.note(f"training {forecast.told(made)}")
+        forecast.refuse(made)
+    return made
+
+
+def _trained(job: Job, progress: Progress, scorer: Scorer) -> tuple[SeedTraining, Supervision]:
+    try:
+        return trainers.train(job, progress, scorer)
+    except TrainingError as fault:
+        raise forecast.after_running_out(fault, job) from fault
 
 
 def help_sweep(spec: TrainSpec, ground: Ground) -> None:

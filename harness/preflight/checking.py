@@ -12,9 +12,10 @@ from harness.models.names import REMOTE
 from harness.preflight.designs import foresee
 from harness.preflight.earlier import Earlier
 from harness.preflight.work import Work, work_of
-from harness.records import DataRecord, Record
+from harness.records import DataRecord, MemoryForecast, Prompt, Record
 from harness.spec import Experiment
 from harness.store import Store
+from harness.trainers import forecast
 
 _ONLY_PROMPTS = (
     "the model is only a name at a server, so it cannot be trained: the experiment ends at a prompt that is enough, "
@@ -56,6 +57,8 @@ class Preflight(Record):
     """How worn the test split is."""
     gates: tuple[Forecast, ...]
     """What each gate can decide."""
+    memory: MemoryForecast | None = None
+    """What training will take here; None where nothing is trained here, or the model is not here yet."""
     warnings: tuple[str, ...]
     """What to do about blocking gates that cannot be decided."""
 
@@ -93,8 +96,19 @@ def check(experiment: Experiment, store: Store) -> Preflight:
         work=work_of(experiment),
         looks=looks,
         gates=forecasts,
+        memory=_memory(experiment),
         warnings=tuple(_advice(made) for made in forecasts if made.blocking and made.decidable is False),
     )
+
+
+def _memory(experiment: Experiment) -> MemoryForecast | None:
+    """From the model's headers and the train rows, where the model is on this machine."""
+    spec, path = experiment.spec, models.on_disk(experiment.spec.model, experiment.folder)
+    if path is None:
+        return None
+    own = spec.train.instruction
+    prompt = Prompt(name="trained", instruction=experiment.instruction if own is None else own)
+    return forecast.of_rows(spec.train, path, experiment.data.train.to_learn_from(), prompt)
 
 
 def _model_problems(experiment: Experiment) -> list[Problem]:

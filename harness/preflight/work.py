@@ -38,7 +38,7 @@ class Work(Record):
     """Calls of the judge for all those answers, two for a pair; without the prompt search where its budget is in
     tokens."""
     training_steps: int
-    """Optimizer steps over all seeds."""
+    """Optimizer steps over all seeds, and over all trials of a sweep."""
 
 
 def work_of(experiment: Experiment) -> Work:
@@ -46,6 +46,7 @@ def work_of(experiment: Experiment) -> Work:
     spec, train = experiment.spec, experiment.spec.train
     steps = max(1, math.ceil(train.epochs * math.ceil(len(experiment.data.train.rows) / train.batch_size)))
     seeds, recipe = len(train.seeds), spec.policy.claim == "recipe"
+    trials = train.sweep.trials if train.sweep is not None else 0
     judged = seeds if recipe else spec.finalists
     other = spec.prompt.search != "none" or train.instruction not in (None, experiment.instruction)
     twice = spec.prompt.with_tuned and other
@@ -75,7 +76,7 @@ def work_of(experiment: Experiment) -> Work:
         suite_calls=(1 + judged) * sum(suite.size for suite in experiment.suites) + kept,
         probe_calls=_probes(seeds, judged, spec.forgetting),
         judge_calls=graded + (1 + judged) * sum(map(_graded, experiment.suites)),
-        training_steps=len(train.seeds) * (min(steps, train.max_steps) if train.max_steps else steps),
+        training_steps=(seeds + trials) * (min(steps, train.max_steps) if train.max_steps else steps),
     )
 
 

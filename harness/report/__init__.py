@@ -78,7 +78,7 @@ def _environment(autoescape: bool) -> Environment:
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    numbers = ("number", "span", "basis", "percent", "suite_score", "prompt_text", "prompt_words")
+    numbers = ("number", "field", "span", "basis", "percent", "suite_score", "prompt_text", "prompt_words")
     gates = (
         "gate_name",
         "place",
