@@ -14,6 +14,7 @@ from sample_records import samples, write_run
 from sample_store import HOSTILE, Case, begin, build
 
 from harness.store import Store
+from harness.ui import diff, places
 
 with warnings.catch_warnings():
     # What Streamlit's own imports deprecate is not ours to answer for.
@@ -21,6 +22,12 @@ with warnings.catch_warnings():
     AppTest = pytest.importorskip("streamlit.testing.v1", reason="needs the extra [ui]").AppTest
 
 APP = Path(__file__).parent.parent / "app.py"
+PAGES = """
+import streamlit as st
+from harness.ui import diff, places
+
+st.navigation([places.page(name) for name in places.PLACES], position="hidden").run()
+"""
 Open = Callable[..., Any]
 
 
@@ -37,6 +44,24 @@ def open_app(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
         app = AppTest.from_file(str(APP), default_timeout=60)
         for name, value in query.items():
             app.query_params[name] = value
+        app.run()
+        assert not app.exception
+        return app
+
+    return start
+
+
+@pytest.fixture
+def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Open:
+    """A page by its address, opened as if it were the first one."""
+
+    def start(root: Path, name: str, **query: str) -> Any:
+        monkeypatch.setenv("HARNESS_REPORTS", str(root))
+        monkeypatch.setenv("HARNESS_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+        monkeypatch.setattr(places, "HOME", name)
+        app = AppTest.from_string(PAGES, default_timeout=60)
+        for key, value in query.items():
+            app.query_params[key] = value
         app.run()
         assert not app.exception
         return app
@@ -126,32 +151,83 @@ def test_what_broke_is_told_on_top(open_app: Open, store: Store) -> None:
     assert "##### regression-core" in [part.value.replace("\\", "") for part in app.markdown]
 
 
-def test_a_models_answer_is_shown_as_it_is_and_only_as_code(open_app: Open, store: Store) -> None:
-    app = open_app(store.root, experiment=store.find("tickets").id)
-    app.text_input(key="text").set_value("window.pwned").run()
-    assert HOSTILE in [code.value for code in app.code]
+def shown(app: Any) -> str:
+    """The page's own HTML, unescaped; nothing of it may reach a place that reads markup."""
+    return html.unescape("\n".join(part.value for part in app.html))
+
+
+def test_a_models_answer_is_shown_as_it_is_and_never_as_markup(open_page: Open, store: Store) -> None:
+    app = open_page(store.root, "compare", experiment=store.find("tickets").id, text="window.pwned", show="all")
+    assert html.escape("<script>") in "".join(part.value for part in app.html)
+    assert "<script>" not in "".join(part.value for part in app.html)
     assert not any("pwned" in str(part.value) for part in [*app.markdown, *app.caption, *app.text])
 
 
-def test_reasoning_what_was_looked_up_and_every_prompt_are_shown_as_code(open_app: Open, store: Store) -> None:
-    app = open_app(store.root, experiment=store.find("orders").id)
-    app.selectbox(key="candidate").set_value("cot").run()
-    app.selectbox(key="reference").set_value("rag").run()
-    app.selectbox(key="asked").set_value("cot").run()
-    assert not app.exception
-    code = [part.value for part in app.code]
-    assert any(HOSTILE in value and value.startswith("A ") for value in code)
-    assert any(value.startswith("faq.md#1, cards.md#") for value in code)
-    assert "before the answer, which is what follows 'Answer:'" in code
+def test_reasoning_what_was_looked_up_and_every_turn_are_shown(open_page: Open, store: Store) -> None:
+    query = {"experiment": store.find("orders").id, "candidate": "cot", "reference": "rag", "show": "all"}
+    app = open_page(store.root, "compare", **query)
+    assert "A card?" in shown(app)
+    assert "faq.md#1, cards.md#0" in shown(app)
     assert not any("pwned" in str(part.value) for part in [*app.markdown, *app.caption, *app.text])
 
 
-def test_samples_of_another_suite_and_pair_can_be_chosen(open_app: Open, store: Store) -> None:
-    app = open_app(store.root, experiment=store.find("intents").id)
-    app.selectbox(key="suite").set_value("regression-core").run()
-    app.selectbox(key="reference").set_value("base").run()
-    assert not app.exception
+def test_samples_of_another_suite_pair_and_experiment_can_be_chosen(open_page: Open, store: Store) -> None:
+    query = {"suite": "regression-core", "reference": "base", "show": "all"}
+    app = open_page(store.root, "compare", experiment=store.find("intents").id, **query)
     assert "regression-core-a / test-" in said(app)
+    other = {"candidate": "tuned-seed0", "against": store.find("tickets").id, "reference": "tuned-seed0"}
+    app = open_page(store.root, "compare", experiment=store.find("intents").id, show="all", **other)
+    assert "tuned-seed0: exact_match" in shown(app)
+    assert "of 80" in said(app)
+
+
+def test_next_and_previous_walk_through_the_samples(open_page: Open, store: Store) -> None:
+    app = open_page(store.root, "compare", experiment=store.find("claims").id, show="all")
+    assert "Sample 1 of 120" in said(app)
+    assert app.button(key="previous").disabled
+    app.button(key="next").click().run()
+    assert "Sample 2 of 120" in said(app)
+    app.segmented_control(key="show").set_value("lost").run()
+    assert "Sample 1 of" in said(app)
+
+
+def test_what_only_one_answer_says_is_marked() -> None:
+    marked = diff.marked("refund <now> please", "refund please", "ours")
+    assert re.sub("</?mark[^>]*>", "", marked) == "refund &lt;now&gt; please"
+    assert 'class="ours"' in marked
+    assert "<mark" not in diff.marked("the same", "the same", "ours")
+    assert "<mark" not in diff.marked("word " * 3000, "other " * 3000, "ours")
+
+
+def test_votes_are_cast_blind_and_told_as_a_win_rate(open_page: Open, store: Store) -> None:
+    folder = store.find("claims")
+    app = open_page(store.root, "review", experiment=folder.id, candidate="tuned-seed0", reference="best_prompt")
+    assert "Give your name" in said(app)
+    app.text_input(key="reviewer").set_value("ann").run()
+    for choice in ("a", "b", "tie", "both_bad"):
+        assert "tuned-seed0" not in shown(app)
+        app.button(key=f"vote-{choice}").click().run()
+        assert not app.exception
+    votes = folder.votes()
+    assert [vote.choice for vote in votes] == ["a", "b", "tie", "both_bad"]
+    assert len({vote.id for vote in votes}) == 4
+    app.button(key="back").click().run()
+    app.button(key="vote-a").click().run()
+    assert [vote.id for vote in folder.votes()][-1] == votes[-1].id
+
+
+def test_the_audit_is_shown_with_the_answers_balance(open_page: Open, store: Store) -> None:
+    app = open_page(store.root, "data", experiment=store.find("tickets").id)
+    assert "same as line 4; drop one." in said(app)
+    assert [list(frame.value["split"]) for frame in app.dataframe if "split" in frame.value.columns] == [
+        ["train", "dev", "test"]
+    ]
+    app = open_page(store.root, "data", experiment=store.find("half-done").id)
+    assert "The audit found nothing." in said(app)
+
+
+def test_where_nothing_is_in_production_the_page_says_so(open_page: Open, store: Store) -> None:
+    assert "Nothing is in production" in said(open_page(store.root, "production"))
 
 
 def test_a_damaged_experiment_is_told_without_a_stack_trace(open_app: Open, store: Store) -> None:
@@ -176,13 +252,11 @@ def test_the_page_of_a_finalist_shows_its_gates_its_slices_and_what_it_broke(ope
     assert "**must not break critical.jsonl**" not in said(app)
 
 
-def test_samples_can_be_cut_to_a_slice(open_app: Open, store: Store) -> None:
-    app = open_app(store.root, experiment=store.find("claims").id)
-    before = app.segmented_control(key="show").options
-    app.pills(key="slice").set_value("language=de").run()
-    after = app.segmented_control(key="show").options
-    assert after == ["flipped (11)", "won (0)", "lost (11)", "tied (19)", "unscored (0)", "all (30)"]
-    assert before[-1] == "all (120)"
+def test_samples_can_be_cut_to_a_slice(open_page: Open, store: Store) -> None:
+    app = open_page(store.root, "compare", experiment=store.find("claims").id)
+    assert "all 120" in said(app)
+    app.selectbox(key="slice").set_value("language=de").run()
+    assert "flipped 11 · won 0 · lost 11 · tied 19 · unscored 0 · all 30" in said(app)
 
 
 def test_records_of_version_1_have_a_page(open_app: Open) -> None:

@@ -6,7 +6,8 @@
     experiments(store)         one row per experiment: decision, headline, the four answers
     damaged(store)             folders that cannot be read, with the reason
     summary, contestant_rows, gates, slices, broken, finalists, standing, samples,
-    learning_curve, prompt_arms, prompt_trace, prompts, prompt_details, findings, facts
+    comparing                  two runs side by side, column by column
+    learning_curve, learning_dev, prompt_arms, prompt_trace, prompts, prompt_details, findings, facts
                                frames of one experiment
 
 What was not measured is missing (None or NaN) and never 0. `COLUMNS` documents every
@@ -28,9 +29,19 @@ from harness.evidence import (
     readable,
     summarised,
 )
+from harness.leaderboard import comparing, examining
 from harness.leaderboard.answered import BOARD_COLUMNS, answered
 from harness.leaderboard.candidates import COLUMNS, SUITE_COLUMNS, frame, rows_of
-from harness.leaderboard.detail import facts, findings, learning_curve, prompt_arms, prompt_trace, samples
+from harness.leaderboard.detail import (
+    facts,
+    findings,
+    learning_curve,
+    learning_dev,
+    prompt_arms,
+    prompt_trace,
+    samples,
+    supervised,
+)
 from harness.leaderboard.gating import GATE_COLUMNS, broken, finalists, gates, slices, standing
 from harness.leaderboard.index import Index
 from harness.store import ExperimentStore, Store
@@ -44,14 +55,17 @@ __all__ = [
     "Index",
     "answered",
     "broken",
+    "comparing",
     "contestant_rows",
     "damaged",
+    "examining",
     "experiments",
     "facts",
     "finalists",
     "findings",
     "gates",
     "learning_curve",
+    "learning_dev",
     "prompt_arms",
     "prompt_details",
     "prompt_text",
@@ -62,6 +76,7 @@ __all__ = [
     "slices",
     "standing",
     "summary",
+    "supervised",
 ]
 
 

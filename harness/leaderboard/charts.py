@@ -98,6 +98,50 @@ def curve(points: pd.DataFrame) -> Any:
     )
 
 
+def dev(points: pd.DataFrame) -> Any:
+    """Score on dev by step, a line a seed; the step whose weights came out is a large diamond."""
+    import altair as alt
+
+    named = points.dropna(subset=["score"]).assign(seed="seed " + points["seed"].astype(str))
+    legend = alt.Legend(title=None, orient="top")
+    color = alt.Color("seed:N", legend=legend, scale=alt.Scale(range=[_TEAL, "#d1602b", "#2a9d8f", _GREY]))
+    tips = ["seed:N", "step:Q", alt.Tooltip("score:Q", format=".3f"), "n:Q", alt.Tooltip("loss:Q", format=".4f")]
+    base = alt.Chart(named).encode(
+        x=alt.X("step:Q", title="optimizer step (◆ the weights that came out)"),
+        y=alt.Y("score:Q", title="score on dev", scale=alt.Scale(zero=False)),
+        color=color,
+        tooltip=tips,
+    )
+    lines = base.mark_line(size=2).encode(strokeDash=alt.StrokeDash("seed:N", legend=legend))
+    chosen = base.transform_filter("datum.chosen").mark_point(shape="diamond", size=220, filled=True, opacity=1)
+    return (lines + base.mark_point(size=30, filled=True, opacity=1) + chosen).properties(height=280)
+
+
+def balance(labels: pd.DataFrame) -> Any:
+    """Share of each answer in each split, bars side by side."""
+    import altair as alt
+
+    order, splits = list(dict.fromkeys(labels["answer"])), list(dict.fromkeys(labels["split"]))
+    tips = ["split:N", "answer:N", alt.Tooltip("share:Q", format=".1%"), alt.Tooltip("rows:Q", format=",")]
+    return (
+        alt.Chart(labels)
+        .mark_bar()
+        .encode(
+            y=alt.Y("answer:N", sort=order, title=None, axis=alt.Axis(labelLimit=320, ticks=False, domain=False)),
+            x=alt.X("share:Q", title="share of the split's rows", axis=alt.Axis(format=".0%")),
+            yOffset=alt.YOffset("split:N", sort=splits),
+            color=alt.Color(
+                "split:N",
+                sort=splits,
+                scale=alt.Scale(domain=splits, range=[_TEAL, "#c9a227", _GREY][: len(splits)]),
+                legend=alt.Legend(title=None, orient="top"),
+            ),
+            tooltip=tips,
+        )
+        .properties(height=max(120, 14 * len(labels)))
+    )
+
+
 def trace(points: pd.DataFrame) -> Any:
     """The best mean on dev so far over the budget spent."""
     import altair as alt

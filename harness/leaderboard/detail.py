@@ -50,6 +50,24 @@ def learning_curve(experiment: ExperimentStore) -> pd.DataFrame:
     return pd.DataFrame(made, columns=["seed", "step", "loss", "learning_rate"])
 
 
+def learning_dev(experiment: ExperimentStore) -> pd.DataFrame:
+    """Looks at dev by step and seed: `seed`, `step`, `score`, `n`, `loss`, `chosen` (whether its weights came out)."""
+    training = experiment.read(TrainingRecord)
+    made = [
+        (one.seed, point.step, point.score, point.n, point.loss, point.step == one.chosen_step)
+        for one in (training.seeds if training else ())
+        for point in one.dev
+    ]
+    frame = pd.DataFrame(made, columns=["seed", "step", "score", "n", "loss", "chosen"])
+    return frame.astype({"score": "float64", "loss": "float64", "chosen": "bool"})
+
+
+def supervised(experiment: ExperimentStore) -> list[str]:
+    """Rows as the trainer was handed them, the learned span between [[ and ]]; empty where nothing was trained."""
+    training = experiment.read(TrainingRecord)
+    return [training.supervision.example, *training.supervision.more_examples] if training else []
+
+
 def prompt_arms(experiment: ExperimentStore) -> pd.DataFrame:
     """The prompt search, best first: name, origin, mean on dev, items and tokens, last round, fate, text in full."""
     race = experiment.read(PromptRecord)

@@ -5,11 +5,15 @@
     board        all experiments
     experiment   one of them: the verdict first, then its evidence
     gates        its gates
-    samples      two of its candidates, sample by sample
+    compare      two runs of any experiments, sample by sample
+    review       blind votes of people
+    data         what the audit found, label balance, lengths
+    production   what is in production
+    diff         two texts word by word
     shared       what more than one page draws
     markup       the leaderboard's own tables as HTML, every text escaped
     style        their stylesheet
 
-Nothing is computed and nothing is written. Model text is shown with `st.code` and never as
-markdown, so that whatever a model says stays inert.
+Nothing is computed, and nothing is written but votes of people, through the store. Model text is shown with `st.code`,
+`st.text` or escaped by `markup.text`, and never as markdown, so that whatever a model says stays inert.
 """

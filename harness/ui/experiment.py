@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.leaderboard import charts
 from harness.leaderboard.text import plain
 from harness.store import ExperimentStore, Store
-from harness.ui import gates, places, samples
+from harness.ui import diff, gates, markup, places
 from harness.ui.shared import badge, cell, contestants_table, two_columns
 
 SHOWN = 20
@@ -32,7 +32,7 @@ def show(store: Store) -> None:
     try:
         read = _detail(str(experiment.path), stamp)
         verdict(read["summary"])
-        evidence(experiment, read, stamp)
+        evidence(experiment, read)
     except HarnessError as fault:
         st.error(f"This experiment cannot be read: {plain(str(fault))}")
 
@@ -67,7 +67,15 @@ def verdict(summary: dict[str, Any]) -> None:
         st.info(f"Not there yet: {plain(', '.join(summary['missing']))}. The same command resumes it.")
 
 
-def evidence(experiment: ExperimentStore, read: dict[str, Any], stamp: str) -> None:
+def further(experiment: ExperimentStore) -> None:
+    """The ways on: its samples side by side, a vote on them, its data."""
+    with st.container(horizontal=True, gap="medium"):
+        places.link("compare", "Compare its answers", experiment=experiment.id)
+        places.link("review", "Vote on its answers", experiment=experiment.id)
+        places.link("data", "Look at its data", experiment=experiment.id)
+
+
+def evidence(experiment: ExperimentStore, read: dict[str, Any]) -> None:
     """Everything that the verdict rests on."""
     rows, facts = read["contestant_rows"], read["facts"]
     if not read["gates"].empty:
@@ -77,14 +85,14 @@ def evidence(experiment: ExperimentStore, read: dict[str, Any], stamp: str) -> N
         st.altair_chart(charts.scores(rows), alt="Task score of each contestant with its interval")
         contestants_table(rows, judged=read["summary"]["judged"])
         asked(read["prompt_details"])
-    names = ["Samples", "Prompt search", "Training", "Data", "Provenance"]
-    tabs = st.tabs(names, key="tab", bind="query-params", on_change="rerun")
+    further(experiment)
+    tabs = st.tabs(["Prompt search", "Training", "Money", "Data", "Provenance"], key="tab", bind="query-params")
     with tabs[0]:
-        samples.show(experiment, read, stamp)
-    with tabs[1]:
         prompt_section(read["prompt_arms"], read["prompt_trace"], facts)
+    with tabs[1]:
+        training_section(read, facts)
     with tabs[2]:
-        training_section(read["learning_curve"], facts)
+        money_section(rows, read["summary"])
     with tabs[3]:
         data_section(read["findings"], facts)
     with tabs[4]:
@@ -93,13 +101,41 @@ def evidence(experiment: ExperimentStore, read: dict[str, Any], stamp: str) -> N
         facts_table(facts, "provenance")
 
 
-def training_section(curve: pd.DataFrame, facts: pd.DataFrame) -> None:
-    """The learning curve of every seed, and what was learned from."""
-    if curve.empty:
+def training_section(read: dict[str, Any], facts: pd.DataFrame) -> None:
+    """The learning curves of every seed with the step whose weights came out, and what was learned from."""
+    if not read["learning_dev"]["score"].dropna().empty:
+        st.altair_chart(charts.dev(read["learning_dev"]), alt="Score on dev by optimizer step; the chosen one marked")
+    if not read["learning_curve"].empty:
+        st.altair_chart(charts.curve(read["learning_curve"]), alt="Training loss by optimizer step")
+    elif not read["supervised"]:
         st.info("Nothing was trained.")
-    else:
-        st.altair_chart(charts.curve(curve), alt="Training loss by optimizer step")
     facts_table(facts, "training")
+    if read["supervised"]:
+        with st.expander("Rows as the trainer saw them; what is learned stands between [[ and ]]"):
+            for number, row in enumerate(read["supervised"], start=1):
+                st.html(diff.block(f"Row {number}", markup.text(row)))
+
+
+MONEY = ("candidate", "tokens_in", "tokens_out", "latency_p50_s", "cost_per_1000", "training_s", "training_cost")
+
+
+def money_section(rows: pd.DataFrame, summary: dict[str, Any]) -> None:
+    """What was spent so far, and what 1,000 requests of each contestant take."""
+    st.markdown(f"**So far:** {plain(summary['cost'])}")
+    column, forms = st.column_config, {"tokens_in": "%.0f", "tokens_out": "%.0f", "training_s": "%.0f"}
+    config: dict[str, Any] = {
+        name: column.NumberColumn(name.replace("_", " "), format=forms.get(name, "%.3f"), help=frames.COLUMNS[name])
+        for name in MONEY[1:]
+    }
+    st.dataframe(
+        rows, column_order=list(MONEY), column_config=config, hide_index=True, placeholder="–", key="money",
+        width="content",
+    )  # fmt: skip
+    if rows["cost_per_1000"].isna().all():
+        st.caption(
+            "The experiment states no prices of tokens; `budget.input_price` and `budget.output_price`, per million, "
+            "give requests their price, and `budget.gpu_hour_price` gives training one."
+        )
 
 
 def data_section(findings: pd.DataFrame, facts: pd.DataFrame) -> None:
@@ -159,7 +195,7 @@ def _detail(path: str, stamp: str) -> dict[str, Any]:
     """Every frame of one experiment but its samples; `stamp` changes with any manifest."""
     experiment = ExperimentStore(Path(path))
     judged = [frames.gates, frames.slices, frames.broken, frames.finalists, frames.standing]
-    made = [frames.contestant_rows, frames.learning_curve, frames.findings]
+    made = [frames.contestant_rows, frames.learning_curve, frames.learning_dev, frames.findings, frames.supervised]
     made += [frames.prompt_arms, frames.prompt_trace, frames.prompt_details]
     read = {one.__name__: one(experiment) for one in (*judged, *made, frames.facts)}
-    return read | {"summary": frames.summary(experiment), "prompts": frames.prompts(experiment)}
+    return read | {"summary": frames.summary(experiment)}

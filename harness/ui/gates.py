@@ -64,7 +64,16 @@ def _table(gates: pd.DataFrame) -> None:
     kinds = gates["blocking"].map({True: "", False: " (advisory)"})
     shown = outcomes(gates.assign(demand=gates["demand"] + kinds))
     st.dataframe(shown, column_order=order, column_config=config, hide_index=True, placeholder="–", key="gates")
-    for _, gate in gates[gates["outcome"] != "pass"].iterrows():
+    for outcome, title in (("fail", "What failed"), ("inconclusive", "What would settle what is undecided")):
+        _reasons(gates[gates["outcome"] == outcome], title)
+
+
+def _reasons(gates: pd.DataFrame, title: str) -> None:
+    """Why gates did not pass, each in its own words."""
+    if gates.empty:
+        return
+    st.markdown(f"**{title}**")
+    for _, gate in gates.iterrows():
         st.markdown(f"{GLYPHS[gate['outcome']][0]} **{plain(gate['gate'])}**: {plain(gate['reason'])}")
 
 

@@ -30,6 +30,10 @@ class Place:
 PLACES: Final[dict[str, Place]] = {
     "leaderboard": Place("Leaderboard", "harness.ui.board"),
     "experiment": Place("Experiment", "harness.ui.experiment", listed=False),
+    "compare": Place("Compare", "harness.ui.compare"),
+    "review": Place("Review", "harness.ui.review"),
+    "data": Place("Data", "harness.ui.data"),
+    "production": Place("Production", "harness.ui.production"),
 }
 """Address to page; the first is home."""
 HOME: Final = next(iter(PLACES))

@@ -12,7 +12,7 @@ import streamlit as st
 from harness.leaderboard import Index
 from harness.leaderboard.text import plain
 from harness.store import Store
-from harness.ui import markup
+from harness.ui import markup, places
 
 BADGES: dict[str, tuple[str, Any, str]] = {
     "promote": ("Promote", "blue", ":material/check_circle:"),
@@ -54,6 +54,22 @@ def contestants_table(rows: pd.DataFrame, columns: Sequence[str] = markup.SHOWN,
 def index_of(root: str) -> Index:
     """The remembered frames of a store, shared by all sessions of this server."""
     return Index(Store(Path(root)))
+
+
+def chosen_experiment(store: Store) -> str | None:
+    """The experiment that the address names, else the newest, in a choice of all; None where there is none."""
+    index = index_of(str(store.root))
+    index.refresh(1.0, rest=20)
+    ids = list(index.experiments()["experiment"])
+    asked = places.asked("experiment")
+    if asked and asked not in ids:
+        st.error(f"There is no experiment {plain(asked)} in {plain(str(store.root))} that can be read.")
+        return None
+    if not ids:
+        st.info(f"No experiment yet in {plain(str(store.root))}.")
+        return None
+    chosen: str = st.selectbox("Experiment", ids, key="experiment", bind="query-params")
+    return chosen
 
 
 def two_columns(lines: pd.DataFrame, key: str) -> None:

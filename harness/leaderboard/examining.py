@@ -1,0 +1,144 @@
+"""An experiment's data as frames: findings with their rows, splits, balance of the answers, lengths against the limit.
+
+Records say what was found. Rows and the answers of train and dev are in the data files alone, and are shown as long as
+these are where the spec names them and hold what was trained on; the test split is never opened here, its gold
+answers are those of the stored samples.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+from pydantic import ValidationError
+
+from harness.data import Data, DataSpec, load
+from harness.errors import HarnessError
+from harness.evidence import facts_of, gather
+from harness.records import DataRecord, TrainingRecord
+from harness.store import ExperimentStore
+
+MOST_LABELS: Final = 40
+"""More answers than this are no closed set."""
+LINE_BYTES: Final = 20_000
+"""How much of a row is shown."""
+FINDING_COLUMNS: Final = ("severity", "rule", "file", "line", "message", "row")
+
+
+def examined(experiment: ExperimentStore) -> dict[str, Any]:
+    """`splits`, `facts`, `findings` (errors first, with their rows), `labels`, `lengths`: a frame each."""
+    record, spec = experiment.read(DataRecord), experiment.spec()
+    data = _loaded(experiment, spec, record)
+    facts = [(what, told) for group, what, told in facts_of(gather(experiment)) if group == "data"]
+    facts = [(what, told) for what, told in facts if not what.endswith(" split")]
+    return {
+        "splits": _splits(record),
+        "facts": pd.DataFrame(facts, columns=["what", "value"]),
+        "findings": _findings(experiment, spec, record),
+        "labels": _labels(experiment, data),
+        "lengths": _lengths(experiment.read(TrainingRecord)),
+    }
+
+
+def _splits(record: DataRecord | None) -> pd.DataFrame:
+    made = [(name, one.rows, one.file, one.fingerprint[:12]) for name, one in (record.splits if record else {}).items()]
+    return pd.DataFrame(made, columns=["split", "rows", "file", "fingerprint"])
+
+
+def _findings(experiment: ExperimentStore, spec: Mapping[str, Any], record: DataRecord | None) -> pd.DataFrame:
+    found = record.findings if record else ()
+    files = _files(experiment, spec, record)
+    lines = {file: _lines(path, {one.line for one in found if one.file == file}) for file, path in files.items()}
+    made = [
+        (one.severity, one.rule, one.file, one.line, one.message, lines.get(one.file, {}).get(one.line))
+        for one in found
+    ]
+    return pd.DataFrame(made, columns=list(FINDING_COLUMNS)).astype({"row": object})
+
+
+def _files(experiment: ExperimentStore, spec: Mapping[str, Any], record: DataRecord | None) -> dict[str, Path]:
+    """File as the user spelled it to where the resolved spec has it; JSON lines alone, a row a line."""
+    data = spec.get("data")
+    stated = data if isinstance(data, Mapping) else {}
+    found = {}
+    for name, split in (record.splits if record else {}).items():
+        named = stated.get(name) or stated.get("path")
+        if isinstance(named, str) and named.endswith(".jsonl"):
+            found[split.file] = experiment.path / named
+    return found
+
+
+def _lines(path: Path, wanted: set[int]) -> dict[int, str]:
+    """These lines of a file, from 1; none where it cannot be read."""
+    found = {}
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            for number, line in enumerate(stream, start=1):
+                if number in wanted:
+                    found[number] = line.rstrip("\n")[:LINE_BYTES]
+                if number >= max(wanted, default=0):
+                    break
+    except OSError:
+        return {}
+    return found
+
+
+def _loaded(experiment: ExperimentStore, spec: Mapping[str, Any], record: DataRecord | None) -> Data | None:
+    """The data files, where they are still there and hold what the record says."""
+    try:
+        data = load(DataSpec.model_validate(spec.get("data")), experiment.path)
+    except (HarnessError, ValidationError, OSError):
+        return None
+    same = record and all(
+        name in record.splits and record.splits[name].fingerprint == split.fingerprint
+        for name, split in (("train", data.train), ("dev", data.dev))
+    )
+    return data if same else None
+
+
+def _labels(experiment: ExperimentStore, data: Data | None) -> pd.DataFrame:
+    """`split`, `answer`, `share`, `rows`, the most frequent in the first split first; empty for open answers."""
+    counted: dict[str, Counter[str]] = {}
+    if data is not None:
+        counted = {
+            name: Counter(i.target for i in split.items) for name, split in (("train", data.train), ("dev", data.dev))
+        }
+    test = next((run for run in experiment.run_ids() if run.endswith("--task--test")), None)
+    if test is not None:
+        counted["test"] = Counter(_once(experiment, test))
+    made = [
+        (name, answer, rows / sum(counts.values()), rows)
+        for name, counts in counted.items()
+        for answer, rows in counts.most_common()
+    ]
+    frame = pd.DataFrame(made, columns=["split", "answer", "share", "rows"])
+    closed = 0 < frame["answer"].nunique() <= MOST_LABELS
+    return frame if closed else frame.head(0)
+
+
+def _once(experiment: ExperimentStore, run: str) -> Iterable[str]:
+    table = experiment.sample_columns(run, ("task", "id", "target")).to_pandas()
+    return list(table.drop_duplicates(["task", "id"])["target"])
+
+
+def _lengths(training: TrainingRecord | None) -> pd.DataFrame:
+    """What the trainer was handed, in tokens, beside the limit, as `what`, `value`."""
+    columns = ["what", "value"]
+    if training is None:
+        return pd.DataFrame(columns=columns)
+    seen, limit = training.supervision, training.arguments.get("max_length")
+    made = [
+        ("rows", f"{seen.rows:,}"),
+        ("tokens", f"{seen.tokens:,}, of them {seen.supervised_tokens:,} learned from"),
+        ("longest row", f"{seen.longest:,} tokens"),
+        ("limit", f"{limit:,} tokens (max_length)" if isinstance(limit, int) else "none was set"),
+        ("rows cut by it", f"{seen.rows_truncated:,}"),
+        ("rows that end their turn", f"{seen.rows_with_end_of_turn:,} of {seen.rows:,}"),
+    ]
+    return pd.DataFrame(made, columns=columns)
+
+
+__all__ = ["FINDING_COLUMNS", "examined"]
