@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness import data, evaluate, forgetting, machine, models, prompts, report, reviewing, trainers
+from harness import data, evaluate, forgetting, learning, machine, models, prompts, report, reviewing, trainers
 from harness.engines import Choice, choose, open_endpoint
 from harness.errors import NotComparableError, Problem, SpecError
 from harness.judgement import Contender, Court, share
@@ -58,9 +58,9 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     progress.note(choice.reason)
     trainers.require_installed(experiment.spec.train.method, experiment.spec.train.sweep is not None)
     spec = experiment.spec
-    refuse_prompts(prompts.missing_packages(spec.prompt))
+    refuse([*trainers.unservable(spec.train, choice.name), *prompts.missing_packages(spec.prompt)])
     model = models.resolve(spec.model, revision=spec.revision, near=experiment.folder, note=progress.note)
-    refuse_prompts(
+    refuse(
         prompts.too_long(
             spec.prompt, spec.task, experiment.instruction, experiment.data.train.items, model.path,
             spec.serve.max_model_len or model.context_length, experiment.shelves().passages,
@@ -75,8 +75,26 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     return verdict
 
 
-def refuse_prompts(problems: Iterable[Problem]) -> None:
-    """Raise SpecError for what the prompt search could not do here."""
+def help_sweep(experiment: Experiment, store: Store, progress: Progress) -> None:
+    """Take trials of the sweep of an experiment that runs elsewhere on this machine, until there is none left."""
+    spec, rows = experiment.spec, experiment.data
+    trainers.require_installed(spec.train.method, sweep=True)
+    model = models.resolve(spec.model, revision=spec.revision, near=experiment.folder, note=progress.note)
+    ground = Ground(
+        model=model,
+        task=spec.task,
+        train=rows.train,
+        dev=rows.dev,
+        instruction=experiment.instruction,
+        near=experiment.folder,
+        folder=store.at(experiment.id),
+        progress=progress,
+    )
+    learning.help_sweep(spec.train, ground)
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise SpecError for what the prompt search, or the engine, could not do here."""
     if told := list(problems):
         raise SpecError(told)
 
@@ -109,7 +127,7 @@ class _Line:
         self.serving = Serving(
             self.spec.serving,
             self.model,
-            max_adapters=len(self.spec.train.seeds),
+            max_adapters=trainers.beside_base(self.spec.train),
             rank=self.spec.train.served_rank,
             folder=self.folder,
             progress=self.progress,
@@ -240,8 +258,9 @@ class _Line:
         """General text and KL to the base model for every adapter that was judged, beside the suites' scores."""
         if not self.spec.forgetting or self.folder.read(ForgettingRecord) is not None:
             return
-        if self.spec.train.method == "classifier":
-            self.progress.note("forgetting is not measured: a classifier writes no text")
+        silent = {"classifier": "a classifier writes no text", "managed": "its service gives no likelihoods"}
+        if why := silent.get(self.spec.train.method):
+            self.progress.note(f"forgetting is not measured: {why}")
             return
         texts = forgetting.load()
         if texts is None:

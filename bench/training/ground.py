@@ -79,8 +79,8 @@ def random_model(folder: Path, shape: dict[str, int | bool]) -> LocalModel:
     made.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=made,
-        eos_token="<|im_end|>",
-        pad_token="<|pad|>",
+        eos_token="<|im_end|>",  # noqa: S106
+        pad_token="<|pad|>",  # noqa: S106
         additional_special_tokens=["<|im_start|>"],
         chat_template=CHATML,
     )

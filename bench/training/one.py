@@ -68,7 +68,6 @@ def by_harness(asked: dict[str, Any], model: LocalModel, items: tuple[Item, ...]
     """Its trainer, ready to go."""
     from harness.trainers.lifecycle import build
     from harness.trainers.setup import origin
-
     from training.ground import NOTHING
 
     job = Job(spec=spec_of(asked), prompt=NOTHING, model=model, seed=0, rows=items)
@@ -84,7 +83,6 @@ def by_trl(asked: dict[str, Any], model: LocalModel, items: tuple[Item, ...], fo
 
     from harness.trainers.parameters import CONFIGS
     from harness.trainers.setup import load_base, origin
-
     from training.ground import as_rows
 
     set_seed(0)
@@ -126,7 +124,6 @@ def order_of(asked: dict[str, Any], model: LocalModel, items: tuple[Item, ...]) 
     from transformers import AutoTokenizer
 
     from harness.trainers.order import plan
-
     from training.ground import as_rows
 
     tokenizer = AutoTokenizer.from_pretrained(str(model.path))
@@ -151,7 +148,7 @@ def timed(name: str, trainer: Any) -> Took:
     """Train, counting what goes through the model."""
     from transformers import PrinterCallback
 
-    from harness.trainers.checkpoints import so_far, Checkpoint
+    from harness.trainers.checkpoints import Checkpoint, so_far
 
     trainer.remove_callback(PrinterCallback)
     trainer.args.logging_steps = 1

@@ -119,6 +119,18 @@ def run(spec: SpecPath, policy: Policy = None, reports: Reports = None, json: Js
 
 
 @app.command()
+def sweep(spec: SpecPath, policy: Policy = None, reports: Reports = None) -> None:
+    """Help with the sweep of an experiment that runs on this machine: take trials until there is none left."""
+    from harness import pipeline
+    from harness import spec as specs
+
+    try:
+        pipeline.help_sweep(specs.load(spec, policy), Store(reports), console.ConsoleProgress())
+    except KeyboardInterrupt as fault:
+        raise Stopped(Problem("", "stopped", next="Whoever takes trials goes on from here")) from fault
+
+
+@app.command()
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="Candidate run, as ID:RUN, e.g. latest:tuned-seed0.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Reference run, as ID:RUN, e.g. latest:best_prompt.")],
@@ -181,12 +193,10 @@ def show_(wanted: WantedId, reports: Reports = None, json: Json = False) -> None
 
 @app.command("report")
 def report_(wanted: WantedId, reports: Reports = None, json: Json = False) -> None:
-    """Rebuild report.md and report.html from the records."""
+    """Rebuild the report files (markdown, HTML, JUnit, model card, data card) from the records."""
     from harness import report
 
-    folder = Store(reports).find(wanted)
-    report.write_reports(folder)
-    paths = [str(folder.path / name) for name in ("report.md", "report.html")]
+    paths = [str(path) for path in report.write_reports(Store(reports).find(wanted))]
     if json:
         console.print_json({"written": paths})
     else:

@@ -86,7 +86,7 @@ def _sweep(sweep: SweepRecord) -> Table:
         taken = trial.state == "complete" and trial.fields == sweep.best
         score = evidence.number(trial.score) + (" ◀" if taken else "")
         values = [evidence.field(trial.fields.get(name)) for name in sweep.fields]
-        told = [Text(score, "bold" if taken else ""), str(trial.steps), line(trial.reason or trial.state, 60)]
+        told: Row = [Text(score, "bold" if taken else ""), str(trial.steps), line(trial.reason or trial.state, 60)]
         rows.append([str(trial.number), *values, *told])
     columns = [("trial", RIGHT), *((name, RIGHT) for name in sweep.fields), ("score on dev", RIGHT), ("steps", RIGHT)]
     return console.table("sweep, ◀ the fields that were taken", [*columns, ("how it ended", LEFT)], rows)

@@ -87,7 +87,8 @@ def help_sweep(spec: TrainSpec, ground: Ground) -> None:
     Raises TrainingError while there is none, or where what is learned from is not made yet.
     """
     hint = "Start it first: harness run SPEC; any number of helpers may join"
-    if spec.sweep is None or not ground.folder.journal_path(JOURNAL).exists():
+    begun = ground.folder.path.is_dir() and ground.folder.journal_path(JOURNAL).exists()
+    if spec.sweep is None or not begun:
         raise TrainingError(Problem("train.sweep", "there is no sweep to help with", next=hint))
     prompt = prompt_of(spec, ground)
     found = gather(spec, ground, prompt, lambda: None)
