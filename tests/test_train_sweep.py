@@ -10,14 +10,17 @@ import pytest
 from pydantic import ValidationError
 from small_training import PROMPT, QUICK, ROWS, SPLIT, Notes, job, tiny
 
+from harness.cli import tables
 from harness.data import Row, Split
 from harness.errors import TrainingError
 from harness.evaluate import TaskSpec
+from harness.evidence import gather
 from harness.learning import Ground, help_sweep, learn
 from harness.learning.sweeping import Sweep, grid
 from harness.models import LocalModel
 from harness.progress import Progress
 from harness.records import AdapterRef, DevPoint, SeedTraining, Supervision, SweepRecord
+from harness.report import write_reports
 from harness.store import ExperimentStore
 from harness.trainers import Job, Scorer, TrainSpec, searching
 from harness.trainers.base import looked
@@ -205,4 +208,11 @@ def test_a_sweep_and_then_every_seed_is_trained_for_real(ground: Ground) -> None
     assert len(found.trials) == 2
     assert record.arguments["learning_rate"] == found.best["learning_rate"]
     assert [one.seed for one in record.seeds] == [0, 1]
+    (ground.folder.path / "spec.yaml").write_text("name: sweep\n")
+    write_reports(ground.folder)
+    assert "(taken)" in (ground.folder.path / "report.md").read_text()
+    assert "(taken)" in (ground.folder.path / "report.html").read_text()
+    titles = [str(table.title) for table in tables.sections(ground.folder, gather(ground.folder))]
+    assert any("sweep" in title for title in titles)
+    assert record.forecast is not None
     assert any("taken over" in note for note in ground.progress.notes), "the best trial's seed is not trained twice"
