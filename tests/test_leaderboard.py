@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from sample_records import training_record
 from sample_store import HOSTILE, Case, begin, build, evaluate
 
 from harness import leaderboard
-from harness.store import Store
+from harness.leaderboard import comparing, examining
+from harness.store import ExperimentStore, Store
+
+Sides = tuple[ExperimentStore, str, ExperimentStore, str]
 
 
 @pytest.fixture(scope="module")
@@ -149,22 +154,25 @@ def test_the_four_answers_say_what_broke(store: Store) -> None:
     assert broke["faq-prompt"] == "Not measured"
 
 
+def sides(folder: ExperimentStore, candidate: str, reference: str, suite: str = "task") -> Sides:
+    return folder, f"{candidate}--{suite}--test", folder, f"{reference}--{suite}--test"
+
+
 def test_samples_are_joined_on_their_id_and_count_the_same_flips_as_the_gate(store: Store) -> None:
     experiment = store.find("intents")
-    samples = leaderboard.samples(experiment, "regression-core", "tuned-seed0", "base")
-    gate = leaderboard.gates(experiment).iloc[1]
-    counts = samples["flip"].value_counts()
+    found = comparing.pairs(*sides(experiment, "tuned-seed0", "base", "regression-core"))
+    gate, counts = leaderboard.gates(experiment).iloc[1], found["flip"].value_counts()
     assert [counts.get(flip, 0) for flip in ("won", "lost", "tied", "unscored")] == [
         gate[flip] for flip in ("won", "lost", "tied", "unscored")
     ]
 
 
 def test_an_unscored_sample_is_neither_won_nor_lost(store: Store) -> None:
-    samples = leaderboard.samples(store.find("tickets"), "task", "best_prompt", "base").set_index("id")
-    failed = samples.loc["test-5"]
-    assert failed["flip"] == "unscored"
-    assert pd.isna(failed["reference_score"])
-    assert failed["reference_error"] == "the engine died"
+    both = sides(store.find("tickets"), "best_prompt", "base")
+    failed = comparing.pairs(*both).query("id == 'test-5'")
+    assert list(failed["flip"]) == ["unscored"]
+    assert failed["reference_score"].isna().all()
+    assert list(comparing.texts(*both, failed)["reference_error"]) == ["the engine died"]
 
 
 def test_an_empty_store_has_empty_frames_with_all_columns(tmp_path: Path) -> None:
@@ -271,3 +279,60 @@ def test_money_is_told_only_at_the_experiments_own_prices(tmp_path: Path) -> Non
     assert rows.loc["base", "cost_per_1000"] == pytest.approx((21 + 2 * 4) / 1000)
     assert list(rows["training_cost"].dropna()) == [pytest.approx(0.95), pytest.approx(0.96)]
     assert leaderboard.summary(folder)["cost"] == "3 min of training, price 1.91"
+
+
+def test_two_runs_are_joined_by_column_and_only_the_rows_asked_for_are_read(store: Store) -> None:
+    folder = store.find("claims")
+    both = sides(folder, "tuned-seed0", "best_prompt")
+    found = comparing.pairs(*both)
+    assert list(found.columns) == list(comparing.PAIR_COLUMNS)
+    ours, theirs = (folder.samples(run) for run in (both[1], both[3]))
+    assert list(found["candidate_score"]) == [sample.scores["exact_match"] for sample in ours]
+    told = comparing.texts(*both, found.iloc[[7, 3]])
+    assert list(told["question"]) == [ours[7].question, ours[3].question]
+    assert list(told["reference_answer"]) == [theirs[7].answer, theirs[3].answer]
+    held = comparing.holding(*both, found, "PWNED")
+    assert list(held["id"]) == [a.id for a, b in zip(ours, theirs, strict=True) if HOSTILE in (a.answer, b.answer)]
+
+
+def test_runs_of_two_experiments_meet_on_the_same_items_alone(store: Store) -> None:
+    ours, theirs = store.find("claims"), store.find("tickets")
+    found = comparing.pairs(ours, "tuned-seed0--task--test", theirs, "best_prompt--task--test")
+    assert len(found) == 120
+    assert comparing.pairs(ours, "base--task--test", theirs, "base--regression-core--test").empty
+
+
+def test_a_prompt_is_shown_as_the_chat_template_writes_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}<assistant>"
+    run = store.find("claims").run("base--task--test")
+    assert run is not None
+    model = run.candidate.model.model_copy(
+        update={"chat_template_digest": hashlib.sha256(template.encode()).hexdigest()}
+    )
+    run = run.model_copy(update={"candidate": run.candidate.model_copy(update={"model": model})})
+    turns = comparing.turns(run, "Where is it?", None)
+    assert turns == [("system", "Answer with the intent label only."), ("user", "Where is it?")]
+    monkeypatch.setenv("HARNESS_HOME", str(tmp_path))
+    assert comparing.rendered(run, turns) is None
+    folder = tmp_path / "models" / model.digest
+    folder.mkdir(parents=True)
+    (folder / "chat_template.jinja").write_text(template)
+    (folder / "tokenizer_config.json").write_text('{"eos_token": "|"}')
+    written = "<system>Answer with the intent label only.|<user>Where is it?|<assistant>"
+    assert comparing.rendered(run, turns) == written
+    (folder / "chat_template.jinja").write_text(template + " ")
+    assert comparing.rendered(run, turns) is None
+
+
+def test_the_data_of_an_experiment_come_with_their_rows_and_the_balance_of_answers(tmp_path: Path) -> None:
+    folder = build(tmp_path).find("tickets")
+    assert examining.examined(folder)["findings"]["row"].isna().all()
+    spec = folder.spec() | {"data": {"train": "train.jsonl", "dev": "dev.jsonl", "test": "test.jsonl"}}
+    (folder.path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    (folder.path / "train.jsonl").write_text("".join(f'{{"row": {n}}}\n' for n in range(1, 30)))
+    read = examining.examined(folder)
+    assert list(read["findings"]["row"]) == ['{"row": 17}']
+    assert read["labels"].groupby("split")["share"].sum().to_dict() == {"test": pytest.approx(1)}
+    assert list(read["splits"]["split"]) == ["train", "dev", "test"]

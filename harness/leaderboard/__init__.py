@@ -5,7 +5,7 @@
     rows(store)                one row per candidate, newest experiment first, the raw base on top of each
     experiments(store)         one row per experiment: decision, headline, the four answers
     damaged(store)             folders that cannot be read, with the reason
-    summary, contestant_rows, gates, slices, broken, finalists, standing, samples,
+    summary, contestant_rows, gates, slices, broken, finalists, standing,
     comparing                  two runs side by side, column by column
     learning_curve, learning_dev, prompt_arms, prompt_trace, prompts, prompt_details, findings, facts
                                frames of one experiment
@@ -39,7 +39,6 @@ from harness.leaderboard.detail import (
     learning_dev,
     prompt_arms,
     prompt_trace,
-    samples,
     supervised,
 )
 from harness.leaderboard.gating import GATE_COLUMNS, broken, finalists, gates, slices, standing
@@ -72,7 +71,6 @@ __all__ = [
     "prompt_trace",
     "prompts",
     "rows",
-    "samples",
     "slices",
     "standing",
     "summary",

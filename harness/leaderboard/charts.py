@@ -138,7 +138,7 @@ def balance(labels: pd.DataFrame) -> Any:
             ),
             tooltip=tips,
         )
-        .properties(height=max(120, 14 * len(labels)))
+        .properties(height=120 + 20 * len(labels))
     )
 
 

@@ -10,6 +10,7 @@ The two runs may be of two experiments; items meet by task, id and repeat, and o
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from harness import artifacts
 from harness.chat import Found, chat
 from harness.errors import HarnessError
 from harness.records import Item, Message, Prompt, RunRecord
@@ -124,6 +126,23 @@ def turns(run: RunRecord | None, question: str, retrieved: list[str] | None) -> 
         return [(turn.role, turn.content) for turn in chat(prompt, item, found)]
     except HarnessError:
         return None
+
+
+def rendered(run: RunRecord | None, sent: list[tuple[str, str]]) -> str | None:
+    """The turns as the model's chat template writes them: what went to the model, to the letter.
+
+    None where the model is not on this machine under its digest or at its path, or has another template by now.
+    """
+    if run is None or run.candidate.prompt.retrieval is not None:
+        return None
+    from harness.models import prompt_text  # not needed to draw the page
+
+    model = run.candidate.model
+    turns = [{"role": role, "content": content} for role, content in sent]
+    for path in (artifacts.folder("models", model.digest), Path(model.name)):
+        if text := prompt_text(path, model.chat_template_digest, turns):
+            return text
+    return None
 
 
 def _hits(table: pa.Table, text: str) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -1,42 +1,12 @@
-"""Frames of one experiment: samples, learning curve, prompt race, data findings, facts."""
+"""Frames of one experiment: learning curves, prompt race, data findings, facts."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
-from harness.evidence import facts_of, gather, join, prompt_text, prompt_words
+from harness.evidence import facts_of, gather, prompt_text, prompt_words
 from harness.records import DataRecord, PromptRecord, TrainingRecord
 from harness.store import ExperimentStore
-
-
-def samples(experiment: ExperimentStore, suite: str, candidate: str, reference: str) -> pd.DataFrame:
-    """Two candidates on the same items: question, target, both answers and scores, and who won.
-
-    `flip` is won, lost, tied or unscored, from the candidate's side.
-    """
-    runs = {r.candidate.name: r for r in experiment.runs() if r.suite == suite and r.split == "test"}
-    made: list[dict[str, Any]] = []
-    for row in join(experiment, [runs[name] for name in (candidate, reference) if name in runs]):
-        line: dict[str, Any] = {"task": row.task, "id": row.id, "flip": row.flip(candidate, reference)}
-        line |= {"question": row.question, "target": row.target, "metric": row.metric}
-        line["slices"] = ", ".join(f"{name}={value}" for name, value in sorted(row.slices.items()))
-        for side, name in (("candidate", candidate), ("reference", reference)):
-            sample = row.answers.get(name)
-            line[f"{side}_answer"] = sample.answer if sample else None
-            line[f"{side}_reasoning"] = sample.reasoning if sample else None
-            line[f"{side}_retrieved"] = ", ".join(sample.retrieved) if sample and sample.retrieved else None
-            line[f"{side}_score"] = row.score(name)
-            line[f"{side}_error"] = sample.error if sample else None
-            line[f"{side}_finish"] = sample.finish if sample else None
-            line[f"{side}_tokens_in"] = sample.tokens_in if sample else None
-            line[f"{side}_tokens_out"] = sample.tokens_out if sample else None
-        made.append(line)
-    sides = ("answer", "reasoning", "retrieved", "score", "error", "finish", "tokens_in", "tokens_out")
-    columns = ["task", "id", "flip", "question", "target", "metric", "slices"]
-    columns += [f"{side}_{what}" for side in ("candidate", "reference") for what in sides]
-    return pd.DataFrame(made, columns=columns).astype(object)
 
 
 def learning_curve(experiment: ExperimentStore) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import os
 
 from harness.models.folder import LocalModel, chat_template, context_length
 from harness.models.names import exists, identity
-from harness.models.present import licence, on_disk, token_counter
+from harness.models.present import licence, on_disk, prompt_text, token_counter
 from harness.models.quiet import quiet
 from harness.models.resolve import remote, resolve
 
@@ -22,6 +22,7 @@ __all__ = [
     "identity",
     "licence",
     "on_disk",
+    "prompt_text",
     "quiet",
     "remote",
     "resolve",

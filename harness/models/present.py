@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -91,6 +92,24 @@ def token_counter(path: Path) -> Callable[[Sequence[Turns]], list[int]] | None:
         return [len(found.ids) for found in tokenizer.encode_batch(texts, add_special_tokens=False)]
 
     return count
+
+
+def prompt_text(path: Path, template_digest: str | None, turns: Turns) -> str | None:
+    """A prompt as a model's chat template writes it, up to where the answer begins; for reading, without torch.
+
+    None where the folder holds no template of that digest (sha256 of its text), or the template refuses the turns.
+    """
+    template = folder.chat_template(path) if path.is_dir() else None
+    if template is None or hashlib.sha256(template.encode()).hexdigest() != template_digest:
+        return None
+    config = folder.read_config(path / "tokenizer_config.json")
+    tokens = {key: value for key, value in config.items() if key.endswith("_token")}
+    special = {key: value["content"] if isinstance(value, dict) else value for key, value in tokens.items()}
+    try:
+        page = _environment().from_string(template)
+        return str(page.render(messages=list(turns), add_generation_prompt=True, **special))
+    except jinja2.TemplateError:
+        return None
 
 
 def _environment() -> jinja2.Environment:

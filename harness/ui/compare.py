@@ -186,10 +186,15 @@ def _details(one: dict[str, Any], runs: dict[str, tuple[ExperimentStore, str]], 
         if turns is None:
             place.caption("It was asked as the suite has it, without a prompt around it.")
             continue
+        exact = comparing.rendered(run, turns)
+        if exact is not None:
+            place.html(diff.block("The prompt as the model got it", markup.text(exact)))
+            continue
         written = "\n\n".join(f"[{role}]\n{content}" for role, content in turns)
         place.html(diff.block("Turns that were sent", markup.text(written)))
         template = run.candidate.model.chat_template_digest if run else None
-        place.caption(f"Rendered by the chat template {template[:12]}" if template else "Sent without a chat template")
+        where = f"the chat template {template[:12]}, which is not here" if template else "no chat template"
+        place.caption(f"They were put into {where}.")
 
 
 def _list(kept: pd.DataFrame, at: int) -> None:

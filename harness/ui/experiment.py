@@ -23,7 +23,6 @@ SHOWN = 20
 def show(store: Store) -> None:
     """One experiment, named in the address: the verdict first, then its evidence."""
     wanted = places.asked("experiment")
-    places.link("leaderboard", "Leaderboard", back=True)
     stamp = store.stamp(wanted) if store.holds(wanted) else ""
     if not stamp:
         st.error(f"There is no experiment {plain(wanted)} in {plain(str(store.root))}.")

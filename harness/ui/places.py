@@ -47,11 +47,10 @@ def page(name: str) -> Any:
     return st.Page(draw, title=place.title, url_path="" if home else name, default=home, visibility=visibility)
 
 
-def link(name: str, label: str, back: bool = False, **query: str) -> None:
+def link(name: str, label: str, **query: str) -> None:
     """A link to a page, its state in the address. label: Markdown, so text of users goes through `plain`."""
-    icon = ":material/arrow_back:" if back else ":material/arrow_forward:"
-    position = "left" if back else "right"
-    st.page_link(page(name), label=label, icon=icon, icon_position=position, query_params=query or None)
+    icon = ":material/arrow_forward:"
+    st.page_link(page(name), label=label, icon=icon, icon_position="right", query_params=query or None)
 
 
 def go(name: str, **query: str) -> None:
