@@ -83,7 +83,7 @@ def _winners(cells: Cells) -> str:
     return "## Which prompts were found\n\n" + _table(["method", "task", "seed", "prompt", "demonstrations"], lines)
 
 
-FIGURES = ("dev", "at half", "tokens a request", "calls", "tokens in all", "seconds")
+FIGURES = ("dev", "at half", "tokens a request", "calls", "tokens in all", "seconds", "CPU s")
 """Columns beside the test score: means over seeds (and tasks)."""
 
 
@@ -98,6 +98,7 @@ def _means(cells: Cells, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, 
         "calls": mean([cell["calls"] for cell in some]),
         "tokens": mean([cell["tokens"] for cell in some]),
         "seconds": mean([cell["seconds"] for cell in some]),
+        "cpu_seconds": mean([cell["cpu_seconds"] for cell in some]),
     }
 
 
@@ -123,6 +124,7 @@ def _figures(of: dict[str, float | None]) -> list[str]:
         shown("calls", lambda x: f"{x:.0f}"),
         shown("tokens", lambda x: f"{x:,.0f}"),
         shown("seconds", lambda x: f"{x:.0f}"),
+        shown("cpu_seconds", lambda x: f"{x:.0f}"),
     ]
 
 
