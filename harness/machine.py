@@ -45,6 +45,16 @@ def memory_bytes() -> int | None:
         return None
 
 
+def available_bytes() -> int | None:
+    """Memory that a new process can have without swapping, where the system tells."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        told = next(line for line in lines if line.startswith("MemAvailable:"))
+        return int(told.split()[1]) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
 def gpus() -> tuple[str, ...]:
     """Names and memory of NVIDIA GPUs, as the driver tells them; empty when there is no driver."""
     if shutil.which("nvidia-smi") is None:

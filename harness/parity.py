@@ -55,8 +55,8 @@ def _wanted(trained: Mapping[str, SeedTraining]) -> tuple[ProbeScores, ...]:
 
 def _compared(engine: Engine, name: str, training: SeedTraining, base: Scores, conditions: Conditions) -> AdapterParity:
     row, probes = AdapterParity(candidate=name, adapter=training.adapter.digest), training.probes
-    if training.adapter.kind == "classifier":
-        return row.model_copy(update={"reason": "a classifier writes no text whose likelihood could be compared"})
+    if training.adapter.kind in _NO_LIKELIHOODS:
+        return row.model_copy(update={"reason": _NO_LIKELIHOODS[training.adapter.kind]})
     if probes is None or probes.probes != PROBES_DIGEST:
         what = "no probe was scored when it was trained" if probes is None else "other probes were scored"
         return row.model_copy(update={"reason": f"{what}; train it again to have it compared"})
@@ -77,6 +77,10 @@ def _compared(engine: Engine, name: str, training: SeedTraining, base: Scores, c
     )
 
 
+_NO_LIKELIHOODS: Final[Mapping[str, str]] = {
+    "classifier": "a classifier writes no text whose likelihood could be compared",
+    "remote": "it was trained and is served elsewhere, so nothing of its training can be compared",
+}
 _QUANTIZED = "trained on quantised weights of the base model and served on the full ones, which say other things"
 
 

@@ -1,21 +1,24 @@
-"""One engine for an experiment: opened when the first question is asked, closed for training, never left behind."""
+"""One engine for an experiment: opened when the first question is asked, closed for training, never left behind.
+
+Whatever a training made is served: adapters beside the base model, others merged into it where the engine cannot do
+that, whole models by an engine like the base model's, label heads in process, and what only a server has by its name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from harness import artifacts, parity
-from harness.engines import ServeSpec, check_adapter_acts, open_engine
+from harness.engines import ServeSpec, check_adapter_acts, choose, open_engine
 from harness.engines.base import Adapter, Engine
 from harness.engines.beside import Beside
 from harness.engines.cached import FILE, Answers, CachedEngine
 from harness.errors import NotComparableError, Problem, StoreError
 from harness.models import LocalModel
-from harness.models.labelling import is_classifier
 from harness.progress import Progress
 from harness.records import AdapterRef, Conditions, ParityRecord, SeedTraining
 from harness.store import ExperimentStore
+from harness.trainers import folder_of, merged
 
 
 class Serving:
@@ -38,6 +41,7 @@ class Serving:
         self._folder = folder
         self._progress = progress
         self._adapters: dict[str, Adapter] = {}
+        self._kinds: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._engine: Engine | None = None
         self._asked: Engine | None = None
@@ -46,21 +50,26 @@ class Serving:
     def engine(self) -> Engine:
         """The running engine, started now if it is not, behind the cache of answers where the spec allows it."""
         if self._engine is None or self._asked is None:
-            log = self._folder.log_path("engine.log")
-            main = open_engine(
-                self._spec,
-                self._model,
-                max_adapters=self._max_adapters,
-                adapter_rank=self._rank,
-                log=log,
-                note=self._progress.note,
-            )
-            self._engine = Beside(main, self._model)
+            main = self._open(self._model)
+            # A server that runs elsewhere has whole models too, by their names there.
+            another = None if main.conditions.engine == "openai" else self._open
+            self._engine = Beside(main, self._model, another)
             self._pin_conditions(self._engine.conditions)
             self._asked = self._remembering(self._engine)
-            for adapter in self._adapters.values():
-                self._load(adapter)
+            self._load(*self._adapters.values())
         return self._asked
+
+    def _open(self, model: LocalModel) -> Engine:
+        """An engine of the base model, or in the same way of a whole model that was trained."""
+        own = "" if model is self._model else f"-{model.ref.digest[:8]}"
+        return open_engine(
+            self._spec,
+            model,
+            max_adapters=self._max_adapters,
+            adapter_rank=self._rank,
+            log=self._folder.log_path(f"engine{own}.log"),
+            note=self._progress.note,
+        )
 
     def _remembering(self, engine: Engine) -> Engine:
         """The engine behind the cache of answers.
@@ -90,27 +99,51 @@ class Serving:
             hint = "Go on with the engine it was begun with (serve.engine), or delete its folder to start over"
             raise NotComparableError([*problems, Problem(str(self._folder.path), "answers would be mixed", next=hint)])
 
-    def _load(self, adapter: Adapter) -> None:
-        """Load it and prove that it changes something: an inert adapter would be the base model judged twice."""
+    def _load(self, *adapters: Adapter) -> None:
+        """Load them and prove that each changes something: an inert adapter would be the base model judged twice.
+
+        Not of those whose likelihoods nobody tells: a label head writes no text of its own, and whether it learned is
+        what its answers say; so it is with a model at a server that gives no likelihoods.
+        """
         assert self._engine is not None  # noqa: S101  callers started it
         assert self._asked is not None  # noqa: S101
-        self._asked.load_adapter(adapter)
-        if is_classifier(Path(adapter.path)):
-            return  # it writes no text of its own, and whether it learned is what its answers say
-        check_adapter_acts(self._engine, adapter.name)  # the engine itself, never what the cache remembers of it
+        for adapter in adapters:
+            self._asked.load_adapter(adapter)
+        told = [one.name for one in adapters if self._kinds[one.name] not in ("classifier", "remote")]
+        if told:
+            check_adapter_acts(self._engine, *told)  # the engine itself, never what the cache remembers of it
 
     def add(self, name: str, adapter: AdapterRef) -> None:
-        """Serve one more adapter beside the base model. Its weights must lie under HARNESS_HOME."""
-        path = artifacts.folder("adapters", adapter.digest)
+        """Serve one more of what a training made. Its weights must lie under HARNESS_HOME, unless it is remote.
+
+        Raises StoreError where they do not; TrainingError for an adapter that the engine cannot serve beside the base
+        model and that cannot be merged into it; EngineError for one that changes nothing.
+        """
+        made = self._found(name, adapter)
+        self._adapters[name], self._names[adapter.digest], self._kinds[name] = made, name, adapter.kind
+        if self._engine is not None:
+            self._load(made)
+
+    def _found(self, name: str, adapter: AdapterRef) -> Adapter:
+        """Where it lies, as it is to be served."""
+        if adapter.kind == "remote":
+            return Adapter(name, "", adapter.remote or "")
+        path, what = folder_of(adapter), "model" if adapter.kind == "model" else "adapter"
         if not path.is_dir():
             hint = "Delete training.json of the experiment to train it again"
-            raise StoreError(Problem(str(path), f"the adapter of {name} is gone", next=hint))
+            raise StoreError(Problem(str(path), f"the {what} of {name} is gone", next=hint))
         if artifacts.digest_folder(path) != adapter.digest:
             hint = "Delete it and training.json of the experiment to train it again"
-            raise StoreError(Problem(str(path), f"the adapter of {name} was changed after training", next=hint))
-        self._adapters[name], self._names[adapter.digest] = Adapter(name, str(path)), name
-        if self._engine is not None:
-            self._load(self._adapters[name])
+            raise StoreError(Problem(str(path), f"the {what} of {name} was changed after training", next=hint))
+        if adapter.kind != "peft" or choose(self._spec).name != "vllm":
+            return Adapter(name, str(path))
+        self.close()  # merging takes the memory of the base model
+        whole = merged(adapter, self._model, None if self._spec.dtype == "auto" else self._spec.dtype)
+        self._progress.note(
+            f"{name}: vLLM cannot serve {adapter.method} beside the base model, so it is merged into it "
+            f"({whole.dtype}; a token's log-probability moves by up to {whole.drift or 0.0:.2g} nats)"
+        )
+        return Adapter(name, str(whole.folder))
 
     def parity(self, trained: Mapping[str, SeedTraining]) -> ParityRecord:
         """Hold the engine itself, never the cache, against the trainings of adapters that were added, by their names.

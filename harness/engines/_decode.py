@@ -106,7 +106,7 @@ class Generation:
     def run(self, jobs: list[Job], prefix: Prefix) -> Iterator[tuple[int, Answer]]:
         """Yield (index, answer) as answers finish. Jobs are taken in the order given."""
         waiting, active = deque(jobs), list[Job]()
-        pool = Pool(min(self._rows, len(jobs)), max(job.slots for job in jobs) - prefix.length)
+        pool = Pool(min(self._rows, len(jobs)), max(job.slots for job in jobs) - prefix.tokens)
         while waiting or active:
             # A prompt pass for a few rows at once is much cheaper than one for each.
             if waiting and self._rows - len(active) >= max(1, self._rows // 8 if active else 1):
@@ -152,7 +152,7 @@ class Generation:
 
     def _prompts(self, jobs: list[Job], first: int, pool: Pool, prefix: Prefix) -> Any:
         """Run the prompts of joining jobs and return the logits (jobs, vocabulary) after each."""
-        own = [job.prompt[prefix.length :] for job in jobs]
+        own = [job.prompt[prefix.tokens :] for job in jobs]
         longest, device = max(map(len, own)), self._forward.device
         tokens = torch.tensor([row + [0] * (longest - len(row)) for row in own], device=device)
         slots = torch.arange(longest, device=device)
@@ -166,7 +166,7 @@ class Generation:
     def _step(self, jobs: list[Job], pool: Pool, prefix: Prefix) -> Any:
         """Run the newest token of each job and return the logits (jobs, vocabulary) after it."""
         device = self._forward.device
-        places = [len(job.prompt) + len(job.out) - 1 - prefix.length for job in jobs]
+        places = [len(job.prompt) + len(job.out) - 1 - prefix.tokens for job in jobs]
         width = max(places) + 1
         at = torch.tensor(places, device=device)
         tokens = torch.tensor([job.out[-1:] for job in jobs], device=device)

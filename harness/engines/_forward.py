@@ -8,46 +8,14 @@ rows share are held once, not once a row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from harness.engines._attention import ATTENTION, Capture, Prefix, layer_kinds
 from harness.errors import EngineError
 
-ATTENTION = "harness_shared_prefix"
-"""Name under which the attention below is known to transformers."""
-
-
-@dataclass(slots=True)
-class Prefix:
-    """Keys and values of leading tokens that all rows share."""
-
-    length: int = 0
-    layers: dict[int, tuple[Any, Any]] = field(default_factory=dict)
-    """Layer index to keys and values, each (kv heads, length, head size)."""
-    reads: int = 0
-    """How often attention has used it: the proof that no layer passes it by."""
-
-
-class Capture:
-    """A cache that holds the keys and values of one forward pass, (rows, kv heads, tokens, head size) a layer."""
-
-    is_compileable = False
-
-    def __init__(self) -> None:
-        self.layers: dict[int, tuple[Any, Any]] = {}
-
-    def update(self, keys: Any, values: Any, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """Called by each attention layer."""
-        self.layers[layer_idx] = (keys, values)
-        return keys, values
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Tokens held before this pass."""
-        return 0
+__all__ = ["ATTENTION", "Capture", "Forward", "Prefix"]
 
 
 class Forward:
@@ -60,6 +28,7 @@ class Forward:
         self.dtype = model.dtype
         self._peft: Any = None
         self._names: dict[str, str] = {}
+        self._learned: dict[str, Prefix] = {}
         self._made = 0
         self._active: str | None = None
         self._kinds, self.window = layer_kinds(self.config)
@@ -68,28 +37,53 @@ class Forward:
         """Load an adapter beside the base model. Raises what peft raises."""
         from peft import PeftConfig, get_peft_model
 
+        config = PeftConfig.from_pretrained(path)
+        if config.is_prompt_learning:
+            self._learned[name] = self._learned_prefix(path, config)
+            return
         self._made += 1
         inner = f"adapter{self._made}"  # names of modules allow no dots
         if self._peft is None:
-            self._peft = get_peft_model(self.model, PeftConfig.from_pretrained(path), adapter_name=inner)
+            self._peft = get_peft_model(self.model, config, adapter_name=inner)
         try:
-            loaded = self._peft.load_adapter(path, inner, is_trainable=False)
-            # An adapter that is only half there answers almost like the base model, and nobody notices.
-            if lost := [*loaded.missing_keys, *loaded.unexpected_keys]:
-                raise ValueError(f"{len(lost)} tensors have no counterpart, e.g. {lost[0]}")
+            _load_whole(self._peft, path, inner)
         except Exception:  # whatever went wrong, nothing half-loaded stays; it is raised again
             self._peft.delete_adapter(inner)
             raise
         finally:
             self._peft.eval()
-            self._peft.base_model.disable_adapter_layers()
+            self._switch(on=False)
             self._active = None
         self._names[name] = inner
+
+    def _learned_prefix(self, path: str, config: Any) -> Prefix:
+        """What stands before every text: a learned prompt is run once, a learned prefix is keys and values already."""
+        from peft import get_peft_model
+
+        if self.window is not None:
+            raise ValueError("a learned prompt or prefix is not served before sliding attention")
+        self._activate(None)
+        around = get_peft_model(self.model, config, adapter_name="learned")
+        _load_whole(around, path, "learned")
+        with torch.no_grad():
+            learned = around.eval().get_prompt(1)
+        if isinstance(learned, torch.Tensor):
+            cache, slots = Capture(), torch.arange(learned.shape[1], device=self.device)
+            allowed = (slots[None, :] <= slots[:, None])[None]
+            self._run({"inputs_embeds": learned.to(self.dtype)}, slots[None], allowed, slots[:1], cache)
+            layers = {layer: (keys[0], values[0]) for layer, (keys, values) in cache.layers.items()}
+        else:
+            layers = {at: (layer.keys[0], layer.values[0]) for at, layer in enumerate(learned.layers)}
+        return Prefix(config.num_virtual_tokens, config.num_virtual_tokens, layers)
+
+    def learned(self, adapter: str | None) -> int:
+        """Places of the context that an adapter's learned prompt or prefix takes."""
+        return self._learned[adapter].length if adapter in self._learned else 0
 
     @property
     def adapters(self) -> frozenset[str]:
         """Names of the adapters that are loaded."""
-        return frozenset(self._names)
+        return frozenset((*self._names, *self._learned))
 
     def __call__(
         self,
@@ -104,12 +98,25 @@ class Forward:
     ) -> Any:
         """Logits (wanted, vocabulary) in float32.
 
-        tokens: (rows, n) ids. positions: (rows or 1, n), counted from the first token of
+        tokens: (rows, n) ids. positions: (rows or 1, n), counted from the first place of
         the prefix. allowed: (rows or 1, n, m) bool, which of the m own keys each token sees;
         the prefix is always seen. places: (rows or 1, m), the positions of the keys when
         they are not those of the tokens. wanted: indices into rows * n.
         """
         self._activate(adapter)
+        return self._run({"input_ids": tokens}, positions, allowed, wanted, cache, prefix, places)
+
+    def _run(
+        self,
+        given: dict[str, Any],
+        positions: Any,
+        allowed: Any,
+        wanted: Any,
+        cache: Any = None,
+        prefix: Prefix | None = None,
+        places: Any = None,
+    ) -> Any:
+        """As `__call__`, with the adapter that is active. given: `input_ids`, or `inputs_embeds` (rows, n, size)."""
         shared = prefix if prefix is not None and prefix.length else None
         reads = shared.reads if shared else 0
 
@@ -121,7 +128,7 @@ class Forward:
         try:
             with torch.no_grad():
                 out = self.model(
-                    input_ids=tokens,
+                    **given,
                     position_ids=positions,
                     attention_mask=self._masks(allowed, positions, positions if places is None else places),
                     past_key_values=cache,
@@ -135,25 +142,41 @@ class Forward:
         return out.logits.float()
 
     def prefix(self, adapter: str | None, tokens: list[int]) -> Prefix:
-        """Run the leading tokens that all rows share, once."""
+        """Run the leading tokens that all rows share, once, behind what the adapter puts before them."""
+        learned = self._learned.get(adapter or "", Prefix())
         if not tokens:
-            return Prefix()
+            return learned
         cache = Capture()
         ids = torch.tensor([tokens], device=self.device)
         slots = torch.arange(len(tokens), device=self.device)
         allowed = (slots[None, :] <= slots[:, None])[None]
-        self(adapter, ids, slots[None], allowed, torch.tensor([0], device=self.device), cache)
-        return Prefix(len(tokens), {layer: (keys[0], values[0]) for layer, (keys, values) in cache.layers.items()})
+        self(adapter, ids, learned.length + slots[None], allowed, slots[:1], cache, learned)
+        layers = {}
+        for layer, new in cache.layers.items():
+            parts = zip(learned.layers[layer], new, strict=True) if learned.length else ((None, part) for part in new)
+            keys, values = (part[0] if old is None else torch.cat((old, part[0]), dim=1) for old, part in parts)
+            layers[layer] = (keys, values)
+        return Prefix(learned.length + len(tokens), learned.length, layers)
 
     def _activate(self, adapter: str | None) -> None:
+        adapter = None if adapter in self._learned else adapter
         if adapter == self._active:
             return
-        if adapter is None:
-            self._peft.base_model.disable_adapter_layers()
-        else:
-            self._peft.base_model.enable_adapter_layers()
-            self._peft.set_adapter(self._names[adapter], inference_mode=True)
+        self._switch(on=adapter is not None)
+        if adapter is not None:
+            plain = "_enabled" not in vars(self._peft.base_model)  # adaption_prompt has no mode for inference
+            self._peft.set_adapter(self._names[adapter], **({"inference_mode": True} if plain else {}))
         self._active = adapter
+
+    def _switch(self, *, on: bool) -> None:
+        """Adapters in the layers on or off."""
+        layers = self._peft.base_model
+        if vars(layers).get("_enabled") is on:  # adaption_prompt's cannot be switched twice
+            return
+        if on:
+            layers.enable_adapter_layers()
+        else:
+            layers.disable_adapter_layers()
 
     def _masks(self, allowed: Any, positions: Any, places: Any) -> Any:
         """The additive mask (rows or 1, 1, n, m), one for each kind of layer where a model has several."""
@@ -167,70 +190,10 @@ class Forward:
         return masks if len(masks) > 1 else next(iter(masks.values()))
 
 
-def layer_kinds(config: Any) -> tuple[tuple[str, ...], int | None]:
-    """The kinds of attention layers in a model, and the window of the sliding ones in tokens.
-
-    Raises EngineError for a model whose layers are not all attention.
-    """
-    window = getattr(config, "sliding_window", None)
-    kinds = tuple(sorted(set(getattr(config, "layer_types", None) or ())))
-    if not kinds:
-        kinds = ("full_attention",) if window is None else ("sliding_attention",)
-    if unknown := set(kinds) - {"full_attention", "sliding_attention"}:
-        raise EngineError(
-            f"the transformers engine cannot run {config.model_type}: it has layers of kind {', '.join(unknown)}. "
-            "Serve it with vLLM (serve.engine: vllm)."
-        )
-    return kinds, window if "sliding_attention" in kinds else None
-
-
-def attend(
-    module: Any,
-    query: Any,
-    key: Any,
-    value: Any,
-    attention_mask: Any,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    shared_prefix: Prefix | None = None,
-    softcap: float | None = None,
-    s_aux: Any = None,
-    **kwargs: Any,
-) -> tuple[Any, None]:
-    """Attention over a row's own keys and, when there is one, over the prefix that all rows share.
-
-    query: (rows, heads, n, head size). key, value: (rows, kv heads, m, head size).
-    Returns (rows, n, heads, head size).
-    """
-    if s_aux is not None:
-        raise EngineError("the transformers engine cannot run attention sinks. Serve the model with vLLM.")
-    if shared_prefix is None and softcap is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling)  # type: ignore[no-any-return]
-    rows, heads, n, size = query.shape
-    kv, m = key.shape[1], key.shape[2]
-    scaling = size**-0.5 if scaling is None else scaling
-    grouped = query.reshape(rows, kv, heads // kv * n, size) * scaling
-    own = grouped @ key.transpose(2, 3)
-    if shared_prefix is None:
-        scores, length = own, 0
-    else:
-        shared_prefix.reads += 1
-        length = shared_prefix.length
-        keys, values = shared_prefix.layers[module.layer_idx]
-        # One product a head over all rows: the prefix is read once, not once a row.
-        flat = grouped.transpose(0, 1).reshape(kv, -1, size)
-        far = (flat @ keys.transpose(1, 2)).view(kv, rows, -1, length).transpose(0, 1)
-        scores = torch.cat((far, own), dim=-1)
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
-    by_head = scores.view(rows, heads, n, length + m)
-    by_head[..., length:] += attention_mask
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-    out = weights[..., length:] @ value
-    if shared_prefix is not None:
-        near = weights[..., :length].transpose(0, 1).reshape(kv, -1, length)
-        out = out + (near @ values).view(kv, rows, -1, value.shape[-1]).transpose(0, 1)
-    return out.reshape(rows, heads, n, -1).transpose(1, 2).contiguous(), None
-
-
-AttentionInterface.register(ATTENTION, attend)
+def _load_whole(peft: Any, path: str, name: str) -> None:
+    """Load an adapter's weights. Raises ValueError where a part of it has no counterpart."""
+    loaded = peft.load_adapter(path, name, is_trainable=False)
+    # An adapter that is only half there answers almost like the base model, and nobody notices.
+    lost = {*loaded.missing_keys, *loaded.unexpected_keys} - {"prompt_embeddings"}  # loaded by itself, strictly
+    if lost:
+        raise ValueError(f"{len(lost)} tensors have no counterpart, e.g. {min(lost)}")

@@ -40,7 +40,7 @@ def score(
     while at < len(items):
         batch = [items[at]]
         for item in items[at + 1 : at + rows]:
-            longest = max(other.size for other in (*batch, item)) - prefix.length
+            longest = max(other.size for other in (*batch, item)) - prefix.tokens
             wanted = sum(1 + other.size - len(other.context) for other in (*batch, item))
             if longest * (len(batch) + 1) > budget or wanted > most:
                 break
@@ -67,13 +67,13 @@ def score_batch(
     forward: Forward, adapter: str | None, items: list[Scored], prefix: Prefix
 ) -> tuple[list[tuple[float, ...]], list[tuple[bool, ...]]]:
     """Each item's choices, in one pass: summed log-likelihoods (nats), and whether every token is the likeliest."""
-    longest = max(item.size for item in items) - prefix.length
+    longest = max(item.size for item in items) - prefix.tokens
     tokens, positions, branches = [], [], []
     wanted: list[int] = []
     targets: list[tuple[int, int]] = []  # index into wanted, token that follows there
     for row, item in enumerate(items):
-        own = item.context[prefix.length :]
-        ids, place, branch = list(own), list(range(prefix.length, len(item.context))), [0] * len(own)
+        own, after = item.context[prefix.tokens :], prefix.learned + len(item.context)
+        ids, place, branch = list(own), list(range(prefix.length, after)), [0] * len(own)
         wanted.append(row * longest + len(own) - 1)
         last_of_context = len(wanted) - 1
         for number, choice in enumerate(item.choices, 1):
@@ -82,7 +82,7 @@ def score_batch(
                 wanted.append(row * longest + len(ids) + step)
                 targets.append((len(wanted) - 1, token))
             ids += choice[:-1]
-            place += range(len(item.context), len(item.context) + len(choice) - 1)
+            place += range(after, after + len(choice) - 1)
             branch += [number] * (len(choice) - 1)
         padding = longest - len(ids)
         tokens.append(ids + [0] * padding)

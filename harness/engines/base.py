@@ -58,12 +58,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """An adapter that the engine shall serve beside the base model."""
+    """What the engine shall serve beside the base model: an adapter, or what else a training made."""
 
     name: str
     """Name by which requests ask for it, unique in the engine."""
     path: str
-    """Folder with `adapter_model.safetensors` and `adapter_config.json`."""
+    """Folder with `adapter_model.safetensors` and `adapter_config.json`; of a whole model or a label head, its own."""
+    remote: str = ""
+    """Name by which a server that runs elsewhere knows it; then there is no folder here."""
 
 
 class Engine(Protocol):

@@ -140,6 +140,7 @@ class CachedEngine(Engine):
     def load_adapter(self, adapter: Adapter) -> None:
         """Serve one more adapter; it is known by the digest of its folder from now on."""
         self._engine.load_adapter(adapter)
+        self.concurrent = self._engine.concurrent
         self._adapters[adapter.name] = artifacts.digest_folder(Path(adapter.path))
 
     def close(self) -> None:

@@ -66,15 +66,16 @@ def fingerprints(engine: Engine, names: Sequence[str | None]) -> dict[str | None
     return made
 
 
-def check_adapter_acts(engine: Engine, adapter: str) -> None:
-    """Raise EngineError when the adapter's log-likelihoods are the base model's own."""
+def check_adapter_acts(engine: Engine, *adapters: str) -> None:
+    """Raise EngineError when an adapter's log-likelihoods are the base model's own."""
     base, again = fingerprint(engine, None), fingerprint(engine, None)
     noise = max(EXACT, 2 * base.distance(again))
-    if fingerprint(engine, adapter).distance(base) <= noise:
-        raise EngineError(
-            f"the adapter {adapter!r} changes nothing: its log-likelihoods equal the base model's within {noise:.1g} "
-            "nats on every probe. Its training did not move it, or the engine does not apply it."
-        )
+    for adapter in adapters:
+        if fingerprint(engine, adapter).distance(base) <= noise:
+            raise EngineError(
+                f"the adapter {adapter!r} changes nothing: its log-likelihoods equal the base model's within "
+                f"{noise:.1g} nats on every probe. Its training did not move it, or the engine does not apply it."
+            )
 
 
 def check_identity(

@@ -7,6 +7,7 @@ and `_score` for how.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ Work = TypeVar("Work")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 SHARED_FROM = 32
 """Fewest leading tokens that are worth sharing; also how requests are grouped."""
+UNSERVED = frozenset({"CPT", "MULTITASK_PROMPT_TUNING", "CARTRIDGE", "POLY", "XLORA"})
+"""PEFT's types that read the question otherwise than by its tokens, or need more than it."""
 MEMORY = 1 << 31
 """Bytes that keys and values of the rows in flight may take on a CPU; a GPU gives half of what is free."""
 
@@ -122,17 +125,17 @@ class TransformersEngine(Engine):
         from harness.engines._decode import Generation, Job
         from harness.engines._score import Scored, score
 
-        forward = self._running
+        forward, learned = self._running, self._running.learned(adapter)
         jobs, items = list[Job](), list[Scored]()
         for index, request in requests.items():
             try:
                 if request.choices:
                     item = Scored(index, *self._codec.choices(request))
-                    self._must_fit(max(len(item.context) + len(choice) for choice in item.choices))
+                    self._must_fit(max(len(item.context) + len(choice) for choice in item.choices) + learned)
                     items.append(item)
                 else:
                     job = Job(index, self._codec.prompt(request), request.decoding)
-                    self._must_fit(job.slots)
+                    self._must_fit(job.slots + learned)
                     if request.decoding.constraint is not None:
                         self._codec.masks.matcher(request.decoding.constraint)
                     jobs.append(job)
@@ -148,7 +151,7 @@ class TransformersEngine(Engine):
             for shared, works in self._groups(jobs, lambda job: job.prompt, lambda job: job.slots):
                 prefix = forward.prefix(adapter, shared)
                 for work in works:
-                    rows = self._rows(max(job.slots for job in work) - prefix.length)
+                    rows = self._rows(max(job.slots for job in work) - prefix.tokens)
                     yield from Generation(forward, self._codec, adapter, rows, self._budget).run(work, prefix)
         except self._torch.OutOfMemoryError as error:
             raise EngineError(f"out of memory on {self._device}: {error} Set a smaller batch size.") from error
@@ -157,6 +160,7 @@ class TransformersEngine(Engine):
         """Free the model. Safe to call twice."""
         self._forward = None
         if self._device == "cuda":
+            gc.collect()  # modules hold each other, and another engine may need the memory now
             self._torch.cuda.empty_cache()
 
     @property
@@ -205,10 +209,8 @@ class TransformersEngine(Engine):
 def refuse_foreign(config: dict[str, Any], where: str) -> None:
     """Raise EngineError for adapters that cannot live beside a base model that must stay as it is."""
     kind, start = config.get("peft_type"), str(config.get("init_lora_weights", "")).lower()
-    if kind in {"PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "CPT", "ADAPTION_PROMPT"}:
-        raise EngineError(
-            Problem(where, f"{kind} is not served", "It must change layers, not the prompt, as LoRA does")
-        )
+    if kind in UNSERVED:
+        raise EngineError(Problem(where, f"{kind} is not served", "It must change layers, or learn a prompt or prefix"))
     if start.startswith(("pissa", "olora", "corda", "loftq")):
         hint = "Save it with path_initial_model_for_weight_conversion, which makes it a plain LoRA"
         raise EngineError(Problem(where, f"its initialisation ({start}) changes the base model's weights", next=hint))

@@ -87,8 +87,11 @@ def evaluate_all(
     the failed ones alone are asked again. Runs that were whole are done all the same.
     """
     if len(jobs) > 1 and not engine.concurrent:
-        for at, job in enumerate(jobs):
-            yield from ((at, run) for _, run in evaluate_all([job], engine, store, progress, library))
+        first: dict[str | None, int] = {}
+        for job in jobs:
+            first.setdefault(job.adapter, len(first))
+        for at in sorted(range(len(jobs)), key=lambda at: first[jobs[at].adapter]):  # who has an engine of its own
+            yield from ((at, run) for _, run in evaluate_all([jobs[at]], engine, store, progress, library))
         return
     with ExitStack() as stack:
         runs = [_Run(job, store, stack) for job in jobs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import data, machine, models, prompts
+from harness import data, machine, models, prompts, trainers
 from harness.engines import Choice, choose
 from harness.errors import EngineError, Problem, SpecError
 from harness.evaluate import TASK_SUITE
@@ -78,6 +78,8 @@ def check(experiment: Experiment, store: Store) -> Preflight:
         choice = choose(spec.serve)
     except EngineError as fault:
         choice = Choice("none", str(fault))
+    if choice.name != "none" and (problems := list(trainers.unservable(spec.train, choice.name))):
+        raise SpecError(problems)
     looked = data.closer_look(
         experiment.data, experiment.audited, spec.data.audit, spec.model, experiment.folder, spec.train.max_length
     )

@@ -21,6 +21,7 @@ from harness.errors import Problem, TrainingError
 from harness.progress import Progress
 from harness.records import SeedTraining, Supervision
 from harness.trainers.base import Answered, Job, Scorer, Trainer, TrainSpec, no_scorer
+from harness.trainers.kinds import beside_base, unservable
 from harness.trainers.merging import Merged, merged
 from harness.trainers.publish import PROMPT_FILE, folder_of, trained_prompt
 from harness.trainers.spec import ELSEWHERE, Method, Objective
@@ -37,12 +38,14 @@ __all__ = [
     "Scorer",
     "TrainSpec",
     "Trainer",
+    "beside_base",
     "folder_of",
     "merged",
     "no_scorer",
     "require_installed",
     "train",
     "trained_prompt",
+    "unservable",
 ]
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "safetensors")

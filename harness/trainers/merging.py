@@ -6,6 +6,7 @@ an adapter is merged once for each number type.
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 from collections.abc import Mapping
@@ -68,6 +69,7 @@ def merged(adapter: AdapterRef, model: LocalModel, dtype: str | None = None) -> 
         if known is not None and (done := Merged(**known)).folder.is_dir():
             return done
         made = _merge(path, model, on, artifacts.workspace("merging", key[:16]))
+        _free(on)
         artifacts.update_json(KNOWN, {key: asdict(made)})
     return made
 
@@ -92,6 +94,15 @@ def _here(dtype: str | None) -> Origin:
 
     cuda = torch.cuda.is_available()
     return Origin("cuda" if cuda else "cpu", dtype or ("bfloat16" if cuda else "float32"), {})
+
+
+def _free(on: Origin) -> None:
+    """Give back the GPU's memory, which the engine will want."""
+    if on.device == "cuda":
+        import torch
+
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _merge(path: Path, model: LocalModel, on: Origin, work: Path) -> Merged:
