@@ -197,6 +197,14 @@ def test_what_a_model_says_stays_inert(tab: Tab, address: str, store: Store) -> 
     assert tab.faults == []
 
 
+def press(page: Any, key: str) -> None:
+    """A key for the page's shortcuts, once everything is drawn that listens to them."""
+    page.wait_for_timeout(300)
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+    page.wait_for_timeout(300)
+    page.keyboard.press(key)
+
+
 def test_two_runs_are_compared_filtered_and_walked_through_by_keys(
     tab: Tab, address: str, store: Store, tmp_path: Path
 ) -> None:
@@ -207,10 +215,10 @@ def test_two_runs_are_compared_filtered_and_walked_through_by_keys(
     page.get_by_text("Sample 1 of").wait_for()
     assert urlsplit(page.url).path == "/compare"
     first = page.locator(".hx-said").first.inner_text()
-    page.locator("body").press("ArrowRight")
+    press(page, "ArrowRight")
     page.get_by_text("Sample 2 of").wait_for()
     assert page.locator(".hx-said").first.inner_text() != first
-    page.locator("body").press("ArrowLeft")
+    press(page, "ArrowLeft")
     page.get_by_text("Sample 1 of").wait_for()
     assert page.locator("mark.ours").count() > 0
     page.get_by_role("combobox", name="Slice").click()
@@ -227,16 +235,20 @@ def test_votes_are_cast_blind_by_keys_and_come_to_a_win_rate(
 ) -> None:
     page, folder = tab.page, store.find("summary")
     page.goto(f"{address}/review?experiment={folder.id}&candidate=tuned-seed0&reference=best_prompt")
-    page.get_by_label("Your name").fill("Ann")
-    page.get_by_label("Your name").press("Enter")
+    page.get_by_role("textbox", name="Your name").fill("Ann")
+    page.get_by_role("textbox", name="Your name").press("Enter")
+    note = page.get_by_placeholder("Why, if you like")
+    note.press_sequentially("a bad tax")  # letters of a note are no votes
+    page.get_by_role("heading", name="Review").click()
     for done, key in enumerate("ABTX"):
         page.get_by_text(f"{done} of").wait_for()
         page.get_by_text("Answer A").wait_for()
         assert "tuned" not in page.locator(".hx-said").all_inner_texts()
-        page.locator("body").press(key)
+        press(page, key)
     page.get_by_text("4 of").wait_for()
     assert [vote.choice for vote in folder.votes()] == ["a", "b", "tie", "both_bad"]
     assert {vote.reviewer for vote in folder.votes()} == {"Ann"}
+    assert [vote.note for vote in folder.votes()] == ["a bad tax", "", "", ""]
     page.get_by_text("What the votes come to").click()
     page.get_by_text("Candidate's win rate").wait_for()
     page.get_by_text("n = 4").wait_for()

@@ -128,7 +128,7 @@ def balance(labels: pd.DataFrame) -> Any:
         .mark_bar()
         .encode(
             y=alt.Y("answer:N", sort=order, title=None, axis=alt.Axis(labelLimit=320, ticks=False, domain=False)),
-            x=alt.X("share:Q", title="share of the split's rows", axis=alt.Axis(format=".0%")),
+            x=alt.X("share:Q", title="share of the split's rows", axis=alt.Axis(format="~%", tickCount=6)),
             yOffset=alt.YOffset("split:N", sort=splits),
             color=alt.Color(
                 "split:N",

@@ -47,7 +47,7 @@ def _splits(read: dict[str, Any]) -> None:
         "fingerprint": column.TextColumn("content", help="Digest of the content, independent of row order."),
     }
     st.dataframe(read["splits"], hide_index=True, column_config=config, key="splits", width="content")
-    two_columns(read["facts"], "facts")
+    two_columns(read["facts"])
 
 
 def _findings(findings: pd.DataFrame) -> None:
@@ -90,7 +90,7 @@ def _lengths(lengths: pd.DataFrame) -> None:
     if lengths.empty:
         st.caption("Nothing was trained, so no row was measured.")
         return
-    two_columns(lengths, "lengths")
+    two_columns(lengths)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)  # type: ignore[untyped-decorator]

@@ -186,7 +186,7 @@ def facts_table(facts: pd.DataFrame, group: str) -> None:
     """The facts of one group, as a two-column table."""
     mine = facts.loc[facts["group"] == group, ["what", "value"]]
     if not mine.empty:
-        two_columns(mine, f"facts-{group}")
+        two_columns(mine)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)  # type: ignore[untyped-decorator]

@@ -55,12 +55,15 @@ def _table(gates: pd.DataFrame) -> None:
     order = ["outcome", "place", "demand", "found", "levels", "threshold", "n", "won", "lost", "unscored", "method"]
     column, told = st.column_config, frames.GATE_COLUMNS
     config: dict[str, Any] = {name: column.Column(name, help=told[name]) for name in order}
-    config["outcome"] = column.TextColumn("outcome", help=told["outcome"], width=105)
+    config["outcome"] = column.TextColumn("outcome", help=told["outcome"], width=100)
     config["place"] = column.TextColumn("on", help=told["place"], width=105)
-    config["demand"] = column.TextColumn("demands", help=told["demand"], width=310)
-    config["found"] = column.TextColumn("found", help=told["found"], width=230)
-    config["levels"] = column.TextColumn("how sure", help=told["levels"], width=110)
+    config["demand"] = column.TextColumn("demands", help=told["demand"], width=270)
+    config["found"] = column.TextColumn("found", help=told["found"], width=205)
+    config["levels"] = column.TextColumn("how sure", help=told["levels"], width=95)
     config["threshold"] = column.TextColumn("margin", help=told["threshold"], width=90)
+    for name in ("n", "won", "lost"):
+        config[name] = column.NumberColumn(name, help=told[name], width=50)
+    config["unscored"] = column.NumberColumn("unscored", help=told["unscored"], width=75)
     kinds = gates["blocking"].map({True: "", False: " (advisory)"})
     shown = outcomes(gates.assign(demand=gates["demand"] + kinds))
     st.dataframe(shown, column_order=order, column_config=config, hide_index=True, placeholder="–", key="gates")
@@ -116,4 +119,4 @@ def _finalists(finalists: pd.DataFrame) -> None:
 def _standing(standing: pd.DataFrame) -> None:
     if not standing.empty:
         st.markdown("**What the verdict stands on**")
-        two_columns(standing, "standing")
+        two_columns(standing)

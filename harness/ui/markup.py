@@ -113,6 +113,14 @@ def _listed(rows: pd.DataFrame) -> list[Row]:
     return list(rows.astype(object).where(rows.notna(), None).to_dict(orient="records"))
 
 
+def lines(facts: pd.DataFrame) -> str:
+    """Lines of `what` and `value` as a table without headings."""
+    body = "".join(
+        f'<tr><th scope="row">{text(one["what"])}</th><td>{text(one["value"])}</td></tr>' for one in _listed(facts)
+    )
+    return f'<div class="hx hx-lines"><table><tbody>{body}</tbody></table></div>' if body else ""
+
+
 def text(value: Any) -> str:
     """Text that cannot become markup; empty for what is missing."""
     return "" if value is None or value != value else html.escape(str(value))

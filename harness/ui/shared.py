@@ -72,7 +72,6 @@ def chosen_experiment(store: Store) -> str | None:
     return chosen
 
 
-def two_columns(lines: pd.DataFrame, key: str) -> None:
+def two_columns(lines: pd.DataFrame) -> None:
     """Lines of `what` and `value` without headings."""
-    widths = {"what": st.column_config.Column("", width=180), "value": st.column_config.Column("", width=900)}
-    st.dataframe(lines, hide_index=True, key=key, column_config=widths)
+    st.html(markup.lines(lines))
