@@ -84,8 +84,8 @@ def test_the_verdict_stands_first(store: Store, kind: str) -> None:
 
 def test_every_estimate_in_markdown_has_interval_n_and_method(store: Store) -> None:
     row = next(line for line in text(store, "tickets", "md").splitlines() if line.startswith("| tuned-seed0"))
-    assert re.search(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] \| 120 \| wilson", row)
-    assert re.search(r"\+\d+\.\d points \[\+\d+\.\d, \+\d+\.\d\] \| 120, paired-normal", row)
+    assert re.search(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\], n = 120, wilson \|", row)
+    assert re.search(r"\+\d+\.\d points \[\+\d+\.\d, \+\d+\.\d\], n = 120, paired-normal \|", row)
 
 
 def test_outcomes_differ_by_shape_and_not_only_by_colour(store: Store) -> None:

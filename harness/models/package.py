@@ -40,6 +40,8 @@ class Package:
     pad_token: str
     """A token for padding that does not end a turn."""
     licence: str
+    hub: str
+    """The hub model whose weights it carries, quantised."""
 
 
 PACKAGES: dict[str, Package] = {
@@ -49,6 +51,7 @@ PACKAGES: dict[str, Package] = {
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         pad_token="<|endoftext|>",  # noqa: S106
         licence="Apache-2.0",
+        hub="HuggingFaceTB/SmolLM2-135M-Instruct",
     ),
 }
 """Known packages by their name on the index."""

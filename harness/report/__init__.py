@@ -1,14 +1,18 @@
-"""Owns `report.md` and `report.html`: rebuilt from the records alone, byte-identical while these are the same.
+"""Owns the report files: rebuilt from the records alone, byte-identical while these are the same.
 
-`report.md` reads well in a pull request; `report.html` is one self-contained file
-with no script and no network. What a model said is inert text in both. An
-unfinished experiment has a report too, which says what is missing.
+    report.md      reads well in a pull request
+    report.html    one self-contained file with plots, no script and no network
+    junit.xml      a test case for the verdict and for every gate, for CI
+    model_card.md  what was trained, in the Hugging Face Hub's format; not written where nothing was
+    data_card.md   the task's rows, likewise
+
+What a model said is inert text in all of them. An unfinished experiment has its files
+too, which say what is missing.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,6 +20,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness import evidence as ev
 from harness.records import GateRecord
 from harness.report import letters, svg
+from harness.report.cards import data_card, model_card
+from harness.report.flipped import flips
+from harness.report.inert import cell, fence, line
+from harness.report.junit import junit
 from harness.store import ExperimentStore
 
 __all__ = ["write_reports"]
@@ -26,31 +34,24 @@ HTML_FLIPS, MARKDOWN_FLIPS = 30, 3
 """How many flipped samples of a gate a report shows, of each kind."""
 
 
-@dataclass(frozen=True)
-class Flips:
-    """Two candidates on one suite or one slice of it: how often each won, and examples."""
-
-    title: str
-    candidate: str
-    reference: str
-    won: int
-    lost: int
-    examples: tuple[tuple[str, ev.Joined], ...]
-    """Lost ones first: what a candidate breaks is what a reader must see."""
-
-
-def write_reports(experiment: ExperimentStore) -> None:
-    """Write `report.md` and `report.html` of an experiment, finished or not."""
+def write_reports(experiment: ExperimentStore) -> list[Path]:
+    """Write the report files of an experiment, finished or not; the paths that were written."""
     evidence = ev.gather(experiment)
-    experiment.write_report("report.md", _markdown(experiment, evidence))
-    experiment.write_report("report.html", _html(experiment, evidence))
+    page = _environment(autoescape=False)
+    made = {
+        "report.md": _markdown(experiment, evidence),
+        "report.html": _html(experiment, evidence),
+        "junit.xml": junit(experiment, evidence),
+        "model_card.md": model_card(page, evidence),
+        "data_card.md": data_card(page, evidence),
+    }
+    return [experiment.write_report(name, text) for name, text in made.items() if text is not None]
 
 
 def _markdown(experiment: ExperimentStore, evidence: ev.Evidence) -> str:
     page = _environment(autoescape=False)
-    page.filters |= {"cell": _cell, "fence": _fence}
     context = _context(experiment, evidence) | {
-        "flips": _flips(experiment, evidence, MARKDOWN_FLIPS),
+        "flips": flips(experiment, evidence, MARKDOWN_FLIPS),
         "forest": letters.forest(evidence.deciding_gates),
         "markdown_arms": MARKDOWN_ARMS,
     }
@@ -60,7 +61,7 @@ def _markdown(experiment: ExperimentStore, evidence: ev.Evidence) -> str:
 def _html(experiment: ExperimentStore, evidence: ev.Evidence) -> str:
     page = _environment(autoescape=True)
     context = _context(experiment, evidence) | {
-        "flips": _flips(experiment, evidence, HTML_FLIPS),
+        "flips": flips(experiment, evidence, HTML_FLIPS),
         "forests": svg.forests(evidence.deciding_gates),
         "scores": svg.scores(ev.contestants(evidence)),
         "curves": svg.curves(evidence.training),
@@ -91,7 +92,8 @@ def _environment(autoescape: bool) -> Environment:
     )
     names = (*numbers, *gates)
     page.filters |= {name: getattr(ev, name) for name in names}
-    page.globals["slice_bounds"] = ev.slice_bounds
+    page.filters |= {"cell": cell, "fence": fence, "line": line}
+    page.globals |= {"slice_bounds": ev.slice_bounds, "glyph": ev.GLYPHS}
     return page
 
 
@@ -118,7 +120,6 @@ def _context(experiment: ExperimentStore, evidence: ev.Evidence) -> dict[str, An
         "warnings": evidence.verdict.warnings if evidence.verdict else (),
         "facts": groups,
         "decision": ev.DECISIONS[evidence.decision],
-        "glyph": ev.GLYPHS,
         "broken": _broken(experiment, evidence),
         "gates_of": _gates_of(evidence),
         "learning": ev.learning_rows(evidence.training),
@@ -150,49 +151,3 @@ def _gates_of(evidence: ev.Evidence) -> dict[str, list[GateRecord]]:
         if gate not in evidence.deciding_gates:
             groups.setdefault(gate.candidate, []).append(gate)
     return groups
-
-
-def _flips(experiment: ExperimentStore, evidence: ev.Evidence, limit: int) -> list[Flips]:
-    """The flipped samples behind every comparison that decided; without gates, what the best prompt changed."""
-    sides = {
-        (found.suite, _cut(gate), ev.who(found.candidate)[0], ev.who(found.reference)[0]): None
-        for gate in evidence.deciding_gates
-        if (found := gate.comparison) and found.higher_is_better  # of scores: what is slower did not flip
-    }
-    made = []
-    for suite, cut, candidate, reference in sides or {("task", None, ev.BAR, ev.RAW): None}:
-        wanted = {run.candidate.name: run for run in evidence.runs if (run.suite, run.split) == (suite, "test")}
-        runs = [wanted[name] for name in (candidate, reference) if name in wanted]
-        if len(runs) < 2:
-            continue
-        joined = [(row.flip(candidate, reference), row) for row in ev.join(experiment, runs, cut)]
-        won, lost = ([pair for pair in joined if pair[0] == kind] for kind in ("won", "lost"))
-        title = suite if cut is None else f"{suite}, {cut}"
-        made.append(Flips(title, candidate, reference, len(won), len(lost), (*lost[:limit], *won[:limit])))
-    return made
-
-
-def _cut(gate: GateRecord) -> str | None:
-    """The slice whose samples explain a gate: its own, or the worst one unless that passed."""
-    if gate.slices:
-        worst = ev.slices_worst_first(gate)[0]
-        return None if worst.outcome == "pass" else worst.slice
-    return gate.slice
-
-
-def _inert(text: str) -> str:
-    """Control characters, which a terminal showing the file would obey, become replacement characters."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
-
-
-def _cell(value: object) -> str:
-    """Text for a markdown table cell or line: no markup, no line break; a `_` inside a word is none."""
-    text = _inert(" ".join(str(value).split()))
-    return re.sub(r"([\\`*|<>~#$!@&]|\](?=[(\[:])|(?<!\w)_|_(?!\w))", r"\\\1", text)
-
-
-def _fence(text: str | None) -> str:
-    """Text inside a code fence that it cannot close."""
-    text = "(no answer)" if text is None else _inert(text)
-    ticks = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
-    return f"{ticks}text\n{text}\n{ticks}"

@@ -2,7 +2,8 @@
 
     reports/<name>--<digest8>/
         spec.yaml  provenance.json  conditions.json  data.json  prompt.json  training.json
-        parity.json  forgetting.json  comparisons.jsonl  verdict.json  votes.jsonl  report.md  report.html
+        parity.json  forgetting.json  comparisons.jsonl  verdict.json  votes.jsonl
+        report.md  report.html  junit.xml  model_card.md  data_card.md
         runs/<run id>/samples.parquet  run.json
         journal/<name>.jsonl         answers of a stage that is under way
         logs/                        what engines printed
@@ -53,6 +54,9 @@ RESERVED = (
     "verdicts",
     "report.md",
     "report.html",
+    "junit.xml",
+    "model_card.md",
+    "data_card.md",
     "runs",
     "journal",
     "logs",

@@ -206,7 +206,7 @@ class ExperimentStore:
         voting.append(self.path / voting.VOTES, votes)
 
     def write_report(self, name: str, text: str) -> Path:
-        """Write `report.md` or `report.html`; views may be rebuilt at any time."""
+        """Write a report file, e.g. `report.md`; views may be rebuilt at any time."""
         write_file(self.path / name, text)
         return self.path / name
 
