@@ -162,7 +162,9 @@ def test_adapters_are_known_by_the_names_that_are_stated() -> None:
                 answers(engine, [ask("hi")], adapter.name)
             engine.load_adapter(adapter)
             answers(engine, [ask("hi")], adapter.name)
-    assert server.asked[0][1]["model"] == "small-tuned"
+            engine.load_adapter(Adapter("made-there", "", "ft:small:1"))  # made after the server listed its models
+            answers(engine, [ask("hi")], "made-there")
+    assert [asked[1]["model"] for asked in server.asked] == ["small-tuned", "ft:small:1"]
 
 
 def test_a_server_that_goes_away_is_an_engine_error_and_earlier_answers_stay(monkeypatch: pytest.MonkeyPatch) -> None:

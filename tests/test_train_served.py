@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from scripted import Scripted, text
 from small_training import PROMPT, QUICK, ROWS, Notes, job, tiny
+from test_preflight import GAIN, load
 from test_train_methods import KINDS, RATES
 
-from harness import forgetting, trainers
+from harness import forgetting, preflight, trainers
 from harness.chat import chat
 from harness.engines import ServeSpec, beside, vllm
 from harness.engines.base import Adapter, Engine, Request
 from harness.engines.beside import Beside
-from harness.errors import EngineError, StoreError, TrainingError
+from harness.errors import EngineError, SpecError, StoreError, TrainingError
 from harness.models import LocalModel, quiet
 from harness.progress import Silent
 from harness.records import AdapterRef, Conditions, Decoding, SeedTraining
@@ -225,6 +226,20 @@ def test_a_method_that_a_sweep_may_choose_is_told_too() -> None:
 def test_room_is_made_for_adapters_that_lie_beside_the_base_alone() -> None:
     rooms = {method: trainers.beside_base(TrainSpec.model_validate({"method": method})) for method in KINDS}
     assert {method for method, room in rooms.items() if room} == {"lora", "rslora", "qlora", "pissa"}
+
+
+def test_check_tells_what_cannot_be_served_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vllm_stands_in(monkeypatch)
+    learned = {"train": {"method": "prefix_tuning"}, "serve": {"engine": "vllm"}}
+    with pytest.raises(SpecError, match="vLLM cannot serve prefix_tuning"):
+        preflight.check(load(tmp_path, GAIN, **learned), Store(tmp_path / "r"))
+
+
+def test_a_label_head_and_suites_that_it_cannot_answer_are_refused_never_scored(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="a classifier names labels of the task, and answers no other suite"):
+        load(tmp_path, GAIN, train={"method": "classifier"}, suites=["regression-mini"])
 
 
 # ----------------------------------------------------------------------- remote models
