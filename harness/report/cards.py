@@ -23,6 +23,8 @@ LIBRARIES = {"lora": "peft", "peft": "peft", "model": "transformers"}
 """Kind of what was trained to the library that loads it; the others are loaded by none."""
 RELATIONS = {"lora": "adapter", "peft": "adapter", "classifier": "adapter", "model": "finetune"}
 """Kind of what was trained to what it is to its base model, in the Hub's words."""
+SHOWN_IN_FULL = ("instruction", "form of the question", "fixed answer")
+"""Parts of a prompt that its text tells already."""
 OVERALL = "all tasks, each by its first metric"
 SEVERITIES = ("error", "warning", "info")
 USED_FOR = {
@@ -38,6 +40,7 @@ def model_card(page: Environment, evidence: ev.Evidence) -> str | None:
         return None
     name, base = ev.judged(evidence), front.base_model(evidence.provenance.model)
     judged = next((one for one in ev.contestants(evidence) if one.name == name and one.candidate.adapter), None)
+    parts = ev.prompt_parts(judged.candidate.prompt, judged.candidate.decoding) if judged else []
     context = {
         "evidence": evidence,
         "headline": ev.headline(evidence),
@@ -46,7 +49,7 @@ def model_card(page: Environment, evidence: ev.Evidence) -> str | None:
         "base": base,
         "subject": ev.subject(evidence),
         "licence": _base_licence(evidence),
-        "asked": ev.prompt_parts(judged.candidate.prompt, judged.candidate.decoding) if judged else [],
+        "asked": [part for part in parts if part[0] not in SHOWN_IN_FULL],
         "conditions": judged.runs["task"].conditions if judged and "task" in judged.runs else None,
         "training_facts": [(what, told) for group, what, told in ev.facts_of(evidence) if group == "training"],
         "scores": _scores(evidence, name),
