@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import harness
-from harness.cli import console, data, scaffold, suite
+from harness.cli import console, data, monitor, scaffold, suite
 from harness.errors import HarnessError, Problem, Stopped, UsageError
 from harness.records import EXIT_CODES
 from harness.store import Store
@@ -27,6 +27,7 @@ app = typer.Typer(
 
 app.add_typer(data.app, name="data")
 app.add_typer(suite.app, name="suite")
+app.command("monitor")(monitor.monitor)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Reports = Annotated[

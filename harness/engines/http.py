@@ -112,6 +112,10 @@ class HttpClient:
 
         Raises CallError or EngineError.
         """
+        return _decoded(self.fetch(method, path, payload, attempts))
+
+    def fetch(self, method: str, path: str, payload: object = None, attempts: int | None = None) -> bytes:
+        """The body of the answer as it came; otherwise as `call`."""
         body = b"" if payload is None else json.dumps(payload, separators=(",", ":")).encode()
         request = b"%b %b%b%d\r\n\r\n%b" % (method.encode(), (self.path + path).encode(), self._head, len(body), body)
         attempt, most = 1, attempts or self._attempts
@@ -132,7 +136,7 @@ class HttpClient:
                     raise EngineError(f"{self.url} does not answer after {attempt} attempts ({error!r}).") from error
             else:
                 if answer.status < 300:
-                    return _decoded(answer.body)
+                    return answer.body
                 asked = _seconds(answer.headers.get(b"retry-after"))
                 self._refuse(answer.status, answer.body.decode("utf-8", "replace"), path, asked, last)
                 if asked is not None:

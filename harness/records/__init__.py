@@ -20,7 +20,8 @@ is never the same as 0. Records say what happened; behaviour lives elsewhere.
     verdict.json         the decision and its gates             VerdictRecord
     votes.jsonl          what people preferred, blind           VoteRecord
 
-Beside the experiment folders, `looks.jsonl` counts who was judged on which test split (LookRecord).
+Beside the experiment folders, `looks.jsonl` counts who was judged on which test split (LookRecord), and
+`monitoring.jsonl` keeps every look at production logs (MonitorRecord).
 """
 
 from harness.records.answered import (
@@ -100,6 +101,16 @@ from harness.records.trained import (
     TrainingRecord,
 )
 from harness.records.voted import VoteRecord
+from harness.records.watched import (
+    CanaryLine,
+    CanaryRecord,
+    DriftTest,
+    Due,
+    LogCount,
+    MonitorRecord,
+    StreamState,
+    Watched,
+)
 
 __all__ = [
     "EXIT_CODES",
@@ -108,6 +119,8 @@ __all__ = [
     "AdapterParity",
     "AdapterRef",
     "ArmRecord",
+    "CanaryLine",
+    "CanaryRecord",
     "Candidate",
     "Claim",
     "ComparisonRecord",
@@ -118,6 +131,8 @@ __all__ = [
     "Decision",
     "Decoding",
     "DevPoint",
+    "DriftTest",
+    "Due",
     "EarlyStop",
     "Family",
     "Finalist",
@@ -128,11 +143,13 @@ __all__ = [
     "Interval",
     "Item",
     "JudgedRun",
+    "LogCount",
     "LookRecord",
     "MemoryForecast",
     "Message",
     "MetricSummary",
     "ModelRef",
+    "MonitorRecord",
     "Outcome",
     "OutputType",
     "ParityRecord",
@@ -155,6 +172,7 @@ __all__ = [
     "Spending",
     "SplitName",
     "SplitRecord",
+    "StreamState",
     "Supervision",
     "SweepRecord",
     "TaughtRecord",
@@ -166,6 +184,7 @@ __all__ = [
     "TrialRecord",
     "VerdictRecord",
     "VoteRecord",
+    "Watched",
     "canonical_json",
     "digest",
 ]

@@ -8,6 +8,7 @@
         journal/<name>.jsonl         answers of a stage that is under way
         logs/                        what engines printed
     reports/looks.jsonl              the ledger: who was judged on which test split
+    reports/monitoring.jsonl         every look at production logs
 
 A record that exists is complete: files are written beside their place and renamed.
 A run is complete when its `run.json` exists; until then `samples.jsonl` grows by a
@@ -29,14 +30,17 @@ from harness.store.owed import JournalSamples, Place
 from harness.store.samples import samples_digest
 from harness.store.scanning import SPEC, Found, look, scan
 from harness.store.votes import counted
+from harness.store.watched import MONITORING, Monitoring
 
 __all__ = [
     "FILES",
+    "MONITORING",
     "ExperimentStore",
     "Found",
     "Journal",
     "JournalSamples",
     "Looks",
+    "Monitoring",
     "Place",
     "Store",
     "counted",
@@ -99,6 +103,11 @@ class Store:
     def looks(self) -> Looks:
         """The ledger of looks at test splits."""
         return Looks(self.root)
+
+    @property
+    def monitoring(self) -> Monitoring:
+        """The ledger of looks at production logs."""
+        return Monitoring(self.root)
 
     def ids(self) -> list[str]:
         """All experiment folders, newest first."""

@@ -1,0 +1,202 @@
+"""How often monitoring raises a false alarm over 200 days without change, and how soon it raises a right one.
+
+    python bench/monitor.py [--simulations 400] [--data ../shared/data] [--out bench/monitor.json]
+
+Every simulation draws training questions, the answers of a judged run, and then every day's requests from a pool of
+real questions, and decides through the code of `harness monitor`: the same features, bets and thresholds, day by day.
+A change comes after 100 quiet days. Nothing is timed; the same call gives the same figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from harness import stats
+from harness.monitoring import drift, features
+from harness.monitoring.features import Feature
+from harness.monitoring.texts import Space
+from harness.records import StreamState
+
+DAYS, CHANGE = 200, 100
+REFERENCE = 300
+ALPHA = 0.05
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class World:
+    """What requests are like."""
+
+    foreign: float = 0.0
+    """Share of questions from another domain."""
+    right: float = 0.9
+    """Share of answers that are right."""
+    broken: float = 0.0
+    """Share of answers in no valid form."""
+    failed: float = 0.01
+    """Share of calls that fail."""
+    labelled: float = 0.2
+    """Share of requests with a label."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Real questions, measured once: of the task, then of the other domain."""
+
+    length: Array
+    topic: Array
+    novelty: Array
+    gold: Array
+    foreign: Array
+    labels: tuple[str, ...]
+    topics: tuple[str, ...]
+
+
+def read_pool(data: Path) -> Pool:
+    """Questions of two domains; the topics are fitted on questions that are never drawn."""
+    files = [data / "banking12_intent" / f"{split}.jsonl" for split in ("train", "validation", "test")]
+    home = [row for file in files for row in _rows(file)]
+    away = _rows(data / "clinc_domain10" / "train.jsonl")
+    order = np.random.default_rng(1).permutation(len(home))
+    space = Space.fit([home[i][0] for i in order[:500]])
+    rows = [home[i] for i in order[500:]] + away
+    texts, labels = [text for text, _ in rows], tuple(sorted({gold for _, gold in home}))
+    known = {label: at for at, label in enumerate(labels)}
+    return Pool(
+        length=np.array([len(text) for text in texts], float),
+        topic=space.topics(texts).astype(float),
+        novelty=space.novelty(texts),
+        gold=np.array([known.get(gold, 0) for _, gold in rows]),
+        foreign=np.arange(len(rows)) >= len(home) - 500,
+        labels=labels,
+        topics=space.names,
+    )
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [(row["messages"][-2]["content"], row["messages"][-1]["content"]) for row in lines]
+
+
+def drawn(pool: Pool, world: World, n: int, rng: np.random.Generator) -> dict[str, Array]:
+    """n requests: every feature's values."""
+    away = rng.random(n) < world.foreign
+    at = np.where(away, rng.choice(np.flatnonzero(pool.foreign), n), rng.choice(np.flatnonzero(~pool.foreign), n))
+    right, broken, failed = (rng.random(n) < share for share in (world.right, world.broken, world.failed))
+    said = np.where(right, pool.gold[at], rng.integers(len(pool.labels), size=n))
+    label = np.where(broken, len(pool.labels), said)
+    sizes = np.array([len(name) for name in pool.labels] + [40], float)
+    told = rng.random(n) < world.labelled
+    answered = ~failed
+    return {
+        "question_length": pool.length[at],
+        "topic": pool.topic[at],
+        "novelty": pool.novelty[at],
+        "answer_length": sizes[label][answered],
+        "answer_label": label[answered].astype(float),
+        "error": failed.astype(float),
+        "valid": (~broken[answered]).astype(float),
+        "quality_labels": (said == pool.gold[at])[answered & told].astype(float),
+    }
+
+
+def simulated(pool: Pool, after: World, change: int, per_day: int, seed: int) -> tuple[int | None, int | None]:
+    """The day of the first alarm of drift and of quality, from 0; None for none in DAYS days."""
+    rng = np.random.default_rng(seed)
+    usual = World()
+    held = drawn(pool, World(labelled=1.0), REFERENCE, rng) | {"error": np.empty(0)}
+    states: dict[str, StreamState] = {}
+    evidence, first = {}, dict.fromkeys(("drift", "quality"))
+    threshold = np.log(2 / ALPHA)
+    for day in range(DAYS):
+        now = drawn(pool, usual if day < change else after, per_day, rng)
+        for feature in made(pool, held, now):
+            states[feature.name] = drift.bet_on(feature, states.get(feature.name), int(rng.integers(2**62)))
+        evidence = drift.evidence(list(states.values()), evidence)
+        for kind, most in evidence.items():
+            if most >= threshold and first[kind] is None:
+                first[kind] = day
+    return first["drift"], first["quality"]
+
+
+def made(pool: Pool, held: dict[str, Array], now: dict[str, Array]) -> list[Feature]:
+    """The features as `harness monitor` has them."""
+    edges = {"question_length": features.LENGTHS, "answer_length": features.LENGTHS, "novelty": features.SHARES,
+             "error": np.array([0.5]), "valid": np.array([0.5]), "quality_labels": features.SHARES}  # fmt: skip
+    names = {"topic": pool.topics, "answer_label": (*pool.labels, "(another answer)")}
+    return [
+        Feature(name, held[name], values, edges.get(name), names.get(name, ()))
+        for name, values in now.items()
+        if len(values)
+    ]
+
+
+SHIFTS = {
+    "10 % of questions from another domain": World(foreign=0.1),
+    "25 % of questions from another domain": World(foreign=0.25),
+    "all questions from another domain": World(foreign=1.0),
+    "5 % of answers in no valid form": World(broken=0.05),
+    "5 % of calls fail instead of 1 %": World(failed=0.05),
+    "80 % right instead of 90 %, a fifth labelled": World(right=0.8),
+    "60 % right instead of 90 %, a fifth labelled": World(right=0.6),
+}
+
+
+def quiet(pool: Pool, per_day: int, simulations: int) -> dict[str, object]:
+    """False alarms without any change."""
+    alarms = [simulated(pool, World(), DAYS, per_day, 1000 + i) for i in range(simulations)]
+    share = stats.mean_interval([float(any(day is not None for day in pair)) for pair in alarms])
+    return {"per_day": per_day, "days": DAYS, "simulations": simulations, "false_alarms": share.value,
+            "low": share.low, "high": share.high, "allowed": ALPHA}  # fmt: skip
+
+
+def shifted(pool: Pool, name: str, world: World, per_day: int, simulations: int) -> dict[str, object]:
+    """Days from the change to the first alarm of either kind."""
+    waits: list[float] = []
+    early = 0
+    for i in range(simulations):
+        days = [day for day in simulated(pool, world, CHANGE, per_day, 500_000 + i) if day is not None]
+        early += any(day < CHANGE for day in days)
+        waits.append(min((day - CHANGE + 1 for day in days if day >= CHANGE), default=np.inf))
+    return {"change": name, "per_day": per_day, "simulations": simulations, "before_change": early,
+            "found": stats.mean_interval(np.isfinite(waits).astype(float)).model_dump(include={"value", "low", "high"}),
+            "days_to_alarm": _quantiles(waits)}  # fmt: skip
+
+
+def _quantiles(waits: Sequence[float]) -> dict[str, float | None]:
+    found = np.quantile(waits, (0.1, 0.5, 0.9), method="higher")
+    return {name: float(v) if np.isfinite(v) else None for name, v in zip(("p10", "p50", "p90"), found, strict=True)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--simulations", type=int, default=400)
+    parser.add_argument("--shifted", type=int, default=40)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("bench/monitor.json"))
+    given = parser.parse_args()
+    pool = read_pool(given.data / "tasks")
+    found: dict[str, list[dict[str, object]]] = json.loads(given.out.read_text()) if given.out.exists() else {}
+    parts: dict[str, list[Callable[[], dict[str, object]]]] = {
+        "without_change": [partial(quiet, pool, n, given.simulations) for n in (25, 100)],
+        "with_change": [partial(shifted, pool, *change, 100, given.shifted) for change in SHIFTS.items()],
+    }
+    for name, cells in parts.items():
+        if (given.simulations if name == "without_change" else given.shifted) == 0:
+            continue  # what an earlier call found stays
+        found[name] = []
+        for cell in cells:
+            found[name].append(cell())
+            print(json.dumps(found[name][-1]), flush=True)
+    given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
