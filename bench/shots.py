@@ -36,13 +36,20 @@ def pages(experiment: str) -> dict[str, tuple[str, str]]:
     }
 
 
+def still(page: Any) -> None:
+    """Wait until the script has run and every part that comes later is drawn."""
+    page.wait_for_timeout(1200)
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=90_000)
+    page.wait_for_timeout(800)
+
+
 def picture(page: Any, path: Path) -> None:
     """Everything that is there, also below the fold."""
-    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')", timeout=90_000)
-    page.wait_for_timeout(1200)
+    still(page)
     height = page.evaluate(f"document.querySelector('{MAIN}').scrollHeight")
     page.set_viewport_size({"width": WIDTH, "height": min(height + 20, HIGHEST)})
-    page.wait_for_timeout(1200)
+    still(page)
     page.screenshot(path=path)
     page.set_viewport_size({"width": WIDTH, "height": 900})
 

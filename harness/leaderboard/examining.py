@@ -44,7 +44,10 @@ def examined(experiment: ExperimentStore) -> dict[str, Any]:
 
 
 def _splits(record: DataRecord | None) -> pd.DataFrame:
-    made = [(name, one.rows, one.file, one.fingerprint[:12]) for name, one in (record.splits if record else {}).items()]
+    made = [
+        (name, one.rows, "/".join(Path(one.file).parts[-2:]), one.fingerprint[:12])
+        for name, one in (record.splits if record else {}).items()
+    ]
     return pd.DataFrame(made, columns=["split", "rows", "file", "fingerprint"])
 
 
