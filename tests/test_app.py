@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import json
 import re
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from sample_records import samples, write_run
 from sample_store import HOSTILE, Case, begin, build
 
+from harness.cli import main
 from harness.store import Store
 from harness.ui import diff, places
 
@@ -224,6 +227,22 @@ def test_the_audit_is_shown_with_the_answers_balance(open_page: Open, store: Sto
     ]
     app = open_page(store.root, "data", experiment=store.find("half-done").id)
     assert "The audit found nothing." in said(app)
+
+
+def test_what_logs_say_of_production_is_shown_look_by_look(open_page: Open, store: Store, tmp_path: Path) -> None:
+    root = tmp_path / "reports"
+    shutil.copytree(store.root, root)
+    log = tmp_path / "log.jsonl"
+    asked = [
+        {"id": f"r{day}", "time": 1_790_000_000 + day * 86_400, "prompt": f"Where is card {day}?", "answer": "card"}
+        for day in range(20)
+    ]
+    log.write_text("".join(json.dumps(one) + "\n" for one in asked))
+    with pytest.raises(SystemExit):
+        main(["monitor", "--logs", str(log), "--reports", str(root), "--against", "tickets-lora"])
+    app = open_page(root, "production")
+    assert list(app.dataframe[0].value["requests"]) == [20]
+    assert "At 1 the alarm is raised." in said(app)
 
 
 def test_where_nothing_is_in_production_the_page_says_so(open_page: Open, store: Store) -> None:

@@ -142,6 +142,36 @@ def balance(labels: pd.DataFrame) -> Any:
     )
 
 
+def watched(looks: pd.DataFrame) -> Any:
+    """Evidence of drift and of lost quality at each look, as a share of what raises the alarm."""
+    import altair as alt
+
+    lines = looks[["number", "created", "drift", "degraded"]].melt(["number", "created"], var_name="of")
+    lines = lines.dropna(subset=["value"]).replace({"of": {"drift": "drift", "degraded": "lost quality"}})
+    kinds = alt.Scale(domain=["drift", "lost quality"], range=[_TEAL, "#d1602b"])
+    shapes = alt.Scale(domain=["drift", "lost quality"], range=["circle", "square"])
+    legend = alt.Legend(title=None, orient="top")
+    base = alt.Chart(lines).encode(
+        x=alt.X("number:Q", title="look", axis=alt.Axis(tickMinStep=1, format="d")),
+        y=alt.Y("value:Q", title="evidence, share of the alarm's", scale=alt.Scale(domainMin=0)),
+        color=alt.Color("of:N", scale=kinds, legend=legend),
+        shape=alt.Shape("of:N", scale=shapes, legend=legend),
+        tooltip=["of:N", "number:Q", "created:N", alt.Tooltip("value:Q", format=".2f")],
+    )
+    alarm = alt.Chart(pd.DataFrame({"y": [1.0]})).mark_rule(color="#c9a227", size=2).encode(y="y:Q")
+    points = base.mark_point(size=60, filled=True, opacity=1)
+    return (alarm + base.mark_line(size=2) + points).properties(height=260)
+
+
+def volume(days: pd.DataFrame) -> Any:
+    """Requests by day."""
+    import altair as alt
+
+    bars = alt.Chart(days).mark_bar(color=_TEAL)
+    x = alt.X("day:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True))
+    return bars.encode(x=x, y=alt.Y("requests:Q"), tooltip=["day:O", "requests:Q"]).properties(height=180)
+
+
 def trace(points: pd.DataFrame) -> Any:
     """The best mean on dev so far over the budget spent."""
     import altair as alt
