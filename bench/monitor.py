@@ -1,9 +1,9 @@
 """How often monitoring raises a false alarm over 200 days without change, and how soon it raises a right one.
 
-    python bench/monitor.py [--simulations 400] [--data ../shared/data] [--out bench/monitor.json]
+    python bench/monitor.py [--simulations 1000] [--data ../shared/data] [--out bench/monitor.json]
 
 Every simulation draws training questions, the answers of a judged run, and then every day's requests from a pool of
-real questions, and decides through the code of `harness monitor`: the same features, bets and thresholds, day by day.
+real questions, and bets by the code of `harness monitor`: the same bins, bets and thresholds, day by day.
 A change comes after 100 quiet days. Nothing is timed; the same call gives the same figures.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,9 @@ import numpy as np
 
 from harness import stats
 from harness.monitoring import drift, features
+from harness.monitoring.betting import Bets, ranks
 from harness.monitoring.features import Feature
 from harness.monitoring.texts import Space
-from harness.records import StreamState
 
 DAYS, CHANGE = 200, 100
 REFERENCE = 300
@@ -85,57 +85,56 @@ def _rows(path: Path) -> list[tuple[str, str]]:
     return [(row["messages"][-2]["content"], row["messages"][-1]["content"]) for row in lines]
 
 
-def drawn(pool: Pool, world: World, n: int, rng: np.random.Generator) -> dict[str, Array]:
-    """n requests: every feature's values."""
-    away = rng.random(n) < world.foreign
-    at = np.where(away, rng.choice(np.flatnonzero(pool.foreign), n), rng.choice(np.flatnonzero(~pool.foreign), n))
-    right, broken, failed = (rng.random(n) < share for share in (world.right, world.broken, world.failed))
-    said = np.where(right, pool.gold[at], rng.integers(len(pool.labels), size=n))
+def drawn(pool: Pool, world: World, shape: tuple[int, int], rng: np.random.Generator) -> dict[str, Array]:
+    """Requests of many simulations at once, (simulations, requests): every feature's values."""
+    away = rng.random(shape) < world.foreign
+    at = np.where(
+        away, rng.choice(np.flatnonzero(pool.foreign), shape), rng.choice(np.flatnonzero(~pool.foreign), shape)
+    )
+    right, broken, failed = (rng.random(shape) < share for share in (world.right, world.broken, world.failed))
+    said = np.where(right, pool.gold[at], rng.integers(len(pool.labels), size=shape))
     label = np.where(broken, len(pool.labels), said)
     sizes = np.array([len(name) for name in pool.labels] + [40], float)
-    told = rng.random(n) < world.labelled
-    answered = ~failed
+    told = max(1, round(world.labelled * shape[1]))
     return {
         "question_length": pool.length[at],
         "topic": pool.topic[at],
         "novelty": pool.novelty[at],
-        "answer_length": sizes[label][answered],
-        "answer_label": label[answered].astype(float),
+        "answer_length": sizes[label],
+        "answer_label": label.astype(float),
         "error": failed.astype(float),
-        "valid": (~broken[answered]).astype(float),
-        "quality_labels": (said == pool.gold[at])[answered & told].astype(float),
+        "valid": (~broken).astype(float),
+        "quality_labels": (said == pool.gold[at])[:, :told].astype(float),
     }
 
 
-def simulated(pool: Pool, after: World, change: int, per_day: int, seed: int) -> tuple[int | None, int | None]:
-    """The day of the first alarm of drift and of quality, from 0; None for none in DAYS days."""
+def simulated(pool: Pool, after: World, change: int, per_day: int, many: int, seed: int) -> Array:
+    """The day of the first alarm of either kind in each simulation, from 0; DAYS for none."""
     rng = np.random.default_rng(seed)
-    usual = World()
-    held = drawn(pool, World(labelled=1.0), REFERENCE, rng) | {"error": np.empty(0)}
-    states: dict[str, StreamState] = {}
-    evidence, first = {}, dict.fromkeys(("drift", "quality"))
-    threshold = np.log(2 / ALPHA)
+    made = features_of(pool)
+    counts = {}
+    for name, values in drawn(pool, World(labelled=1.0), (many, REFERENCE), rng).items():
+        bins = made[name].bins(values if name != "error" else values[:, :0])
+        counts[name] = (bins[..., None] == np.arange(made[name].size)).sum(axis=1)
+    bets = {name: Bets.new(feature.side, (many,)) for name, feature in made.items()}
+    first, threshold = np.full(many, DAYS), np.log(2 / ALPHA)
     for day in range(DAYS):
-        now = drawn(pool, usual if day < change else after, per_day, rng)
-        for feature in made(pool, held, now):
-            states[feature.name] = drift.bet_on(feature, states.get(feature.name), int(rng.integers(2**62)))
-        evidence = drift.evidence(list(states.values()), evidence)
-        for kind, most in evidence.items():
-            if most >= threshold and first[kind] is None:
-                first[kind] = day
-    return first["drift"], first["quality"]
+        for name, values in drawn(pool, World() if day < change else after, (many, per_day), rng).items():
+            p, counts[name] = ranks(counts[name], made[name].bins(values), rng.random(values.shape))
+            bets[name], _ = bets[name].after(p)
+        known = {name: bet.log_e for name, bet in bets.items()}
+        raised = np.maximum(drift.mean_capital("drift", known), drift.mean_capital("quality", known)) >= threshold
+        first[raised & (first == DAYS)] = day
+    return first
 
 
-def made(pool: Pool, held: dict[str, Array], now: dict[str, Array]) -> list[Feature]:
-    """The features as `harness monitor` has them."""
+def features_of(pool: Pool) -> dict[str, Feature]:
+    """The features as `harness monitor` has them, without values."""
     edges = {"question_length": features.LENGTHS, "answer_length": features.LENGTHS, "novelty": features.SHARES,
              "error": np.array([0.5]), "valid": np.array([0.5]), "quality_labels": features.SHARES}  # fmt: skip
     names = {"topic": pool.topics, "answer_label": (*pool.labels, "(another answer)")}
-    return [
-        Feature(name, held[name], values, edges.get(name), names.get(name, ()))
-        for name, values in now.items()
-        if len(values)
-    ]
+    none = np.empty(0)
+    return {name: Feature(name, none, none, edges.get(name), names.get(name, ())) for name in (*edges, *names)}
 
 
 SHIFTS = {
@@ -151,34 +150,32 @@ SHIFTS = {
 
 def quiet(pool: Pool, per_day: int, simulations: int) -> dict[str, object]:
     """False alarms without any change."""
-    alarms = [simulated(pool, World(), DAYS, per_day, 1000 + i) for i in range(simulations)]
-    share = stats.mean_interval([float(any(day is not None for day in pair)) for pair in alarms])
+    first = simulated(pool, World(), DAYS, per_day, simulations, 1000 + per_day)
+    share = stats.mean_interval((first < DAYS).astype(float))
     return {"per_day": per_day, "days": DAYS, "simulations": simulations, "false_alarms": share.value,
             "low": share.low, "high": share.high, "allowed": ALPHA}  # fmt: skip
 
 
 def shifted(pool: Pool, name: str, world: World, per_day: int, simulations: int) -> dict[str, object]:
-    """Days from the change to the first alarm of either kind."""
-    waits: list[float] = []
-    early = 0
-    for i in range(simulations):
-        days = [day for day in simulated(pool, world, CHANGE, per_day, 500_000 + i) if day is not None]
-        early += any(day < CHANGE for day in days)
-        waits.append(min((day - CHANGE + 1 for day in days if day >= CHANGE), default=np.inf))
+    """Days from the change to the first alarm of either kind; those before it are counted apart."""
+    first = simulated(pool, world, CHANGE, per_day, simulations, 5000)
+    late = first[first >= CHANGE]
+    waits = np.where(late < DAYS, late - CHANGE + 1.0, np.inf)
+    early = int((first < CHANGE).sum())
     return {"change": name, "per_day": per_day, "simulations": simulations, "before_change": early,
             "found": stats.mean_interval(np.isfinite(waits).astype(float)).model_dump(include={"value", "low", "high"}),
             "days_to_alarm": _quantiles(waits)}  # fmt: skip
 
 
-def _quantiles(waits: Sequence[float]) -> dict[str, float | None]:
+def _quantiles(waits: Array) -> dict[str, float | None]:
     found = np.quantile(waits, (0.1, 0.5, 0.9), method="higher")
     return {name: float(v) if np.isfinite(v) else None for name, v in zip(("p10", "p50", "p90"), found, strict=True)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--simulations", type=int, default=400)
-    parser.add_argument("--shifted", type=int, default=40)
+    parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--shifted", type=int, default=100)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("bench/monitor.json"))
     given = parser.parse_args()

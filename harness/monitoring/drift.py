@@ -143,10 +143,13 @@ def evidence(streams: Sequence[StreamState], before: Mapping[Watched, float]) ->
 
     A mean of martingales is one, however they depend on each other: so many features need no other correction.
     """
-    found: dict[Watched, float] = {}
-    for kind in ("drift", "quality"):
-        names = [name for name, (watched, _) in EVERY.items() if watched == kind]
-        known = {stream.feature: stream.log_e for stream in streams}
-        now = np.logaddexp.reduce([known.get(name, 0.0) for name in names]) - np.log(len(names))
-        found[kind] = float(max(now, before.get(kind, 0.0)))
-    return found
+    known = {stream.feature: np.float64(stream.log_e) for stream in streams}
+    kinds: tuple[Watched, ...] = ("drift", "quality")
+    return {kind: float(max(mean_capital(kind, known), before.get(kind, 0.0))) for kind in kinds}
+
+
+def mean_capital(kind: Watched, known: Mapping[str, Floats | np.float64]) -> Floats:
+    """Logarithm of the mean capital of an alarm's features; known: logarithms by feature, of any one shape."""
+    names = [name for name, (watched, _) in EVERY.items() if watched == kind]
+    idle = np.zeros(np.shape(next(iter(known.values()), 0.0)))
+    return np.asarray(np.logaddexp.reduce([known.get(name, idle) for name in names], axis=0) - np.log(len(names)))
