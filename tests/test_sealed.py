@@ -26,7 +26,7 @@ PACKAGE = Path(harness.__file__).parent
 ALLOWED = {
     "unseal": {"pipeline.py"},
     "sealed": {"data/rows.py", "data/auditing.py"},
-    "opened": {"spec/loading.py", "data/auditing.py", "data/inspecting.py"},
+    "opened": {"spec/loading.py", "spec/learned.py", "data/auditing.py", "data/inspecting.py"},
 }
 """Attributes through which test rows can be reached, and the files that may name them: checks, audit, judging."""
 
