@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -172,15 +173,35 @@ def _quantiles(waits: Array) -> dict[str, float | None]:
     return {name: float(v) if np.isfinite(v) else None for name, v in zip(("p10", "p50", "p90"), found, strict=True)}
 
 
+def document(found: dict[str, list[dict[str, Any]]]) -> str:
+    """What was found, as two tables."""
+    lines = [
+        "Simulated with real questions and the bets above: `python bench/monitor.py`, counts in `bench/monitor.json`."
+    ]
+    lines += ["", "| without change | simulations | any false alarm in 200 days | 95 % interval | allowed |"]
+    lines += ["|---|---|---|---|---|"]
+    for cell in found["without_change"]:
+        interval = f"{cell['low']:.1%} to {cell['high']:.1%}"
+        lines.append(f"| {cell['per_day']} requests a day | {cell['simulations']} | {cell['false_alarms']:.1%} "
+                     f"| {interval} | {cell['allowed']:.0%} |")  # fmt: skip
+    lines += ["", "| change after 100 quiet days, 100 requests a day | simulations | found in 100 days "
+              "| days to the alarm: 10 %, median, 90 % |", "|---|---|---|---|"]  # fmt: skip
+    for cell in found["with_change"]:
+        days = ", ".join("over 100" if day is None else f"{day:.0f}" for day in cell["days_to_alarm"].values())
+        lines.append(f"| {cell['change']} | {cell['simulations']} | {cell['found']['value']:.0%} | {days} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--shifted", type=int, default=100)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("bench/monitor.json"))
+    parser.add_argument("--write", type=Path, help="the page whose figures are made anew")
     given = parser.parse_args()
     pool = read_pool(given.data / "tasks")
-    found: dict[str, list[dict[str, object]]] = json.loads(given.out.read_text()) if given.out.exists() else {}
+    found: dict[str, list[dict[str, Any]]] = json.loads(given.out.read_text()) if given.out.exists() else {}
     parts: dict[str, list[Callable[[], dict[str, object]]]] = {
         "without_change": [partial(quiet, pool, n, given.simulations) for n in (25, 100)],
         "with_change": [partial(shifted, pool, *change, 100, given.shifted) for change in SHIFTS.items()],
@@ -193,6 +214,10 @@ def main() -> None:
             found[name].append(cell())
             print(json.dumps(found[name][-1]), flush=True)
     given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if given.write:
+        start, end = "<!-- figures -->\n", "<!-- /figures -->"
+        head, _, rest = given.write.read_text(encoding="utf-8").partition(start)
+        given.write.write_text(head + start + document(found) + "\n" + end + rest.partition(end)[2], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def evidence(streams: Sequence[StreamState], before: Mapping[Watched, float]) ->
     """
     known = {stream.feature: np.float64(stream.log_e) for stream in streams}
     kinds: tuple[Watched, ...] = ("drift", "quality")
-    return {kind: float(max(mean_capital(kind, known), before.get(kind, 0.0))) for kind in kinds}
+    return {kind: max(float(mean_capital(kind, known)), before.get(kind, 0.0)) for kind in kinds}
 
 
 def mean_capital(kind: Watched, known: Mapping[str, Floats | np.float64]) -> Floats:
