@@ -79,7 +79,8 @@ def cell(task: str, method: str, seed: int, right: int) -> dict[str, Any]:
         "tokens": 900,
         "dev": right / 10,
     }
-    found |= {"seconds": 2.0, "cpu_seconds": 1.5, "winner": "labels+8", "demonstrations": 8, "half": {"dev": right / 20}}
+    found |= {"seconds": 2.0, "cpu_seconds": 1.5, "winner": "labels+8", "demonstrations": 8}
+    found |= {"half": {"dev": right / 20}}
     return found | {"test": {"scores": scores, "tokens_in": 500, "tokens_out": 20}}
 
 

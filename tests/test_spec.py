@@ -74,7 +74,8 @@ def test_an_unknown_metric_suggests(folder: Path) -> None:
 
 
 def test_a_choice_metric_needs_rows_with_two_answers(folder: Path) -> None:
-    assert "compares a chosen with a rejected answer, which 34 rows do not have" in fault(folder, task={"metric": "acc"})
+    told = fault(folder, task={"metric": "acc"})
+    assert "compares a chosen with a rejected answer, which 34 rows do not have" in told
 
 
 def test_a_missing_file_names_it_and_where_it_was_looked_for(folder: Path) -> None:

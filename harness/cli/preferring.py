@@ -39,7 +39,7 @@ def _parts(agreed: preferred.Agreement) -> dict[str, Any]:
     return {"share": agreed.share, "kappa": agreed.kappa}
 
 
-def _show(judged: list[preferred.Preferred], record: ComparisonRecord, agreed: preferred.Agreement | None) -> None:
+def _show(judged: list[Preferred], record: ComparisonRecord, agreed: preferred.Agreement | None) -> None:
     rate = win_rate(record.difference)
     counts = f"{record.won} / {record.lost} / {record.tied} / {record.unscored}"
     calls = f"{sum(one.calls for one in judged):,}"

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from harness.engines.base import Adapter, Answer, Engine, Request, refuse_unknown
-from harness.guard import GuardedProcess
 from harness.engines.http import CallError, Line, concurrently
 from harness.engines.openai.client import OpenAIClient
 from harness.engines.probe import Fingerprint, check_identity, fingerprint
@@ -23,6 +22,7 @@ from harness.engines.vllm.adapters import check_adapter
 from harness.engines.vllm.ask import learn
 from harness.engines.vllm.flags import BASE, Settings, server_command, server_environment
 from harness.errors import EngineError
+from harness.guard import GuardedProcess
 from harness.models import LocalModel
 from harness.records import Conditions
 
