@@ -10,6 +10,7 @@ from harness.cli import console
 from harness.compare import Scored, win_rate
 from harness.judgement import preferred
 from harness.records import ComparisonRecord, RunRecord
+from harness.reviewing.judged import Preferred
 from harness.store import ExperimentStore
 
 HEADINGS = (("", "left"), ("", "left"), ("", "left"))
