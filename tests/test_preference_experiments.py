@@ -143,7 +143,7 @@ def test_a_metric_of_generated_answers_takes_the_chosen_one_for_right(model: str
         ({"prompt": "q", "chosen": "a", "rejected": " "}, "the gold answer is empty"),
         (
             {"prompt": "q", "completion": "a"},
-            "a row needs prompt, chosen and rejected, or prompt, completion and a label",
+            "got a prompt/completion row; a row needs prompt, chosen and rejected, or prompt, completion and a label",
         ),
     ],
 )
