@@ -48,7 +48,7 @@ def test_stop_ends_the_whole_tree(command: list[str], tmp_path: Path) -> None:
     assert alive(process.group)
     process.stop()
     process.stop()
-    assert not alive(process.group)
+    assert wait_until(lambda: not alive(process.group))  # a busy machine takes a moment to bury what was killed
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
