@@ -44,7 +44,7 @@ def open_app(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     def start(root: Path, **query: str) -> Any:
         monkeypatch.setenv("HARNESS_REPORTS", str(root))
         monkeypatch.setenv("HARNESS_HOME", str(tmp_path_factory.getbasetemp() / "home"))
-        monkeypatch.setattr("harness.ui.board.AT_ONCE", 60.0)  # the whole store is read before the first page, however busy it is
+        monkeypatch.setattr("harness.ui.board.AT_ONCE", 60.0)  # all is read before the first page
         app = AppTest.from_file(str(APP), default_timeout=60)
         for name, value in query.items():
             app.query_params[name] = value
