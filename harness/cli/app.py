@@ -27,7 +27,6 @@ app = typer.Typer(
 
 app.add_typer(data.app, name="data")
 app.add_typer(suite.app, name="suite")
-app.command("monitor")(monitor.monitor)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Reports = Annotated[
@@ -221,6 +220,9 @@ def ui(
     command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
     command += ["--server.address", "127.0.0.1", "--browser.gatherUsageStats", "false"]
     raise typer.Exit(subprocess.call(command, env=environment))
+
+
+app.command("monitor")(monitor.monitor)
 
 
 @app.command("doctor")
