@@ -11,11 +11,12 @@ unchanged one ends at once.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from harness import data, evaluate, forgetting, learning, machine, models, prompts, report, reviewing, trainers
 from harness.engines import Choice, choose, open_endpoint
 from harness.errors import NotComparableError, Problem, SpecError
-from harness.judgement import Contender, Court, share
+from harness.judgement import Contender, Court, same_question, share, under
 from harness.learning import Ground, learn
 from harness.models import LocalModel
 from harness.progress import Progress
@@ -77,20 +78,25 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
 
 def help_sweep(experiment: Experiment, store: Store, progress: Progress) -> None:
     """Take trials of the sweep of an experiment that runs elsewhere on this machine, until there is none left."""
-    spec, rows = experiment.spec, experiment.data
+    spec = experiment.spec
     trainers.require_installed(spec.train.method, sweep=True)
     model = models.resolve(spec.model, revision=spec.revision, near=experiment.folder, note=progress.note)
-    ground = Ground(
+    learning.help_sweep(spec.train, ground_of(experiment, model, store.at(experiment.id), progress))
+
+
+def ground_of(experiment: Experiment, model: LocalModel, folder: ExperimentStore, progress: Progress) -> Ground:
+    """What the experiment's trainings stand on: train and dev, never test."""
+    rows = experiment.data
+    return Ground(
         model=model,
-        task=spec.task,
+        task=experiment.spec.task,
         train=rows.train,
         dev=rows.dev,
         instruction=experiment.instruction,
         near=experiment.folder,
-        folder=store.at(experiment.id),
+        folder=folder,
         progress=progress,
     )
-    learning.help_sweep(spec.train, ground)
 
 
 def refuse(problems: Iterable[Problem]) -> None:
@@ -216,19 +222,8 @@ class _Line:
 
     def train(self) -> TrainingRecord:
         """One training per seed. The engine is closed first: both would not fit a GPU."""
-        rows, spec = self.experiment.data, self.spec
-        ground = Ground(
-            model=self.model,
-            task=spec.task,
-            train=rows.train,
-            dev=rows.dev,
-            instruction=self.experiment.instruction,
-            near=self.experiment.folder,
-            folder=self.folder,
-            progress=self.progress,
-            engine=lambda: self.serving.engine,
-            library=self.shelves,
-        )
+        spec, ground = self.spec, ground_of(self.experiment, self.model, self.folder, self.progress)
+        ground = replace(ground, engine=lambda: self.serving.engine, library=self.shelves)
         return learn(spec.train, ground, gpu_hour_price=spec.budget.gpu_hour_price, before=self.serving.close)
 
     def pick(self, training: TrainingRecord, best: Candidate) -> list[Contender]:
@@ -302,16 +297,3 @@ class _Line:
         return Candidate(
             name=name, model=ref, adapter=adapter, prompt=prompt, decoding=decoding or self.spec.task.decoding
         )
-
-
-def under(candidate: Candidate, best: Candidate) -> Candidate:
-    """A tuned candidate asked as the best prompt asks."""
-    return candidate.model_copy(
-        update={"name": f"{candidate.name}+{best.name}", "prompt": best.prompt, "decoding": best.decoding}
-    )
-
-
-def same_question(one: Candidate, other: Candidate) -> bool:
-    """Whether two candidates ask alike: prompt and decoding by content, whatever they are called."""
-    prompts_of = [c.prompt.model_dump(exclude={"name", "demonstration_ids"}) for c in (one, other)]
-    return prompts_of[0] == prompts_of[1] and one.decoding == other.decoding

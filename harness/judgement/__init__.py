@@ -2,9 +2,11 @@
 
 answers   a candidate's answers to a suite, asked once and shared by whoever would be asked the same
 court     looks, gates, the verdict
+asked     a tuned candidate under its own prompt, and under the best one
 """
 
 from harness.judgement.answers import Answers, share
+from harness.judgement.asked import same_question, under
 from harness.judgement.court import Contender, Court
 
-__all__ = ["Answers", "Contender", "Court", "share"]
+__all__ = ["Answers", "Contender", "Court", "same_question", "share", "under"]
