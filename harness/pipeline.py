@@ -253,9 +253,8 @@ class _Line:
         """General text and KL to the base model for every adapter that was judged, beside the suites' scores."""
         if not self.spec.forgetting or self.folder.read(ForgettingRecord) is not None:
             return
-        silent = {"classifier": "a classifier writes no text", "managed": "its service gives no likelihoods"}
-        if why := silent.get(self.spec.train.method):
-            self.progress.note(f"forgetting is not measured: {why}")
+        if self.spec.train.method == "classifier":
+            self.progress.note("forgetting is not measured: a classifier writes no text")
             return
         texts = forgetting.load()
         if texts is None:

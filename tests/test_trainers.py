@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
@@ -29,7 +29,7 @@ from harness.errors import TrainingError
 from harness.models import LocalModel, quiet, turns
 from harness.progress import Silent
 from harness.records import Decoding, Item, Message, SeedTraining, Supervision
-from harness.trainers import METHODS, TrainSpec, checkpoints, no_scorer
+from harness.trainers import METHODS, Method, TrainSpec, checkpoints, no_scorer
 from harness.trainers.base import Origin
 from harness.trainers.lifecycle import build
 from harness.trainers.order import plan
@@ -275,3 +275,7 @@ def test_what_a_method_needs_is_asked_for_by_method(monkeypatch: pytest.MonkeyPa
     trainers.require_installed("lora")
     with pytest.raises(TrainingError, match=r"train.method qlora: bitsandbytes not installed"):
         trainers.require_installed("qlora")
+
+
+def test_every_method_that_a_spec_may_name_has_its_trainer() -> None:
+    assert set(METHODS) == set(get_args(Method))

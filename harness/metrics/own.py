@@ -85,7 +85,7 @@ def _loaded(pinned: str, function: str) -> Callable[..., Any]:
     sys.modules[module.__name__] = module  # dataclasses look their module up there
     try:
         exec(compile(text_of(pinned), file, "exec"), module.__dict__)  # noqa: S102 - the user's own code
-    except Exception as fault:
+    except Exception as fault:  # code of the user's can fail in any way
         raise UsageError(Problem(file, f"cannot be run: {type(fault).__name__}: {fault}")) from fault
     found = module.__dict__.get(function)
     hint = f"def {function}(answer: str, target: str) -> float | None: ..."
@@ -102,7 +102,7 @@ def _register(name: str, function: Callable[..., Any]) -> None:
     def score(answer: str, target: str, **arguments: Any) -> float:
         try:
             value = function(answer, target, **arguments)
-        except Exception as fault:
+        except Exception as fault:  # code of the user's can fail in any way
             raise Unscored(f"{name}: {type(fault).__name__}: {fault}") from fault
         if value is None:
             raise Unscored(f"{name} gave no score")

@@ -66,7 +66,7 @@ def search(spec: PromptSpec, field: Field, meter: Meter) -> Found:
         )
     except Spent:
         pass
-    except Exception:
+    except Exception:  # gepa raises anything
         fuse.check()  # what was raised first tells more than what gepa made of it
         raise
     fuse.check()

@@ -43,7 +43,7 @@ class Fuse:
             raise self.blown
         try:
             return call()
-        except Exception as fault:
+        except Exception as fault:  # kept for whoever swallows it; it is raised again
             self.blown = fault
             raise
 

@@ -48,7 +48,7 @@ class Monitoring:
         with Journal(self.path) as journal:
             try:
                 journal.append([look])
-            except BaseException:
+            except BaseException:  # Ctrl-C too must not leave half a line; it is raised again
                 with self.path.open("ab") as stream:
                     stream.truncate(whole)
                 raise

@@ -138,20 +138,3 @@ class ClassifierSpec(PartSpec):
     body: Literal["lora", "frozen"] = "lora"
     """`lora`: an adapter in the base model is trained with the head; `frozen`: the head alone, over features of the
     base model as it is."""
-
-
-class ManagedSpec(PartSpec):
-    """A fine-tuning job at a service, through its own Python package."""
-
-    service: Literal["openai", "together", "fireworks"] = "openai"
-    """Which; `openai` with a `url` is any service with an OpenAI-compatible fine-tuning API."""
-    model: str
-    """Name of the base model there."""
-    url: str | None = None
-    """Another address of the API."""
-    api_key_env: str | None = None
-    """Environment variable that holds the key; by default the service's own."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    """Passed on to the service's call that creates a job."""
-    poll_s: Annotated[float, Field(gt=0)] = 10.0
-    """Seconds between looks at the job."""

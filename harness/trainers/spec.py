@@ -14,7 +14,6 @@ from harness.trainers import searching
 from harness.trainers.parts import (
     ClassifierSpec,
     FeedbackSpec,
-    ManagedSpec,
     PreferenceSpec,
     ReplaySpec,
     RewardSpec,
@@ -25,12 +24,12 @@ from harness.trainers.parts import (
 
 Method = Literal[
     "lora", "rslora", "dora", "pissa", "loftq", "ia3", "prompt_tuning", "prefix_tuning", "adaption_prompt",
-    "qlora", "full", "classifier", "existing", "command", "managed",
+    "qlora", "full", "classifier", "existing", "command",
 ]  # fmt: skip
 Objective = Literal["sft", "dpo", "orpo", "kto", "grpo"]
 
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
-ELSEWHERE: Final[frozenset[Method]] = frozenset({"existing", "command", "managed"})
+ELSEWHERE: Final[frozenset[Method]] = frozenset({"existing", "command"})
 """Methods whose weights come from somewhere else."""
 
 PLACEHOLDERS: Final = ("data", "output", "model", "seed")
@@ -115,8 +114,6 @@ class TrainSpec(PartSpec):
     the folder that it writes an adapter or a model to, the base model's folder, and the seed."""
     classifier: ClassifierSpec = ClassifierSpec()
     """The label head (classifier)."""
-    managed: ManagedSpec | None = None
-    """A fine-tuning job at a service (managed)."""
     report_to: tuple[Literal["tensorboard", "mlflow", "wandb", "trackio"], ...] = ()
     """Trackers that get the learning curves, through their own packages."""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = (0,)
