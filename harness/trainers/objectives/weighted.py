@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from harness.errors import Problem, TrainingError
 from harness.trainers import balance
 from harness.trainers.base import Job
-from harness.trainers.parameters import BASE_CHANGES
 
 CODE = "row_code"
 """Column of the data set, and key of a batch: which row a token is of, as its index plus 1."""
@@ -37,18 +35,11 @@ def row_weights(job: Job) -> tuple[list[float], list[float]] | None:
 
 
 def weighting(kind: Any, job: Job) -> Any:
-    """TRL's trainer class, with the job's weights in its loss; itself where all rows count alike.
-
-    Raises TrainingError where there is no base model to be tied to.
-    """
+    """TRL's trainer class, with the job's weights in its loss; itself where all rows count alike."""
     both = row_weights(job)
     if both is None:
         return kind
     counted, tied = both
-    if any(tied) and job.spec.method in BASE_CHANGES:
-        hint = "Take an adapter that leaves it as it is (method: lora), or leave train.replay.kl out"
-        what = f"method {job.spec.method} keeps no base model to be tied to"
-        raise TrainingError(Problem("train.replay.kl", what, next=hint))
 
     import torch
 
