@@ -20,8 +20,9 @@ is never the same as 0. Records say what happened; behaviour lives elsewhere.
     verdict.json         the decision and its gates             VerdictRecord
     votes.jsonl          what people preferred, blind           VoteRecord
 
-Beside the experiment folders, `looks.jsonl` counts who was judged on which test split (LookRecord), and
-`monitoring.jsonl` keeps every look at production logs (MonitorRecord).
+Beside the experiment folders, `looks.jsonl` counts who was judged on which test split (LookRecord),
+`monitoring.jsonl` keeps every look at production logs (MonitorRecord), and `registry.jsonl` every move of `production`
+and other aliases (ReleaseRecord).
 """
 
 from harness.records.answered import (
@@ -88,6 +89,7 @@ from harness.records.proven import (
     ParityRecord,
     PassageLikelihood,
 )
+from harness.records.released import ReleaseRecord
 from harness.records.taught import SweepRecord, TaughtRecord, TaughtRow, TrialRecord
 from harness.records.trained import (
     CurvePoint,
@@ -160,6 +162,7 @@ __all__ = [
     "PromptRecord",
     "Provenance",
     "Record",
+    "ReleaseRecord",
     "Retrieval",
     "Role",
     "Rule",

@@ -9,6 +9,7 @@
         logs/                        what engines printed
     reports/looks.jsonl              the ledger: who was judged on which test split
     reports/monitoring.jsonl         every look at production logs
+    reports/registry.jsonl           every move of `production` and other aliases
 
 A record that exists is complete: files are written beside their place and renamed.
 A run is complete when its `run.json` exists; until then `samples.jsonl` grows by a
@@ -25,16 +26,15 @@ from pathlib import Path
 from harness.errors import HarnessError, Problem, StoreError, UsageError, did_you_mean
 from harness.store.experiment import FILES, ExperimentStore
 from harness.store.files import Journal, read_lines, read_record, write_file
+from harness.store.ledger import Monitoring, Registry
 from harness.store.looks import Looks
 from harness.store.owed import JournalSamples, Place
 from harness.store.samples import samples_digest
 from harness.store.scanning import SPEC, Found, look, scan
 from harness.store.votes import counted
-from harness.store.watched import MONITORING, Monitoring
 
 __all__ = [
     "FILES",
-    "MONITORING",
     "ExperimentStore",
     "Found",
     "Journal",
@@ -42,6 +42,7 @@ __all__ = [
     "Looks",
     "Monitoring",
     "Place",
+    "Registry",
     "Store",
     "counted",
     "default_root",
@@ -108,6 +109,11 @@ class Store:
     def monitoring(self) -> Monitoring:
         """The ledger of looks at production logs."""
         return Monitoring(self.root)
+
+    @property
+    def registry(self) -> Registry:
+        """The ledger of what is deployed: where `production` and other aliases point, and how they came there."""
+        return Registry(self.root)
 
     def ids(self) -> list[str]:
         """All experiment folders, newest first."""
