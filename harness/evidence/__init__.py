@@ -8,6 +8,7 @@
     wording      the verdict in one sentence, in four answers, and what it stands on
     prompting    what a prompt is: in full, part by part, in a few words
     proven       parity with training, and forgetting
+    deploying    what an experiment would deploy
     listed       every experiment of a store in one row
     facts        data, prompt search, training and provenance as short lines
 
@@ -15,6 +16,7 @@ Both views, the leaderboard and the reports, tell the same facts from here. Noth
 is computed that a record does not hold: records are joined, ordered and worded.
 """
 
+from harness.evidence.deploying import deployable, of_verdict
 from harness.evidence.facts import Fact, facts_of
 from harness.evidence.further import Further, further
 from harness.evidence.gathered import (
@@ -102,6 +104,7 @@ __all__ = [
     "contestants",
     "decided_by",
     "demand",
+    "deployable",
     "drawable",
     "drawn_margin",
     "early_stops",
@@ -121,6 +124,7 @@ __all__ = [
     "look_number",
     "look_words",
     "number",
+    "of_verdict",
     "percent",
     "place",
     "prompt_parts",
