@@ -33,7 +33,8 @@ def of_verdict(known: Evidence) -> Candidate:
     scores = {seed: score for seed in seeds if (score := _on_dev(known, seed)) is not None}
     if len(scores) < len(seeds):
         told = f"{name} stands for {', '.join(seeds)}, and no dev run says which is best"
-        raise UsageError(Problem(known.id, told, next="Run the experiment again, or judge one seed with `train: {method: existing}`"))
+        hint = "Run the experiment again, or judge one of them with `train: {method: existing}`"
+        raise UsageError(Problem(known.id, told, next=hint))
     return seeds[max(scores, key=lambda seed: scores[seed])].candidate
 
 
