@@ -17,6 +17,7 @@ from harness.compare import HUMAN, LEAST_VOTES
 from harness.errors import StoreError
 from harness.gates import Entrant, GateSpec, PolicySpec
 from harness.records import VerdictRecord
+from harness.report import write_reports
 from harness.reviewing import Preferred, blind_pairs, cohen, fleiss, shown_first
 from harness.store import ExperimentStore, Store, counted
 
@@ -162,6 +163,19 @@ def test_the_judge_is_held_against_the_majority_of_people(folder: ExperimentStor
     assert told.judge is not None
     assert told.judge.value == 1.0
     assert told.judge_name == "a judge"
+    assert told.judge_rate is not None
+    assert told.judge_rate.n == 20
+    write_reports(folder)
+    for name in ("report.md", "report.html"):
+        page = (folder.path / name).read_text(encoding="utf-8")
+        assert "agreement of the judge with people, kappa" in page
+        assert "win rate by the judge a judge" in page
+        assert "win rate by blind votes of people" in page
+
+
+def test_a_report_without_votes_says_nothing_of_people(folder: ExperimentStore) -> None:
+    write_reports(folder)
+    assert "What people" not in (folder.path / "report.md").read_text(encoding="utf-8")
 
 
 def _said(key: tuple[str, str, int], outcome: str) -> Preferred:

@@ -10,7 +10,7 @@ from harness.cli import console
 from harness.compare import Scored, win_rate
 from harness.judgement import preferred
 from harness.records import ComparisonRecord, RunRecord
-from harness.reviewing.judged import Preferred
+from harness.reviewing import Preferred, as_pairs
 from harness.store import ExperimentStore
 
 HEADINGS = (("", "left"), ("", "left"), ("", "left"))
@@ -21,7 +21,7 @@ def compare(folder: ExperimentStore, run: RunRecord, reference: Scored, labels: 
     people = None if labels is None else preferred.read_labels(labels)  # its faults come before any call
     candidate = run, folder.samples(run.id)
     judged = preferred.judge_pairs(folder, candidate, reference, None, console.ConsoleProgress())
-    record = preferred.as_pairs(judged, candidate, reference).record()
+    record = as_pairs(judged, candidate, reference).record()
     agreed = None if people is None else preferred.agreement(judged, people)
     if json:
         document: dict[str, Any] = {

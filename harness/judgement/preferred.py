@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from harness import evaluate, metrics, stats
-from harness.compare import Change, Judgement, Pairs, Samples, Scored, preferences
+from harness.compare import Change, Samples, Scored
 from harness.errors import Problem, UsageError
 from harness.metrics import JudgeSpec, Preference, Unscored, tools
 from harness.progress import Progress
@@ -70,18 +70,6 @@ def judge_pairs(
             made.append(one)
             bar.advance()
     return made
-
-
-def as_pairs(judged: Sequence[Preferred], candidate: Scored, reference: Scored) -> Pairs:
-    """Judged pairs as a comparison: net win rate, ties counted as half, each item once."""
-    clusters = {(sample.task, sample.id): sample.cluster for sample in candidate[1]}
-    found = [
-        Judgement(
-            id=f"{one.task}/{one.id}", repeat=one.repeat, outcome=one.outcome, cluster=clusters.get((one.task, one.id))
-        )
-        for one in judged
-    ]
-    return preferences(found, suite=candidate[0].suite, candidate=candidate[0].id, reference=reference[0].id)
 
 
 def read_labels(file: Path) -> dict[tuple[str, int], Preference]:

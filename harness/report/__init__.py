@@ -24,6 +24,7 @@ from harness.report.cards import data_card, model_card
 from harness.report.flipped import flips
 from harness.report.inert import cell, fence, line
 from harness.report.junit import junit
+from harness.report.people import people
 from harness.store import ExperimentStore
 
 __all__ = ["write_reports"]
@@ -122,6 +123,7 @@ def _context(experiment: ExperimentStore, evidence: ev.Evidence) -> dict[str, An
         "decision": ev.DECISIONS[evidence.decision],
         "broken": _broken(experiment, evidence),
         "gates_of": _gates_of(evidence),
+        "people": people(experiment),
         "learning": ev.learning_rows(evidence.training),
         "again": f"harness run reports/{evidence.id}/spec.yaml",
     }

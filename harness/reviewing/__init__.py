@@ -9,8 +9,8 @@ Votes lie in the experiment's folder and are only ever added to. A vote counts f
 """
 
 from harness.reviewing.agreement import cohen, fleiss
-from harness.reviewing.judged import JOURNAL, Preferred
-from harness.reviewing.outcome import Review, evidence, may_judge_again, review
+from harness.reviewing.judged import JOURNAL, Preferred, as_pairs
+from harness.reviewing.outcome import Review, evidence, may_judge_again, review, reviewed
 from harness.reviewing.pairs import Blind, blind_pairs, shown_first
 
 __all__ = [
@@ -18,11 +18,13 @@ __all__ = [
     "Blind",
     "Preferred",
     "Review",
+    "as_pairs",
     "blind_pairs",
     "cohen",
     "evidence",
     "fleiss",
     "may_judge_again",
     "review",
+    "reviewed",
     "shown_first",
 ]

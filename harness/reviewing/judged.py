@@ -1,10 +1,11 @@
-"""What an LLM judge said of pairs of answers: a line of the candidate's journal `preferences`."""
+"""What an LLM judge said of pairs of answers: lines of the journal `preferences`, and what they come to."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from harness.compare import Change
+from harness.compare import Change, Judgement, Pairs, Scored, preferences
 from harness.records import Record
 
 JOURNAL: Final = "preferences"
@@ -34,3 +35,15 @@ class Preferred(Record):
     """Why it is unscored."""
     calls: int
     """Calls of the judge: two, or none for equal answers and for missing ones."""
+
+
+def as_pairs(judged: Sequence[Preferred], candidate: Scored, reference: Scored) -> Pairs:
+    """Judged pairs as a comparison: net win rate, ties counted as half, each item once."""
+    clusters = {(sample.task, sample.id): sample.cluster for sample in candidate[1]}
+    found = [
+        Judgement(
+            id=f"{one.task}/{one.id}", repeat=one.repeat, outcome=one.outcome, cluster=clusters.get((one.task, one.id))
+        )
+        for one in judged
+    ]
+    return preferences(found, suite=candidate[0].suite, candidate=candidate[0].id, reference=reference[0].id)

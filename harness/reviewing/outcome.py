@@ -12,7 +12,7 @@ from harness.compare import HUMAN, LEAST_VOTES, Change, Judgement, Pairs, prefer
 from harness.records import Interval, VerdictRecord, VoteRecord
 from harness.records.voted import Voted
 from harness.reviewing.agreement import cohen, fleiss
-from harness.reviewing.judged import JOURNAL, Preferred
+from harness.reviewing.judged import JOURNAL, Preferred, as_pairs
 from harness.reviewing.pairs import Blind, blind_pairs
 from harness.store import ExperimentStore, counted
 
@@ -43,6 +43,8 @@ class Review:
     """Share of equal verdicts, likewise."""
     judge_name: str = ""
     """Who judged."""
+    judge_rate: Interval | None = None
+    """The candidate's win rate over the pairs that the judge decided, ties as half; None where it was not asked."""
 
 
 def review(folder: ExperimentStore, candidate: str, reference: str) -> Review:
@@ -51,7 +53,8 @@ def review(folder: ExperimentStore, candidate: str, reference: str) -> Review:
     held = _held(folder, pairs, candidate, reference)
     votes = [vote for given in held.values() for vote in given]
     joined = _joined(folder, pairs, held, candidate, reference)
-    judge, share, name = _judge(folder, held, candidate, reference)
+    said = _said(folder, candidate, reference)
+    judge, share = _judge(said, held)
     return Review(
         pairs=len(pairs),
         voted=len(held),
@@ -61,8 +64,17 @@ def review(folder: ExperimentStore, candidate: str, reference: str) -> Review:
         agreement=_among(list(held.values())),
         judge=judge,
         judge_share=share,
-        judge_name=name,
+        judge_name=next((one.judge for one in said.values()), ""),
+        judge_rate=_judged_rate(folder, list(said.values()), candidate, reference),
     )
+
+
+def reviewed(folder: ExperimentStore) -> list[tuple[str, str]]:
+    """Candidate and reference, as run ids, of every two runs whose answers people or the judge compared."""
+    asked = {(vote.candidate, vote.reference) for vote in folder.votes()}
+    asked |= {(one.candidate, one.reference) for one in folder.journal_lines(JOURNAL, Preferred)}
+    held = set(folder.run_ids())
+    return sorted(pair for pair in asked if {*pair} <= held)
 
 
 def evidence(folder: ExperimentStore, candidate: str, reference: str) -> Pairs:
@@ -135,20 +147,30 @@ def _among(votes: Sequence[Sequence[VoteRecord]]) -> Interval | None:
     return fleiss([[sum(vote.outcome == label for vote in given) for label in LABELS] for given in shared])
 
 
-def _judge(
-    folder: ExperimentStore, held: Mapping[Key, Sequence[VoteRecord]], candidate: str, reference: str
-) -> tuple[Interval | None, Interval | None, str]:
-    """The judge's last verdict on each pair against the majority of people, and who judged."""
-    said = {
+def _said(folder: ExperimentStore, candidate: str, reference: str) -> dict[Key, Preferred]:
+    """The judge's last verdict on each pair that it decided."""
+    return {
         (one.task, one.id, one.repeat): one
         for one in folder.journal_lines(JOURNAL, Preferred)
         if (one.candidate, one.reference) == (candidate, reference) and one.outcome != "unscored"
     }
+
+
+def _judged_rate(folder: ExperimentStore, said: Sequence[Preferred], candidate: str, reference: str) -> Interval | None:
+    sides = [(folder.run(run), folder.samples(run)) for run in (candidate, reference)] if said else []
+    scored = [(run, samples) for run, samples in sides if run is not None]
+    return win_rate(as_pairs(said, *scored).interval(0.95)) if len(scored) == 2 else None
+
+
+def _judge(
+    said: Mapping[Key, Preferred], held: Mapping[Key, Sequence[VoteRecord]]
+) -> tuple[Interval | None, Interval | None]:
+    """The judge against the majority of people: kappa, and the share of equal verdicts."""
     both = [(said[at].outcome, _majority(given)) for at, given in held.items() if at in said]
     if not both:
-        return None, None, ""
+        return None, None
     share = stats.mean_interval([float(one == other) for one, other in both])
-    return cohen([one for one, _ in both], [other for _, other in both]), share, next(iter(said.values())).judge
+    return cohen([one for one, _ in both], [other for _, other in both]), share
 
 
 def _majority(votes: Sequence[VoteRecord]) -> Change:
