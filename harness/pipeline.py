@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from harness import data, evaluate, forgetting, learning, machine, models, prompts, report, reviewing, trainers
+from harness import data, evaluate, learning, machine, models, prompts, report, reviewing, trainers
 from harness.engines import Choice, choose, open_endpoint
 from harness.errors import NotComparableError, Problem, SpecError
-from harness.judgement import Contender, Court, same_question, share, under
+from harness.judgement import Contender, Court, measure_forgetting, same_question, share, under
 from harness.learning import Ground, learn
 from harness.models import LocalModel
 from harness.progress import Progress
@@ -25,7 +25,6 @@ from harness.records import (
     Candidate,
     DataRecord,
     Decoding,
-    ForgettingRecord,
     ModelRef,
     ParityRecord,
     Prompt,
@@ -251,21 +250,9 @@ class _Line:
 
     def measure_forgetting(self, contenders: list[Contender]) -> None:
         """General text and KL to the base model for every adapter that was judged, beside the suites' scores."""
-        if not self.spec.forgetting or self.folder.read(ForgettingRecord) is not None:
-            return
-        if self.spec.train.method == "classifier":
-            self.progress.note("forgetting is not measured: a classifier writes no text")
-            return
-        texts = forgetting.load()
-        if texts is None:
-            self.progress.note("forgetting is not measured: the bundled suites, with the general text, are not here")
-            return
-        refs = [one.adapter for contender in contenders for one in contender.candidates if one.adapter is not None]
-        adapters = {self.serving.name_of(ref): ref for ref in refs}
-        record = forgetting.measure(self.serving.engine, adapters, texts, self.progress)
-        self.folder.write(record)
-        for one in record.adapters:
-            self.progress.note(forgetting.told(one))
+        if self.spec.forgetting:
+            judged = [candidate for contender in contenders for candidate in contender.candidates]
+            measure_forgetting(self.spec.train, judged, self.folder, self.serving, self.progress)
 
     def best_on_dev_first(self, teams: list[list[Candidate]]) -> list[list[Candidate]]:
         """By their mean score on dev; of equals in the order given. With one there is nothing to rank."""

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness import evidence
 from harness.cli import console
-from harness.records import Finalist, GateRecord, SweepRecord, TrainingRecord
+from harness.records import Finalist, Forgotten, GateRecord, SweepRecord, TrainingRecord, TrialRecord
 from harness.store import ExperimentStore
 
 LEFT, RIGHT = "left", "right"
@@ -29,7 +29,7 @@ def sections(folder: ExperimentStore, known: evidence.Evidence) -> list[Table]:
     if known.verdict and len(known.verdict.finalists) > 1:
         made.append(_finalists(known.verdict.finalists))
     if known.sweep is not None:
-        made.append(_sweep(known.sweep))
+        made.append(_sweep(known.sweep, evidence.trade_off(known)))
     if known.training and (learning := evidence.learning_rows(known.training)):
         made.append(_learning(known.training, learning))
     return made
@@ -79,16 +79,21 @@ def _learning(training: TrainingRecord, looks: Sequence[evidence.LearningRow]) -
     return console.table("training, ◀ the checkpoint that came out", columns, rows)
 
 
-def _sweep(sweep: SweepRecord) -> Table:
-    """Every trial; the fields that were taken are marked."""
+def _sweep(sweep: SweepRecord, trade_off: Sequence[tuple[TrialRecord, Forgotten]]) -> Table:
+    """Every trial, with what it forgot where that was measured; the fields that were taken are marked."""
     rows: list[Row] = []
+    forgot = {trial.number: [evidence.span(one.text), evidence.span(one.kl)] for trial, one in trade_off}
     for trial in sweep.trials:
         taken = trial.state == "complete" and trial.fields == sweep.best
         score = evidence.number(trial.score) + (" ◀" if taken else "")
         values = [evidence.field(trial.fields.get(name)) for name in sweep.fields]
         told: Row = [Text(score, "bold" if taken else ""), str(trial.steps), line(trial.reason or trial.state, 60)]
+        if forgot:
+            told[1:1] = forgot.get(trial.number, [evidence.DASH] * 2)
         rows.append([str(trial.number), *values, *told])
-    columns = [("trial", RIGHT), *((name, RIGHT) for name in sweep.fields), ("score on dev", RIGHT), ("steps", RIGHT)]
+    columns = [("trial", RIGHT), *((name, RIGHT) for name in sweep.fields), ("score on dev", RIGHT)]
+    columns += [("text lost, nats/byte", RIGHT), ("KL, nats/token", RIGHT)] if forgot else []
+    columns.append(("steps", RIGHT))
     return console.table("sweep, ◀ the fields that were taken", [*columns, ("how it ended", LEFT)], rows)
 
 

@@ -48,7 +48,7 @@ from harness.evidence.gating import (
     slices_worst_first,
     threshold,
 )
-from harness.evidence.learning import Learned, LearningRow, learning_rows
+from harness.evidence.learning import Learned, LearningRow, learning_rows, trade_off
 from harness.evidence.listed import SUMMARY_COLUMNS, look_number, readable, summaries, summarised
 from harness.evidence.numbers import (
     DASH,
@@ -144,3 +144,4 @@ __all__ = [
     "unit_of",
     "who",
 ]
+    "trade_off",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.records import SeedTraining, TrainingRecord
+from harness.evidence.gathered import Evidence
+from harness.records import Forgotten, SeedTraining, TrainingRecord, TrialRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +46,11 @@ def _at(one: SeedTraining, step: int) -> Learned | None:
         return None
     losses = [told.loss for told in one.curve if told.step <= step]
     return Learned(point.score, point.n, point.loss, losses[-1] if losses else None, step == one.chosen_step)
+
+
+def trade_off(evidence: Evidence) -> list[tuple[TrialRecord, Forgotten]]:
+    """The trials of a sweep whose forgetting was measured: what each gained on dev, and what it forgot for that."""
+    measured = {one.adapter: one for one in evidence.forgetting.adapters} if evidence.forgetting else {}
+    trials = evidence.sweep.trials if evidence.sweep else ()
+    found = [(trial, measured.get(trial.adapter.digest)) for trial in trials if trial.adapter is not None]
+    return [(trial, one) for trial, one in found if one is not None] if len(trials) > 1 else []

@@ -22,7 +22,7 @@ from harness import artifacts, trainers
 from harness.errors import Problem, TrainingError
 from harness.learning.ground import Ground
 from harness.progress import Progress
-from harness.records import DevPoint, SeedTraining, Supervision, SweepRecord, TrialRecord
+from harness.records import AdapterRef, DevPoint, SeedTraining, Supervision, SweepRecord, TrialRecord
 from harness.trainers import Answered, Job, Scorer, TrainSpec, searching
 from harness.trainers.order import rows_an_epoch
 from harness.trainers.parts import SweepSpec
@@ -157,6 +157,7 @@ class Sweep:
             end(optuna.trial.TrialState.FAIL, reason=str(fault))
         else:
             trial.set_user_attr("curve", [point.model_dump() for point in training.dev])
+            trial.set_user_attr("adapter", training.adapter.model_dump())
             scores = [point.score for point in training.dev if point.step == training.chosen_step]
             if scores and scores[0] is not None:
                 end(optuna.trial.TrialState.COMPLETE, scores[0], seconds=training.seconds)
@@ -265,6 +266,7 @@ def _told(trial: Any, state: Literal["complete", "pruned", "failed"]) -> TrialRe
         seconds=trial.user_attrs.get("seconds", 0.0),
         reason=trial.user_attrs.get("reason", ""),
         curve=curve,
+        adapter=AdapterRef.model_validate(made) if (made := trial.user_attrs.get("adapter")) else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from harness.records.asked import AdapterRef
 from harness.records.base import SCHEMA_VERSION, Record, SchemaVersion
 from harness.records.trained import DevPoint
 
@@ -27,6 +28,8 @@ class TrialRecord(Record):
     """Why it failed or was pruned."""
     curve: tuple[DevPoint, ...] = ()
     """Its looks at dev."""
+    adapter: AdapterRef | None = None
+    """What came out; None where it did not end, and in older records."""
 
 
 class SweepRecord(Record):

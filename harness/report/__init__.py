@@ -67,6 +67,7 @@ def _html(experiment: ExperimentStore, evidence: ev.Evidence) -> str:
         "scores": svg.scores(ev.contestants(evidence)),
         "curves": svg.curves(evidence.training),
         "trace": svg.trace(evidence.prompt),
+        "trade_figure": svg.trade_off(ev.trade_off(evidence)),
     }
     return page.get_template("report.html.j2").render(context)
 
@@ -124,6 +125,7 @@ def _context(experiment: ExperimentStore, evidence: ev.Evidence) -> dict[str, An
         "broken": _broken(experiment, evidence),
         "gates_of": _gates_of(evidence),
         "people": people(experiment),
+        "trade_off": {trial.number: one for trial, one in ev.trade_off(evidence)},
         "learning": ev.learning_rows(evidence.training),
         "again": f"harness run reports/{evidence.id}/spec.yaml",
     }

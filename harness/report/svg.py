@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from markupsafe import Markup
 
 from harness import evidence as ev
-from harness.records import GateRecord, PromptRecord, TrainingRecord
+from harness.records import Forgotten, GateRecord, PromptRecord, TrainingRecord, TrialRecord
 
 WIDTH, LEFT, RIGHT, ROW = 860, 210, 24, 40
 _DASHES = ("", "7 4", "2 3", "9 3 2 3")
@@ -231,3 +231,26 @@ def _by_step(
         parts.append(_text(70, y + 4, f"seed {seed}", "start"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height + 38, "optimizer step", css="tick"))
     return _figure(f"{title} by optimizer step", height + 46, parts)
+
+
+def trade_off(found: Sequence[tuple[TrialRecord, Forgotten]]) -> Markup | None:
+    """Score on dev over KL to the base model, a mark a trial; None where fewer than two have both."""
+    values = [(trial, one.kl.value, trial.score) for trial, one in found]
+    marks = [(trial, kl, score) for trial, kl, score in values if kl is not None and score is not None]
+    if len(marks) < 2:
+        return None
+    axis, height = _Axis(*reach(kl for _, kl, _ in marks)), 220
+    low, high = reach(score for *_, score in marks)
+
+    def down(value: float) -> float:
+        return round(8 + (high - value) / (high - low) * (height - 8), 1)
+
+    parts = [_text(axis(t), height + 18, f"{t:g}", css="tick") for t in ticks(axis.start, axis.end)]
+    for tick in ticks(low, high):
+        parts += [_line("grid", LEFT, down(tick), WIDTH - RIGHT, down(tick))]
+        parts += [_text(LEFT - 10, down(tick) + 4, ev.number(tick, 2), "end", "tick")]
+    for trial, kl, score in marks:
+        told = ", ".join(f"{name} {ev.field(value)}" for name, value in trial.fields.items())
+        parts += [_mark("pass", axis(kl), down(score)), _text(axis(kl) + 10, down(score) + 4, told, "start", "tick")]
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height + 38, "KL to the base model, nats per token", css="tick"))
+    return _figure("Score on dev over what was forgotten", height + 46, parts)

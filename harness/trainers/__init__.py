@@ -24,6 +24,7 @@ from harness.trainers.base import Answered, Job, Scorer, Trainer, TrainSpec, no_
 from harness.trainers.kinds import beside_base, unservable
 from harness.trainers.merging import Merged, merged
 from harness.trainers.publish import PROMPT_FILE, folder_of, trained_prompt
+from harness.trainers.searching import trades
 from harness.trainers.spec import ELSEWHERE, Method, Objective
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "merged",
     "no_scorer",
     "require_installed",
+    "trades",
     "train",
     "trained_prompt",
     "unservable",

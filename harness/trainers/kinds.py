@@ -7,6 +7,7 @@ from typing import Final
 
 from harness.errors import Problem
 from harness.trainers import searching
+from harness.trainers.searching import trades
 from harness.trainers.spec import Method, TrainSpec
 
 LEARNED: Final[frozenset[Method]] = frozenset({"prompt_tuning", "prefix_tuning", "adaption_prompt"})
@@ -17,7 +18,9 @@ APART: Final[frozenset[Method]] = LEARNED | {"dora", "ia3", "full", "loftq", "cl
 
 def beside_base(spec: TrainSpec) -> int:
     """How many adapters a vLLM server must have room for; whole models, merged ones too, are served by their own."""
-    return 0 if _methods(spec) <= APART else len(spec.seeds)
+    if _methods(spec) <= APART:
+        return 0
+    return len(spec.seeds) + (spec.sweep.trials if spec.sweep is not None and trades(spec) else 0)
 
 
 def unservable(spec: TrainSpec, engine: str) -> Iterator[Problem]:

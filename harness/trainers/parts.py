@@ -54,8 +54,8 @@ class ReplaySpec(PartSpec):
 
     file: str
     """Rows in any form that data files may have."""
-    ratio: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the rows in training that are general ones."""
+    ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the rows in training that are general ones; 0, among others in a sweep, to see what they are for."""
     kl: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL divergence from the base model on the general rows' answers; 0 learns them plainly."""
 

@@ -25,6 +25,11 @@ FILES: Final = frozenset({"replay.file", "preference.pairs"})
 """Likewise, inside others."""
 
 
+def trades(spec: TrainSpec) -> bool:
+    """Whether a sweep tries several ways against forgetting: what each forgot is told beside its score."""
+    return spec.sweep is not None and any(name.startswith("replay.") for name in spec.sweep.fields)
+
+
 def changed(spec: TrainSpec, fields: Mapping[str, Any]) -> TrainSpec:
     """The spec without its sweep, these fields (dotted for nested ones) changed. Raises pydantic's ValidationError."""
     told = spec.model_dump(exclude={"sweep"})
