@@ -8,7 +8,7 @@ gate's share of the family's alpha / 2, by Holm's step-down procedure. Without e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.compare import Pairs, Single
 from harness.gates.policy import PolicySpec
@@ -30,6 +30,12 @@ class Entrant:
     """One-sided chance of a wrong pass that its look at the test split may spend; 0 when none is left."""
     evidence: Sequence[Evidence]
     """What each gate is judged on, in the order of the gates."""
+    levels: Mapping[str, float] = field(default_factory=dict)
+    """Suite to what passes on it may err with, where each suite has a look of its own; others have `level`."""
+
+    def level_on(self, suite: str) -> float:
+        """One-sided chance of a wrong pass that a gate on this suite may spend."""
+        return self.levels.get(suite, self.level)
 
 
 Asked = list[tuple[Question, float]]
@@ -77,7 +83,8 @@ def questions(policy: PolicySpec, gate: GateSpec, evidence: Evidence, entrant: E
         return []
     most = policy.max_unscored if gate.max_unscored is None else gate.max_unscored
     parts = evidence if isinstance(evidence, Mapping) else {None: evidence}
-    return [Question(gate, entrant.name, name, part, entrant.level, most) for name, part in parts.items()]
+    level = entrant.level_on(gate.suite)
+    return [Question(gate, entrant.name, name, part, level, most) for name, part in parts.items()]
 
 
 def _holm(questions: Sequence[Question], alpha: float) -> dict[Question, float]:
@@ -120,7 +127,7 @@ def _record(gate: GateSpec, entrant: Entrant, evidence: Evidence, asked: Asked) 
         reason=parts_reason(parts, told) if parts else told,
         low=low,
         high=high,
-        pass_level=entrant.level,
+        pass_level=entrant.level_on(gate.suite),
         fail_level=level,
         comparison=question.evidence.record() if isinstance(question.evidence, Pairs) else None,
         estimate=question.evidence.interval(0.95) if isinstance(question.evidence, Single) else None,

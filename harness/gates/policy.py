@@ -38,7 +38,8 @@ class PolicySpec(PartSpec):
     looks: Annotated[int, Field(ge=1, le=1000)] = 5
     """Candidates that may be judged on one test split, over all experiments that share it."""
     spending: Spending = "halving"
-    """`halving`: each look spends half of what is left of alpha. `even`: alpha / looks each."""
+    """`halving`: each look spends half of what is left of alpha. `even`: alpha / looks each. `open_ended`: look k
+    spends alpha / (k (k + 1)), however many there will be; `looks` then bounds nothing."""
     max_unscored: Annotated[float, Field(ge=0, le=1)] = 0.02
     """Largest share of items without a score at which a gate still decides."""
     gates: tuple[GateSpec, ...] = ()
@@ -52,8 +53,10 @@ def level_at(policy: PolicySpec, spent: float, number: int) -> float:
     budgets and schedules the looks were made under, so the chance that any of them promotes a candidate that is
     no better than the bar stays at or below alpha. Looks at one split are dependent; the bound needs nothing of that.
     """
+    left = max(policy.alpha - spent, 0.0)
+    if policy.spending == "open_ended":  # 1/2 + 1/6 + 1/12 + ... = 1
+        return min(policy.alpha / (number * (number + 1)), left)
     if number > policy.looks:
         return 0.0
-    left = max(policy.alpha - spent, 0.0)
     level = left / 2 if policy.spending == "halving" else left / (policy.looks - number + 1)
     return level if level >= LEAST else 0.0

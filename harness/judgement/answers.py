@@ -131,14 +131,14 @@ class Answers:
 def _content(wanted: Wanted) -> tuple[str, str, str, str]:
     """Equal for all who are asked the very same."""
     suite = wanted.suite
-    return _asked_as(wanted.candidate, wanted.plain), suite.name, suite.split, suite.fingerprint
+    return asked_as(wanted.candidate, wanted.plain), suite.name, suite.split, suite.fingerprint
 
 
 def _content_of(run: RunRecord, plain: bool) -> tuple[str, str, str, str]:
-    return _asked_as(run.candidate, plain), run.suite, run.split, run.fingerprint
+    return asked_as(run.candidate, plain), run.suite, run.split, run.fingerprint
 
 
-def _asked_as(candidate: Candidate, plain: bool) -> str:
+def asked_as(candidate: Candidate, plain: bool = False) -> str:
     """What decides a candidate's answers: names do not; on plain texts, neither do prompt and decoding."""
     who = [candidate.model.digest, candidate.adapter and candidate.adapter.digest]
     if plain:

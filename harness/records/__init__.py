@@ -16,9 +16,11 @@ is never the same as 0. Records say what happened; behaviour lives elsewhere.
     runs/<id>/run.json   one candidate on one suite             RunRecord
     runs/<id>/samples    one line per sample                    SampleRecord
     forgetting.json      general text, KL to the base model     ForgettingRecord
+    gated.json           a deploy gate's sides                  GatedRecord
     comparisons.jsonl    two runs joined                        ComparisonRecord
     verdict.json         the decision and its gates             VerdictRecord
     votes.jsonl          what people preferred, blind           VoteRecord
+    spending.jsonl       what it took, and its prices           SpendingRecord
 
 Beside the experiment folders, `looks.jsonl` counts who was judged on which test split (LookRecord),
 `monitoring.jsonl` keeps every look at production logs (MonitorRecord), and `registry.jsonl` every move of `production`
@@ -63,6 +65,7 @@ from harness.records.base import (
     canonical_json,
     digest,
 )
+from harness.records.gated import GatedRecord, SideKind, SideRecord
 from harness.records.judged import (
     ComparisonRecord,
     Family,
@@ -90,10 +93,12 @@ from harness.records.proven import (
     PassageLikelihood,
 )
 from harness.records.released import ReleaseRecord
+from harness.records.spent import Price, PricesRecord, SpendingRecord
 from harness.records.taught import SweepRecord, TaughtRecord, TaughtRow, TrialRecord
 from harness.records.trained import (
     CurvePoint,
     DevPoint,
+    ManagedJob,
     MemoryForecast,
     ProbeScores,
     SeedTraining,
@@ -142,11 +147,13 @@ __all__ = [
     "ForgettingRecord",
     "Forgotten",
     "GateRecord",
+    "GatedRecord",
     "Interval",
     "Item",
     "JudgedRun",
     "LogCount",
     "LookRecord",
+    "ManagedJob",
     "MemoryForecast",
     "Message",
     "MetricSummary",
@@ -157,6 +164,8 @@ __all__ = [
     "ParityRecord",
     "PassageLikelihood",
     "Preference",
+    "Price",
+    "PricesRecord",
     "ProbeScores",
     "Prompt",
     "PromptRecord",
@@ -171,8 +180,11 @@ __all__ = [
     "SchemaVersion",
     "SeedTraining",
     "Severity",
+    "SideKind",
+    "SideRecord",
     "SliceOutcome",
     "Spending",
+    "SpendingRecord",
     "SplitName",
     "SplitRecord",
     "StreamState",

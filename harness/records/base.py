@@ -19,7 +19,7 @@ SplitName = Literal["train", "dev", "test"]
 OutputType = Literal["generate", "choice"]
 Claim = Literal["artifact", "recipe"]
 Rule = Literal["min_delta", "at_least", "at_most", "must_not_break"]
-Spending = Literal["halving", "even"]
+Spending = Literal["halving", "even", "open_ended"]
 Severity = Literal["error", "warning", "info"]
 Action = Literal["error", "drop", "fix", "warn", "ignore"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +19,14 @@ from harness.records import (
     Conditions,
     DataRecord,
     ForgettingRecord,
+    GatedRecord,
     ParityRecord,
     PromptRecord,
     Provenance,
     Record,
     RunRecord,
     SampleRecord,
+    SpendingRecord,
     SweepRecord,
     TaughtRecord,
     TrainingRecord,
@@ -47,9 +50,12 @@ FILES: dict[type[Record], str] = {
     TrainingRecord: "training.json",
     ParityRecord: "parity.json",
     ForgettingRecord: "forgetting.json",
+    GatedRecord: "gated.json",
     VerdictRecord: "verdict.json",
 }
 """One file per record type, in the order in which they appear."""
+SPENDING = "spending.jsonl"
+"""What it took; it grows by a line at a time."""
 
 
 class ExperimentStore:
@@ -70,6 +76,11 @@ class ExperimentStore:
         """A stage's record, or None when that stage is not done."""
         path = self.path / FILES[kind]
         return read_record(path, kind) if path.exists() else None
+
+    def file_digest(self, kind: type[Record]) -> str | None:
+        """sha256 over a record's file as it lies there; None without it."""
+        path = self.path / FILES[kind]
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
     def write(self, record: Record) -> None:
         """Write a stage's record, once. Writing another one over it is refused."""
@@ -204,6 +215,15 @@ class ExperimentStore:
         if not (self.path / "spec.yaml").exists():
             raise StoreError(Problem(str(self.path), "is no experiment", next="Vote on one that is in the store."))
         voting.append(self.path / voting.VOTES, votes)
+
+    def spent(self) -> list[SpendingRecord]:
+        """What every sitting took, in the order in which it came."""
+        return read_lines(self.path / SPENDING, SpendingRecord)
+
+    def spend(self, line: SpendingRecord) -> None:
+        """Add a line at the end of what was spent; none is ever changed."""
+        with Journal(self.path / SPENDING) as journal:
+            journal.append([line])
 
     def write_report(self, name: str, text: str) -> Path:
         """Write a report file, e.g. `report.md`; views may be rebuilt at any time."""
