@@ -9,6 +9,7 @@
     ├── EngineError              exit 1   a serving engine failed or died
     ├── TrainingError            exit 1   training cannot start or broke
     ├── StoreError               exit 1   a record cannot be written or read
+    ├── BudgetError              exit 1   the budget of the experiment is spent; raised, the same command goes on
     ├── NotComparableError       exit 13  two runs were made under unlike conditions
     └── Stopped                  exit 130 the user ended it (Ctrl-C); the same command goes on
 
@@ -91,6 +92,10 @@ class TrainingError(HarnessError):
 
 class StoreError(HarnessError):
     """A record cannot be written or read."""
+
+
+class BudgetError(HarnessError):
+    """The experiment's budget is spent; what was made is kept, and with a higher one it goes on."""
 
 
 class NotComparableError(HarnessError):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from harness import data, evaluate, learning, machine, models, prompts, report, reviewing, trainers
+from harness import data, evaluate, learning, machine, models, money, prompts, report, reviewing, trainers
 from harness.engines import Choice, choose, open_endpoint
 from harness.errors import NotComparableError, Problem, SpecError
 from harness.judgement import Contender, Court, measure_forgetting, same_question, share, under
@@ -44,13 +44,13 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
 
     Raises a HarnessError of the stage that cannot go on; what was done stays.
     """
-    folder = store.at(experiment.id)
+    folder, prices = store.at(experiment.id), money.resolve(experiment.spec.budget, experiment.folder)
     verdict = folder.read(VerdictRecord)
     if verdict is not None and reviewing.may_judge_again(folder, verdict):
         progress.note(f"people have voted on {experiment.id} since its verdict, which waited for that: judged again")
     elif verdict is not None:
         progress.note(f"{experiment.id} has its verdict; nothing to do")
-        if not (folder.path / "report.html").exists():
+        if money.pin(folder, prices) or not (folder.path / "report.html").exists():
             report.write_reports(folder)
         return verdict
     progress.stage("model")  # before anything is written: what cannot be had leaves no trace
@@ -68,7 +68,8 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     )  # fmt: skip
     folder = store.create(experiment.id, experiment.resolved_yaml(folder.path), experiment.files)
     with folder.lock(), evaluate.aided(spec.allow_code_execution, spec.judge, progress.note, experiment.folder):
-        verdict = _Line(experiment, model, choice, folder, store.looks, progress).to_verdict()
+        with money.Meter(folder, prices, progress) as meter:
+            verdict = _Line(experiment, model, choice, folder, store.looks, meter).to_verdict()
         folder.set_aside_verdict()
         folder.write(verdict)
         report.write_reports(folder)
@@ -114,7 +115,7 @@ class _Line:
         choice: Choice,
         folder: ExperimentStore,
         looks: Looks,
-        progress: Progress,
+        progress: money.Meter,
     ) -> None:
         self.spec = experiment.spec
         self.model = model
@@ -136,6 +137,7 @@ class _Line:
             rank=self.spec.train.served_rank,
             folder=self.folder,
             progress=self.progress,
+            counted=self.progress.engine,
         )
         self.shelves = self.experiment.shelves(self.progress.note)
         self.court = Court(self.experiment, self.folder, self.looks, self.serving, self.progress, self.shelves)
@@ -223,7 +225,7 @@ class _Line:
         """One training per seed. The engine is closed first: both would not fit a GPU."""
         spec, ground = self.spec, ground_of(self.experiment, self.model, self.folder, self.progress)
         ground = replace(ground, engine=lambda: self.serving.engine, library=self.shelves)
-        return learn(spec.train, ground, gpu_hour_price=spec.budget.gpu_hour_price, before=self.serving.close)
+        return learn(spec.train, ground, gpu_hour_price=self.progress.hour_price, before=self.serving.close)
 
     def pick(self, training: TrainingRecord, best: Candidate) -> list[Contender]:
         """Who meets the test split: the finalists best on dev, or all seeds together for a claim about the recipe.

@@ -6,7 +6,7 @@ that, whole models by an engine like the base model's, label heads in process, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from harness import artifacts, parity
 from harness.engines import ServeSpec, check_adapter_acts, choose, open_engine
@@ -33,13 +33,16 @@ class Serving:
         rank: int,
         folder: ExperimentStore,
         progress: Progress,
+        counted: Callable[[Engine], Engine] = lambda engine: engine,
     ) -> None:
+        """counted: puts a counter of tokens around the engine, inside the cache of answers."""
         self._spec = spec
         self._model = model
         self._max_adapters = max_adapters
         self._rank = rank
         self._folder = folder
         self._progress = progress
+        self._counted = counted
         self._adapters: dict[str, Adapter] = {}
         self._kinds: dict[str, str] = {}
         self._names: dict[str, str] = {}
@@ -55,7 +58,7 @@ class Serving:
             another = None if main.conditions.engine == "openai" else self._open
             self._engine = Beside(main, self._model, another)
             self._pin_conditions(self._engine.conditions)
-            self._asked = self._remembering(self._engine)
+            self._asked = self._remembering(self._counted(self._engine))
             self._load(*self._adapters.values())
         return self._asked
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Protocol
 
+from harness import metrics
 from harness.asking import asking_key
 from harness.chat import Library
 from harness.engines.base import Engine
@@ -108,11 +109,31 @@ def evaluate_all(
                     continue
                 yield at, made
             asked = list(_in_turns(owed))
+            began, hits = time.monotonic(), told_again(engine)
             for index, sample in ask_all(engine, [question for _, question in asked], library):
                 going[asked[index][0]].keep(sample)
                 shown.advance()
+            share_time([going[at] for at in owed], time.monotonic() - began, told_again(engine) == hits)
         if faults:
             raise EngineError(faults)
+
+
+def told_again(engine: Engine) -> int:
+    """Answers that its cache told so far."""
+    return int(getattr(engine, "hits", 0))
+
+
+def share_time(runs: Sequence[_Run], seconds: float, fresh: bool) -> None:
+    """Give each run its share, by latency, of the time in which all were in flight.
+
+    fresh: whether the model itself was asked for every answer.
+    """
+    together = sum(run.latency for run in runs)
+    for run in runs:
+        if run.machine_s is not None:
+            known = fresh and together > 0 and not run.waited
+            run.machine_s = run.machine_s + seconds * run.latency / together if known else None
+        run.latency = 0.0
 
 
 def _in_turns(owed: Mapping[int, Sequence[Question]]) -> Iterator[tuple[int, Question]]:
@@ -136,6 +157,8 @@ class _Run:
         self._started = self._ended = time.monotonic()
         self.plan = _plan(job.suite)
         self.done = {key for key, place in _answered(store, self._name, self.plan).items() if not place.failed}
+        self.waited = any(metrics.get(name).needs == "judge" for task in job.suite.tasks for name in task.metrics)
+        self.latency, self.machine_s = 0.0, None if self.done else 0.0
         self._asked: set[ItemKey] = set()
         self._journal = stack.enter_context(store.sample_journal(self._name))
         self._batches = self._questions()
@@ -156,6 +179,7 @@ class _Run:
         """Make it durable."""
         self._journal.append([sample])
         self._ended = time.monotonic()
+        self.latency += sample.latency_s or 0.0
 
     def finish(self, engine: Engine) -> RunRecord:
         """Summarise, and write the manifest. Raises EngineError when too many calls failed."""
@@ -163,6 +187,7 @@ class _Run:
         _refuse_faults(self._name, sum(key[:2] in self._asked for key in self.plan), samples)
         seconds = self._ended - self._started
         run = summarise(self._name, job.candidate, job.suite, engine, samples, seconds)
+        run = run.model_copy(update={"machine_s": round(self.machine_s, 6) if self.machine_s else None})
         if job.watch is not None:
             asked, of = len(self._asked), job.suite.size
             stopped = EarlyStop(method=job.watch.method, asked=asked, of=of, seed=job.watch.seed)

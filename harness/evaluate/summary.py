@@ -83,11 +83,18 @@ def summarise(
         tokens_in=_total(tokens_in, items, len(lines)),
         tokens_out=_total(tokens_out, items, len(lines)),
         seconds=round(seconds, 3),
+        tokens_in_se=_standard_error(tokens_in),
+        tokens_out_se=_standard_error(tokens_out),
         latency_p50_s=float(np.percentile(latencies, 50)) if latencies else None,
         latency_p95_s=float(np.percentile(latencies, 95)) if latencies else None,
         samples_digest=samples_digest(samples),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+
+
+def _standard_error(values: array[int]) -> float | None:
+    """Of their mean; None for fewer than two."""
+    return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def _corpora(suite: Suite, samples: Sequence[SampleRecord]) -> dict[str, dict[str, Corpus]]:

@@ -23,6 +23,7 @@ from harness.records import (
     Provenance,
     RunRecord,
     SeedTraining,
+    SpendingRecord,
     SweepRecord,
     TrainingRecord,
     VerdictRecord,
@@ -53,6 +54,7 @@ class Evidence:
     comparisons: tuple[ComparisonRecord, ...]
     forgetting: ForgettingRecord | None = None
     sweep: SweepRecord | None = None
+    spent: tuple[SpendingRecord, ...] = ()
 
     @property
     def decision(self) -> str:
@@ -180,6 +182,7 @@ def gather(experiment: ExperimentStore) -> Evidence:
         comparisons=tuple(experiment.comparisons()),
         forgetting=experiment.read(ForgettingRecord),
         sweep=experiment.read(SweepRecord),
+        spent=tuple(experiment.spent()),
     )
 
 

@@ -156,6 +156,14 @@ class RunRecord(Record):
     """95th percentile of seconds per answer."""
     samples_digest: str
     """sha256 of the sample records, sorted by task and id: pins what a verdict judged."""
+    machine_s: float | None = None
+    """Seconds of the machine that its answers took: by their latencies, its share of the time in which they and those
+    of other runs were in flight. None where some came from an earlier sitting or the cache, where a judge was waited
+    for, and in older records."""
+    tokens_in_se: float | None = None
+    """Standard error of the mean prompt tokens an answer; None for fewer than two, and in older records."""
+    tokens_out_se: float | None = None
+    """Standard error of the mean generated tokens an answer, likewise."""
     stopped: EarlyStop | None = None
     """How it ended early; None when every item was asked."""
     created: str

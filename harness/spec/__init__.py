@@ -7,8 +7,9 @@ promises the constraint and templates of the user's, tried on the rows
 loading  data, suites and must-not-break items read; the id
 """
 
+from harness.money import BudgetSpec
 from harness.spec.loading import Experiment, load
-from harness.spec.model import REFERENCES, BudgetSpec, ExperimentSpec
+from harness.spec.model import REFERENCES, ExperimentSpec
 from harness.spec.parsing import parse
 
 __all__ = ["REFERENCES", "BudgetSpec", "Experiment", "ExperimentSpec", "load", "parse"]

@@ -168,8 +168,8 @@ def _human_problems(gate: GateSpec, known: _Known, spec: ExperimentSpec, where: 
 
 def _measure_problems(gate: GateSpec, spec: ExperimentSpec, where: str) -> Iterator[Problem]:
     measure, budget = MEASURES[str(gate.metric)], spec.budget
-    if measure.priced and None in (budget.input_price, budget.output_price):
-        hint = "Give budget.input_price and budget.output_price, per million tokens"
+    if measure.priced and budget.token_prices is None:
+        hint = "Give budget.input_price and budget.output_price, per million tokens, each a single number"
         yield Problem(f"{where}.metric", f"{gate.metric} needs the prices of tokens", next=hint)
     if measure.quantile is not None and spec.policy.claim == "recipe" and gate.rule == "min_delta":
         yield Problem(f"{where}.metric", NO_MEAN.format(gate.metric), next=ARTIFACT)

@@ -81,6 +81,8 @@ class Experiment:
         for key in ("documents", "by"):
             if retrieval.get(key):
                 retrieval[key] = self._moved(retrieval[key], home)
+        if dump["budget"].get("prices"):
+            dump["budget"]["prices"] = self._moved(dump["budget"]["prices"], home)
         dump["suites"] = [
             self._moved(use, home)
             if isinstance(use, str)
@@ -231,7 +233,7 @@ def _identity(
         "by": models.identity(by, folder) if by != "bm25" else by,
     }
     if any(gate.metric in MEASURES and MEASURES[gate.metric].priced for gate in (*spec.rules, *spec.enough)):
-        content["prices"] = [spec.budget.input_price, spec.budget.output_price]
+        content["prices"] = list(spec.budget.token_prices or ())
     content["data"] = [rows.instruction, *(split.fingerprint for split in rows.opened)]
     content["suites"] = [[suite.name, suite.fingerprint, [task.metrics for task in suite.tasks]] for suite in found]
     content["model"] = models.identity(spec.model, folder)

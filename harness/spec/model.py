@@ -13,6 +13,7 @@ from harness.engines import ServeSpec
 from harness.evaluate import TaskSpec
 from harness.gates import GateSpec, PolicySpec
 from harness.metrics import JudgeSpec
+from harness.money import BudgetSpec
 from harness.partspec import PartSpec
 from harness.prompts import PromptSpec
 from harness.suites import SuiteUse
@@ -20,17 +21,6 @@ from harness.trainers import TrainSpec
 
 REFERENCES = ("base", "best_prompt")
 """Whom every experiment has to compare a tuned candidate with: the raw prompt and the best one, on the base model."""
-
-
-class BudgetSpec(PartSpec):
-    """Prices, for the cost side of the verdict."""
-
-    gpu_hour_price: Annotated[float, Field(ge=0)] | None = None
-    """Price of one hour of the training machine, in your currency; None leaves the cost out."""
-    input_price: Annotated[float, Field(ge=0)] | None = None
-    """Price of a million prompt tokens while serving; gates on cost need it."""
-    output_price: Annotated[float, Field(ge=0)] | None = None
-    """Price of a million generated tokens while serving; gates on cost need it."""
 
 
 class ExperimentSpec(PartSpec):
@@ -72,7 +62,7 @@ class ExperimentSpec(PartSpec):
     """Measure what each judged adapter changed of general text and general answers: some 150 short calls an adapter,
     and 30 answers of the base model. It informs, and no gate rests on it."""
     budget: BudgetSpec = BudgetSpec()
-    """Prices."""
+    """Prices, and limits at which it stops."""
     allow_code_execution: bool = False
     """Whether metrics may run what the model writes, in the sandbox of docs/metrics.md."""
     judge: JudgeSpec | None = None

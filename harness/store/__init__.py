@@ -3,6 +3,7 @@
     reports/<name>--<digest8>/
         spec.yaml  provenance.json  conditions.json  data.json  prompt.json  training.json
         parity.json  forgetting.json  comparisons.jsonl  verdict.json  votes.jsonl
+        spending.jsonl
         report.md  report.html  junit.xml  model_card.md  data_card.md
         runs/<run id>/samples.parquet  run.json
         journal/<name>.jsonl         answers of a stage that is under way
@@ -56,6 +57,7 @@ RESERVED = (
     "spec.yaml",
     "comparisons.jsonl",
     "votes.jsonl",
+    "spending.jsonl",
     "verdicts",
     "report.md",
     "report.html",
@@ -67,7 +69,7 @@ RESERVED = (
     "logs",
 )
 """Names in an experiment's folder beside those of its records."""
-_VIEWED = frozenset({SPEC, "comparisons.jsonl", *FILES.values()})
+_VIEWED = frozenset({SPEC, "comparisons.jsonl", "spending.jsonl", *FILES.values()})
 """Files that views of an experiment are made from, beside its runs' manifests."""
 
 
