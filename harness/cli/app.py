@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import harness
-from harness.cli import console, data, monitor, scaffold, suite
+from harness.cli import console, data, monitor, release, scaffold, suite
 from harness.errors import HarnessError, Problem, Stopped, UsageError
 from harness.records import EXIT_CODES
 from harness.store import Store
@@ -223,6 +223,9 @@ def ui(
 
 
 app.command("monitor")(monitor.monitor)
+app.command("promote")(release.promote)
+app.command("rollback")(release.rollback)
+app.command("aliases")(release.aliases)
 
 
 @app.command("doctor")

@@ -11,7 +11,7 @@ from rich.text import Text
 from harness import evidence
 from harness.cli import console, tables
 from harness.cli.tables import LEFT, RIGHT
-from harness.errors import Problem, UsageError, did_you_mean
+from harness.errors import Problem, StoreError, UsageError, did_you_mean
 from harness.records import ComparisonRecord, RunRecord, VerdictRecord
 from harness.store import ExperimentStore, Store
 
@@ -88,8 +88,12 @@ def document(folder: ExperimentStore) -> dict[str, Any]:
 
 
 def listing(store: Store) -> list[dict[str, Any]]:
-    """A row per experiment, newest first."""
-    return evidence.summaries(store)
+    """A row per experiment, newest first, with the aliases that point to it."""
+    try:
+        aliases = evidence.aliases_of(store)
+    except StoreError:  # told by `experiments`
+        aliases = {}
+    return [{**row, "aliases": aliases.get(row["experiment"], [])} for row in evidence.summaries(store)]
 
 
 def experiments(store: Store, rows: Sequence[dict[str, Any]]) -> None:
@@ -98,6 +102,7 @@ def experiments(store: Store, rows: Sequence[dict[str, Any]]) -> None:
     if not rows and not damaged:
         text = f"No experiments in {store.root}. Make one: harness run suites/tickets/experiment.yaml"
         console.out.print(text, markup=False)
+        _broken_pointers(store)
         return
     shown: list[list[str | Text]] = []
     for row in rows:
@@ -106,9 +111,22 @@ def experiments(store: Store, rows: Sequence[dict[str, Any]]) -> None:
         shown.append([row["experiment"], Text(label.lower(), style=style), *told])
     columns = [("experiment", LEFT), ("verdict", LEFT), ("against best prompt", RIGHT), ("interval", LEFT)]
     columns += [("claim", LEFT), ("look", LEFT)]
+    if any(row["aliases"] for row in rows):
+        columns.append(("deployed as", LEFT))
+        shown = [[*cells, ", ".join(row["aliases"])] for cells, row in zip(shown, rows, strict=True)]
     console.out.print(console.table("", columns, shown))
+    _broken_pointers(store)
     for name, reason in damaged.items():
         console.err.print(Text(f"left out: {name}: {reason}", style="yellow"))
+
+
+def _broken_pointers(store: Store) -> None:
+    try:
+        faults = [f"{name} {one.fault}" for name, one in evidence.pointers(store).items() if one.fault]
+    except StoreError as unread:
+        faults = [str(unread)]
+    for fault in faults:
+        console.err.print(Text(console.plain(f"broken: {fault}"), style="bold red"))
 
 
 # --------------------------------------------------------------------- comparison

@@ -9,6 +9,7 @@
     prompting    what a prompt is: in full, part by part, in a few words
     proven       parity with training, and forgetting
     deploying    what an experiment would deploy
+    released     where the aliases point, and whether what they point to is still there
     listed       every experiment of a store in one row
     facts        data, prompt search, training and provenance as short lines
 
@@ -62,6 +63,7 @@ from harness.evidence.numbers import (
     unit_of,
 )
 from harness.evidence.prompting import prompt_parts, prompt_text, prompt_words
+from harness.evidence.released import Pointer, aliases_of, broken_pointer, pointers
 from harness.evidence.sidebyside import Broken, Flip, Joined, broken_items, join
 from harness.evidence.wording import (
     DECISIONS,
@@ -95,10 +97,13 @@ __all__ = [
     "Joined",
     "Learned",
     "LearningRow",
+    "Pointer",
     "Unit",
+    "aliases_of",
     "answers",
     "basis",
     "broken_items",
+    "broken_pointer",
     "compared",
     "comparison",
     "contestants",
@@ -127,6 +132,7 @@ __all__ = [
     "of_verdict",
     "percent",
     "place",
+    "pointers",
     "prompt_parts",
     "prompt_text",
     "prompt_words",
@@ -141,7 +147,7 @@ __all__ = [
     "summaries",
     "summarised",
     "threshold",
+    "trade_off",
     "unit_of",
     "who",
 ]
-    "trade_off",

@@ -19,8 +19,10 @@ class ReleaseRecord(Record):
     """1 for the alias's first move; a move is refused when another one took its number."""
     action: Literal["promote", "rollback"]
     """What was asked for."""
+    back_to: int | None = None
+    """Number of the move that a rollback went back to; None for a promotion."""
     experiment: str
-    """Experiment (or deploy gate) whose candidate it is."""
+    """Experiment (or deploy gate) whose candidate it is: the evidence."""
     candidate: Candidate
     """What answers from now on, whole: model, adapter, prompt and decoding by content."""
     decision: Decision | None
