@@ -20,6 +20,7 @@ is never the same as 0. Records say what happened; behaviour lives elsewhere.
     comparisons.jsonl    two runs joined                        ComparisonRecord
     verdict.json         the decision and its gates             VerdictRecord
     votes.jsonl          what people preferred, blind           VoteRecord
+    exports/<name>.json  what was exported, judged again        ExportRecord
     spending.jsonl       what it took, and its prices           SpendingRecord
 
 Beside the experiment folders, `looks.jsonl` counts who was judged on which test split (LookRecord),
@@ -65,6 +66,7 @@ from harness.records.base import (
     canonical_json,
     digest,
 )
+from harness.records.exported import ChangedAnswer, ExportFormat, ExportRecord, RejudgedRecord
 from harness.records.gated import GatedRecord, SideKind, SideRecord
 from harness.records.judged import (
     ComparisonRecord,
@@ -129,6 +131,7 @@ __all__ = [
     "CanaryLine",
     "CanaryRecord",
     "Candidate",
+    "ChangedAnswer",
     "Claim",
     "ComparisonRecord",
     "Conditions",
@@ -141,6 +144,8 @@ __all__ = [
     "DriftTest",
     "Due",
     "EarlyStop",
+    "ExportFormat",
+    "ExportRecord",
     "Family",
     "Finalist",
     "Finding",
@@ -171,6 +176,7 @@ __all__ = [
     "PromptRecord",
     "Provenance",
     "Record",
+    "RejudgedRecord",
     "ReleaseRecord",
     "Retrieval",
     "Role",

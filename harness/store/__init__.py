@@ -7,6 +7,7 @@
         report.md  report.html  junit.xml  model_card.md  data_card.md
         runs/<run id>/samples.parquet  run.json
         journal/<name>.jsonl         answers of a stage that is under way
+        exports/<form>-<n>.json      what was exported, and how it was judged again
         logs/                        what engines printed
     reports/looks.jsonl              the ledger: who was judged on which test split
     reports/monitoring.jsonl         every look at production logs
@@ -66,6 +67,7 @@ RESERVED = (
     "data_card.md",
     "runs",
     "journal",
+    "exports",
     "logs",
 )
 """Names in an experiment's folder beside those of its records."""

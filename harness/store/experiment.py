@@ -18,6 +18,7 @@ from harness.records import (
     ComparisonRecord,
     Conditions,
     DataRecord,
+    ExportRecord,
     ForgettingRecord,
     GatedRecord,
     ParityRecord,
@@ -33,6 +34,7 @@ from harness.records import (
     VerdictRecord,
     VoteRecord,
 )
+from harness.store import exports as exporting
 from harness.store import votes as voting
 from harness.store.files import Journal, load_yaml, read_lines, read_record, write_file
 from harness.store.owed import Asked, JournalSamples, Place, index
@@ -224,6 +226,14 @@ class ExperimentStore:
         """Add a line at the end of what was spent; none is ever changed."""
         with Journal(self.path / SPENDING) as journal:
             journal.append([line])
+
+    def exports(self) -> list[ExportRecord]:
+        """What was exported of it, the latest last."""
+        return exporting.read(self.path)
+
+    def write_export(self, record: ExportRecord) -> Path:
+        """Keep the record of an export beside those before it."""
+        return exporting.write(self.path, record)
 
     def write_report(self, name: str, text: str) -> Path:
         """Write a report file, e.g. `report.md`; views may be rebuilt at any time."""
