@@ -143,7 +143,7 @@ class Sweep:
             trial.set_user_attr("seconds", round(took, 1))
             trial.set_user_attr("reason", reason)
             self._study.tell(trial, value, state=state)
-            score = "failed" if state == optuna.trial.TrialState.FAIL else reason or f"{value:.3f} on dev"
+            score = f"failed: {reason}" if state == optuna.trial.TrialState.FAIL else reason or f"{value:.3f} on dev"
             self._ground.progress.note(f"{told}: {score}")
 
         try:
