@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.text import Text
 
-from harness import evidence
+from harness import evidence, money
 from harness.cli import console, tables
 from harness.cli.tables import LEFT, RIGHT
 from harness.errors import Problem, StoreError, UsageError, did_you_mean
@@ -83,7 +84,22 @@ def document(folder: ExperimentStore) -> dict[str, Any]:
         "training": dump(known.training),
         "forgetting": dump(known.forgetting),
         "runs": [dump(run) for run in known.runs],
+        "money": _money(known),
         "comparisons": [dump(comparison) for comparison in folder.comparisons()],
+    }
+
+
+def _money(known: evidence.Evidence) -> dict[str, Any]:
+    """Costs as numbers; null is not known."""
+    prices = money.prices_of(known)
+    seconds, cost = money.so_far(known, prices)
+    return {
+        "prices": prices.model_dump(mode="json"),
+        "seconds": seconds,
+        "cost": None if cost is None else asdict(cost),
+        "stages": [asdict(part) for part in money.spent(known.spent, prices)],
+        "candidates": [asdict(one) for one in money.costs_of(known, prices)],
+        "break_even": [{**asdict(one), "told": one.told} for one in money.break_evens(known, prices)],
     }
 
 

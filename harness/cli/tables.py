@@ -9,6 +9,7 @@ from rich.text import Text
 
 from harness import evidence
 from harness.cli import console
+from harness.money import telling
 from harness.records import Finalist, Forgotten, GateRecord, SweepRecord, TrainingRecord, TrialRecord
 from harness.store import ExperimentStore
 
@@ -22,6 +23,7 @@ def sections(folder: ExperimentStore, known: evidence.Evidence) -> list[Table]:
     made = [contestants(known)]
     if others := evidence.further(known):
         made.append(_further(others))
+    made += _money(known)
     if gates:
         made.append(_gates(gates))
     made += [_slices(gate) for gate in gates if gate.slices]
@@ -59,6 +61,22 @@ def _further(others: Sequence[evidence.Further]) -> Table:
         rows.append([where, one.metric, one.candidate, evidence.span(one.estimate), *counts, one.estimate.method])
     columns = [("on", LEFT), ("metric", LEFT), ("candidate", LEFT), ("value [95 %]", LEFT), ("n", RIGHT)]
     return console.table("other metrics", [*columns, ("unscored", RIGHT), ("method", LEFT)], rows)
+
+
+def _money(known: evidence.Evidence) -> list[Table]:
+    """What it took so far, and what each contestant costs; nothing where no price is known and nothing was counted."""
+    made, stages = list[Table](), telling.stages(known)
+    if stages:
+        columns = [("stage", LEFT), ("time", RIGHT), ("tokens in / out elsewhere", RIGHT), ("cost", RIGHT)]
+        made.append(console.table("spent so far", columns, [list(row) for row in stages]))
+    if telling.terms(known):
+        rows = [
+            [one.candidate, one.per_1000, one.training, one.hosting, one.pays or evidence.DASH]
+            for one in telling.lines(known)
+        ]
+        columns = [("candidate", LEFT), ("1,000 requests", RIGHT), ("training", RIGHT), ("own server a month", RIGHT)]
+        made.append(console.table("money", [*columns, ("cheaper than the best prompt", LEFT)], rows))
+    return made
 
 
 def _learning(training: TrainingRecord, looks: Sequence[evidence.LearningRow]) -> Table:

@@ -32,6 +32,7 @@ from harness.evidence import (
 from harness.leaderboard import comparing, examining
 from harness.leaderboard.answered import BOARD_COLUMNS, answered
 from harness.leaderboard.candidates import COLUMNS, SUITE_COLUMNS, frame, rows_of
+from harness.leaderboard.costs import money_monthly, money_rows, money_stages, money_terms
 from harness.leaderboard.detail import (
     facts,
     findings,
@@ -65,6 +66,10 @@ __all__ = [
     "gates",
     "learning_curve",
     "learning_dev",
+    "money_monthly",
+    "money_rows",
+    "money_stages",
+    "money_terms",
     "prompt_arms",
     "prompt_details",
     "prompt_text",

@@ -17,7 +17,7 @@ BOARD_COLUMNS: dict[str, str] = {
     "certainty_told": "What the interval rests on, how far the training seeds lie apart, which look it was.",
     "broke_told": "What the gates against a loss found.",
     "cost": "Time of all trainings, with its price where one was given.",
-    "cost_told": "What a request takes, beside the best prompt: tokens, median seconds, price.",
+    "cost_told": "What a request takes, beside the best prompt: tokens, median seconds, price; from when on it pays.",
     "gain": "The gain over the best prompt as a number, in the unit of the metric.",
     "score": "Task score of the judged candidate.",
     "tokens": "Its tokens per request, prompt and answer.",

@@ -172,6 +172,31 @@ def volume(days: pd.DataFrame) -> Any:
     return bars.encode(x=x, y=alt.Y("requests:Q"), tooltip=["day:O", "requests:Q"]).properties(height=180)
 
 
+def monthly(points: pd.DataFrame) -> Any:
+    """A month's cost over the volume, the tuned candidate beside the best prompt; shaded: uncertain prices."""
+    import altair as alt
+
+    names = list(points["candidate"].unique())
+    colors = alt.Scale(domain=names, range=["#d1602b", _TEAL])
+    legend = alt.Legend(title=None, orient="top")
+    unit = points["currency"].iloc[0]
+    base = alt.Chart(points).encode(
+        x=alt.X("volume:Q", title="requests a month", axis=alt.Axis(format="~s")),
+        color=alt.Color("candidate:N", scale=colors, legend=legend),
+        tooltip=["candidate:N", alt.Tooltip("volume:Q", format=",.0f"), alt.Tooltip("cost:Q", format=",.2f"),
+                 alt.Tooltip("low:Q", format=",.2f"), alt.Tooltip("high:Q", format=",.2f")],
+    )  # fmt: skip
+    up = f"cost of a month{f' ({unit})' if unit else ''}"
+    band = base.mark_area(opacity=0.16).encode(y=alt.Y("low:Q", title=up), y2="high:Q")
+    dashes = alt.StrokeDash("candidate:N", scale=alt.Scale(domain=names, range=[[7, 4], [1, 0]]), legend=legend)
+    drawn = band + base.mark_line(size=2).encode(y=alt.Y("cost:Q", title=up), strokeDash=dashes)
+    pays = points["pays"].dropna().unique()
+    if len(pays) and pays[0] > 0:
+        upright = alt.Chart(pd.DataFrame({"volume": pays})).mark_rule(color="#c9a227", strokeDash=[4, 4], size=2)
+        drawn += upright.encode(x="volume:Q")
+    return drawn.properties(height=280)
+
+
 def trace(points: pd.DataFrame) -> Any:
     """The best mean on dev so far over the budget spent."""
     import altair as alt

@@ -1,49 +1,48 @@
-"""What a candidate costs: training by its seconds and its price, requests by their tokens and theirs.
-
-Prices are the experiment's own (`budget`), in its one currency. Where it states none, nothing here is money.
-"""
+"""What a candidate costs, as the leaderboard tells it: the same figures as every report, from `harness.money`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+
+import pandas as pd
 
 from harness import evidence as ev
+from harness import money
 from harness.evidence import BAR, Contestant, Evidence
-from harness.records import SeedTraining, TrainingRecord
+from harness.money.telling import clock as duration
+from harness.money.telling import lines, stages, terms
+from harness.store import ExperimentStore
+
+__all__ = [
+    "duration", "money_monthly", "money_per_1000", "money_rows", "money_stages", "money_terms", "request_told",
+    "training_money", "training_told",
+]  # fmt: skip
 
 
-def training_money(record: TrainingRecord | None, one: SeedTraining | None) -> float | None:
-    """A training's share of the price of all, by its seconds; None where no price was given."""
-    if record is None or one is None or record.cost is None:
-        return None
-    whole = sum(seed.seconds for seed in record.seeds)
-    return record.cost * one.seconds / whole if whole else None
+def training_money(evidence: Evidence, one: Contestant) -> float | None:
+    """The cost of a contestant's training, the middle of its range; None where it has no price."""
+    span = money.training_span(evidence, one, money.prices_of(evidence))
+    return None if span is None else span.value
 
 
-def money_per_1000(spec: Mapping[str, Any], tokens_in: float | None, tokens_out: float | None) -> float | None:
-    """The price of the tokens of 1,000 requests; None without prices or counts."""
-    budget = spec.get("budget")
-    stated = budget if isinstance(budget, Mapping) else {}
-    price_in, price_out = stated.get("input_price"), stated.get("output_price")
-    if tokens_in is None or tokens_out is None:
-        return None
-    if not isinstance(price_in, int | float) or not isinstance(price_out, int | float):
-        return None
-    return (tokens_in * price_in + tokens_out * price_out) / 1000
+def money_per_1000(evidence: Evidence, one: Contestant) -> float | None:
+    """1,000 requests like the task's, the middle of their range; None where they have no price."""
+    span, _ = money.requests(one.runs.get("task"), money.prices_of(evidence), tuned=one.seed is not None)
+    return None if span is None else span.value
 
 
 def training_told(evidence: Evidence) -> str:
     """`4 min of training, price 0.17`, or that there was none."""
-    training = evidence.training
+    training, prices = evidence.training, money.prices_of(evidence)
     if training is None:
         return "No training" if evidence.decision == "prompt_suffices" else ev.DASH
-    price = "" if training.cost is None else f", price {training.cost:,.2f}"
+    cost = money.all_trainings(evidence, prices)
+    price = "" if cost is None else f", price {money.money(cost, prices.currency)}"
     return f"{duration(sum(seed.seconds for seed in training.seeds))} of training{price}"
 
 
 def request_told(evidence: Evidence, judged: Contestant | None, bar: Contestant | None) -> str:
-    """What a request takes of the judged candidate, beside the best prompt where that is another one."""
+    """What a request takes of the judged candidate, beside the best prompt, and from which volume on it pays."""
     if judged is None:
         return ""
     other = bar if judged.name != BAR else None
@@ -52,18 +51,13 @@ def request_told(evidence: Evidence, judged: Contestant | None, bar: Contestant 
         for unit, written, beside in (
             ("tokens", *_both(_tokens, judged, other, ",.0f")),
             ("s", *_both(lambda one: one.latency_p50_s, judged, other, ",.2f")),
-            ("per 1,000", *_both(lambda one: _money(evidence, one), judged, other, ",.4g")),
+            ("per 1,000", *_both(lambda one: money_per_1000(evidence, one), judged, other, ",.4g")),
         )
         if written
     ]
-    return "a request: " + ", ".join(told) if told else ""
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.4 h`: never more precise than a reader needs."""
-    if seconds < 120:
-        return f"{seconds:,.0f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+    pays = None if judged.seed is None else money.break_even(evidence, judged, money.prices_of(evidence))
+    parts = ["a request: " + ", ".join(told)] if told else []
+    return "; ".join([*parts, *([f"pays: {pays.told}"] if pays is not None and not pays.unknown else [])])
 
 
 def _both(
@@ -78,5 +72,44 @@ def _tokens(one: Contestant) -> float | None:
     return None if one.tokens_in is None or one.tokens_out is None else one.tokens_in + one.tokens_out
 
 
-def _money(evidence: Evidence, one: Contestant) -> float | None:
-    return money_per_1000(evidence.spec, one.tokens_in, one.tokens_out)
+# ------------------------------------------------------------- the page of one experiment
+
+ROWS = (
+    "candidate",
+    "1,000 requests",
+    "training",
+    "own server a month",
+    "p50 s",
+    "cheaper than the best prompt",
+    "basis",
+)
+
+
+def money_rows(experiment: ExperimentStore) -> pd.DataFrame:
+    """A row a contestant, as text: 1,000 requests, training, hosting, latency, break-even, and what they rest on."""
+    told = lines(ev.gather(experiment))
+    made = [(x.candidate, x.per_1000, x.training, x.hosting, x.latency, x.pays or ev.DASH, x.basis) for x in told]
+    return pd.DataFrame(made, columns=list(ROWS))
+
+
+def money_stages(experiment: ExperimentStore) -> pd.DataFrame:
+    """What each stage took so far, the whole last; empty where it was not counted."""
+    made = stages(ev.gather(experiment))
+    return pd.DataFrame(made, columns=["stage", "time", "tokens in / out elsewhere", "cost"])
+
+
+def money_terms(experiment: ExperimentStore) -> pd.DataFrame:
+    """The prices that all of it rests on, as `what` and `value`."""
+    return pd.DataFrame(terms(ev.gather(experiment)), columns=["what", "value"])
+
+
+def money_monthly(experiment: ExperimentStore) -> pd.DataFrame:
+    """The judged candidate's monthly cost and the best prompt's over the volume: `candidate`, `volume`, `cost`, `low`,
+    `high`, and in `pays` the break-even at the middle of the prices; empty where it is not known."""
+    evidence = ev.gather(experiment)
+    curve = money.judged_curve(evidence)
+    points = [(p.candidate, p.volume, p.cost.value, p.cost.low, p.cost.high) for p in curve.points] if curve else []
+    frame = pd.DataFrame(points, columns=["candidate", "volume", "cost", "low", "high"]).astype(
+        dict.fromkeys(("volume", "cost", "low", "high"), "float64")
+    )
+    return frame.assign(pays=curve.pays.value if curve else None, currency=curve.currency if curve else "")

@@ -31,7 +31,7 @@ from harness.store import Found, Store
 
 AT_ONCE: Final = 500
 """Names a query; SQLite takes some thousand parameters."""
-MADE_BY: Final = ("harness.records", "harness.store", "harness.evidence", "harness.leaderboard")
+MADE_BY: Final = ("harness.records", "harness.store", "harness.evidence", "harness.money", "harness.leaderboard")
 """Packages whose code decides what is remembered: with another text of theirs the file is another one."""
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS remembered "

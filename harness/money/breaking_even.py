@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from harness.evidence import BAR, Contestant, Evidence, contestants
+from harness.evidence import BAR, Contestant, Evidence, contestants, judged
 from harness.money.reckoning import (
     Span,
     machine_seconds,
@@ -224,3 +224,26 @@ def _count(volume: float) -> str:
         return f"{math.ceil(volume):,}"
     digits = 2 - math.floor(math.log10(volume))
     return f"{round(volume, digits):,.0f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The break-even of the judged candidate, ready to be drawn."""
+
+    points: list[Monthly]
+    """The best prompt's curve, then the candidate's."""
+    pays: BreakEven
+    currency: str
+    volume: float | None
+    """Requests a month that are expected."""
+
+
+def judged_curve(evidence: Evidence) -> Curve | None:
+    """The curve of the candidate that the verdict speaks of, or else of the first tuned one; None: not known."""
+    tuned = [one for one in contestants(evidence) if one.seed is not None]
+    if not tuned:
+        return None
+    name, prices = judged(evidence), prices_of(evidence)
+    one = next((one for one in tuned if one.name == name), tuned[0])
+    points = monthly(evidence, one, prices)
+    return Curve(points, break_even(evidence, one, prices), prices.currency, prices.volume) if points else None

@@ -101,6 +101,18 @@ def training_span(evidence: Evidence, one: Contestant, prices: PricesRecord) -> 
     return Span(told * share, told * share, told * share)
 
 
+def all_trainings(evidence: Evidence, prices: PricesRecord) -> Span | None:
+    """What all trainings of the experiment cost, its sweep once; None where they have no price."""
+    if evidence.training is None:
+        return None
+    seconds = sum(seed.seconds for seed in evidence.training.seeds)
+    if prices.machine is not None:
+        swept = evidence.sweep.seconds if evidence.sweep is not None else 0.0
+        return span_of(prices.machine).times((seconds + swept) / 3600)
+    told = evidence.training.cost
+    return None if told is None else Span(told, told, told)
+
+
 def _costs(evidence: Evidence, one: Contestant, prices: PricesRecord) -> Costs:
     tuned, run = one.seed is not None, one.runs.get("task")
     per_1000, basis = requests(run, prices, tuned)

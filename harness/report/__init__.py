@@ -18,8 +18,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness import evidence as ev
+from harness.money import telling
 from harness.records import GateRecord
-from harness.report import letters, svg
+from harness.report import letters, months, svg
 from harness.report.cards import data_card, model_card
 from harness.report.flipped import flips
 from harness.report.inert import cell, fence, line
@@ -67,6 +68,7 @@ def _html(experiment: ExperimentStore, evidence: ev.Evidence) -> str:
         "scores": svg.scores(ev.contestants(evidence)),
         "curves": svg.curves(evidence.training),
         "trace": svg.trace(evidence.prompt),
+        "break_even": months.break_even(evidence),
         "trade_figure": svg.trade_off(ev.trade_off(evidence)),
     }
     return page.get_template("report.html.j2").render(context)
@@ -127,7 +129,20 @@ def _context(experiment: ExperimentStore, evidence: ev.Evidence) -> dict[str, An
         "people": people(experiment),
         "trade_off": {trial.number: one for trial, one in ev.trade_off(evidence)},
         "learning": ev.learning_rows(evidence.training),
+        "money": _money(evidence),
         "again": f"harness run reports/{evidence.id}/spec.yaml",
+    }
+
+
+def _money(evidence: ev.Evidence) -> dict[str, Any]:
+    """Costs in words: a line a contestant, a line a stage, the prices, and who stands on which basis."""
+    lines = telling.lines(evidence)
+    bases = {one.basis: [other.candidate for other in lines if other.basis == one.basis] for one in lines}
+    return {
+        "lines": lines,
+        "stages": telling.stages(evidence),
+        "terms": telling.terms(evidence),
+        "bases": bases.items(),
     }
 
 

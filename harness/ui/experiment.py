@@ -91,7 +91,7 @@ def evidence(experiment: ExperimentStore, read: dict[str, Any]) -> None:
     with tabs[1]:
         training_section(read, facts)
     with tabs[2]:
-        money_section(rows, read["summary"])
+        money_section(rows, read)
     with tabs[3]:
         data_section(read["findings"], facts)
     with tabs[4]:
@@ -118,9 +118,21 @@ def training_section(read: dict[str, Any], facts: pd.DataFrame) -> None:
 MONEY = ("candidate", "tokens_in", "tokens_out", "latency_p50_s", "cost_per_1000", "training_s", "training_cost")
 
 
-def money_section(rows: pd.DataFrame, summary: dict[str, Any]) -> None:
-    """What was spent so far, and what 1,000 requests of each contestant take."""
-    st.markdown(f"**So far:** {plain(summary['cost'])}")
+def money_section(rows: pd.DataFrame, read: dict[str, Any]) -> None:
+    """What was spent so far, what each contestant costs, and from which volume on the tuned one is cheaper."""
+    st.markdown(f"**So far:** {plain(read['summary']['cost'])}")
+    if not read["money_stages"].empty:
+        st.dataframe(read["money_stages"], hide_index=True, key="money-stages", width="content")
+    if not read["money_monthly"].empty:
+        st.markdown("**Cost of a month by requests a month**")
+        st.altair_chart(
+            charts.monthly(read["money_monthly"]),
+            alt="Cost of a month over requests a month, tuned candidate and best prompt; the break-even marked",
+        )
+    if not read["money_terms"].empty:
+        st.dataframe(read["money_rows"], hide_index=True, key="money-told", width="stretch")
+        two_columns(read["money_terms"])
+        return
     column, forms = st.column_config, {"tokens_in": "%.0f", "tokens_out": "%.0f", "training_s": "%.0f"}
     config: dict[str, Any] = {
         name: column.NumberColumn(name.replace("_", " "), format=forms.get(name, "%.3f"), help=frames.COLUMNS[name])
@@ -132,8 +144,8 @@ def money_section(rows: pd.DataFrame, summary: dict[str, Any]) -> None:
     )  # fmt: skip
     if rows["cost_per_1000"].isna().all():
         st.caption(
-            "The experiment states no prices of tokens; `budget.input_price` and `budget.output_price`, per million, "
-            "give requests their price, and `budget.gpu_hour_price` gives training one."
+            "The experiment names no prices: `budget: {machine: ..., provider: ...}` takes dated ones from the list, "
+            "`gpu_hour_price`, `input_price` and `output_price` state your own; run it again to have them told."
         )
 
 
@@ -196,5 +208,6 @@ def _detail(path: str, stamp: str) -> dict[str, Any]:
     judged = [frames.gates, frames.slices, frames.broken, frames.finalists, frames.standing]
     made = [frames.contestant_rows, frames.learning_curve, frames.learning_dev, frames.findings, frames.supervised]
     made += [frames.prompt_arms, frames.prompt_trace, frames.prompt_details]
+    made += [frames.money_rows, frames.money_stages, frames.money_terms, frames.money_monthly]
     read = {one.__name__: one(experiment) for one in (*judged, *made, frames.facts)}
     return read | {"summary": frames.summary(experiment)}
