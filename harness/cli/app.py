@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import harness
-from harness.cli import console, data, monitor, release, scaffold, suite
+from harness.cli import console, data, monitor, plan, release, scaffold, suite
 from harness.errors import HarnessError, Problem, Stopped, UsageError
 from harness.records import EXIT_CODES
 from harness.store import Store
@@ -222,6 +222,7 @@ def ui(
     raise typer.Exit(subprocess.call(command, env=environment))
 
 
+app.command("plan")(plan.plan)
 app.command("monitor")(monitor.monitor)
 app.command("promote")(release.promote)
 app.command("rollback")(release.rollback)

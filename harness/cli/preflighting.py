@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from harness.cli import console
+from harness.cli import console, plan
 from harness.cli.tables import LEFT, RIGHT, line
 from harness.gates import Forecast
 from harness.gates.forecasting import rounded
@@ -37,9 +37,20 @@ def display(found: Preflight) -> None:
         f"{work.training_steps:,} training steps\ncontestants: {beside}\n",
         markup=False,
     )
+    _forecast(found)
     _memory(found)
     _gates(found)
     console.out.print("\nThe spec is valid. No model was touched.")
+
+
+def _forecast(found: Preflight) -> None:
+    """Hours and money, stage by stage; `harness plan` tells more."""
+    for one in found.plan.stages:
+        told = f"{one.stage}: {plan.hours(one.hours)}, {plan.cost(one.cost, found.plan.currency)}"
+        console.out.print(Text(console.plain(f"{told} ({one.source})"), style="dim"))
+    for warning in found.plan.warnings:
+        console.out.print(Text(console.plain(f"warning: {warning}"), style="yellow"))
+    console.out.print()
 
 
 def _memory(found: Preflight) -> None:

@@ -67,6 +67,11 @@ class BudgetSpec(PartSpec):
     """Currency of the prices stated here; empty: that of the price list, where one is used."""
     prices: str | None = None
     """A price list of your own; by default what HARNESS_PRICES names, else the one that comes with the harness."""
+    answer_s: Range | None = None
+    """Seconds an answer takes, or their range, for the forecast, where no earlier experiment of this model on such a
+    machine has measured it."""
+    step_s: Range | None = None
+    """Seconds an optimizer step takes, likewise."""
     stale_after: Annotated[int, Field(ge=1)] = 180
     """Days after which a price of the list is told to be old."""
     max_cost: Positive | None = None

@@ -61,7 +61,11 @@ def stages(evidence: Evidence) -> list[tuple[str, str, str, str]]:
 
 def terms(evidence: Evidence) -> list[tuple[str, str]]:
     """The prices and what costs are spread over, as (what, value); one that is not known is not told."""
-    prices = prices_of(evidence)
+    return terms_of(prices_of(evidence))
+
+
+def terms_of(prices: PricesRecord) -> list[tuple[str, str]]:
+    """The same of prices that are there already."""
     named = {
         "an hour of the machine": prices.machine,
         "a million prompt tokens": prices.input,

@@ -11,6 +11,7 @@ from harness.gates.forecasting import rounded
 from harness.models.names import REMOTE
 from harness.preflight.designs import foresee
 from harness.preflight.earlier import Earlier
+from harness.preflight.planning import Plan, plan
 from harness.preflight.work import Work, work_of
 from harness.records import DataRecord, MemoryForecast, Prompt, Record
 from harness.spec import Experiment
@@ -57,6 +58,8 @@ class Preflight(Record):
     """How worn the test split is."""
     gates: tuple[Forecast, ...]
     """What each gate can decide."""
+    plan: Plan
+    """Hours and money by stage, as far as they are known."""
     memory: MemoryForecast | None = None
     """What training will take here; None where nothing is trained here, or the model is not here yet."""
     warnings: tuple[str, ...]
@@ -95,7 +98,8 @@ def check(experiment: Experiment, store: Store) -> Preflight:
         suites={TASK_SUITE: experiment.data.test.size, **{suite.name: suite.size for suite in experiment.suites}},
         engine=f"{choice.name}: {choice.reason}",
         device=gpus[0] if gpus else f"CPU, {machine.cpus()} cores",
-        work=work_of(experiment),
+        work=(work := work_of(experiment)),
+        plan=plan(experiment, store, work, fits=False),
         looks=looks,
         gates=forecasts,
         memory=_memory(experiment),

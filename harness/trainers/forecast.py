@@ -195,8 +195,16 @@ def of_rows(
     """
     if spec.method in ELSEWHERE or not (rows or pairs):
         return None
-    shape, counter = shape_of(folder), token_counter(folder)
-    if shape is None or counter is None:
+    shape, found = shape_of(folder), lengths(folder, rows, prompt, pairs)
+    if shape is None or found is None:
+        return None
+    device = "cuda" if machine.gpus() else "cpu"
+    return forecast(spec, shape, *found, device, free(device) if available is None else available)
+
+
+def lengths(folder: Path, rows: Sequence[Item], prompt: Prompt, pairs: Sequence[Preference]) -> tuple[int, int] | None:
+    """Tokens of the longest row, and of those with loss at most; None where the folder has no tokenizer."""
+    if (counter := token_counter(folder)) is None:
         return None
     asked = [(list(chat(prompt, item)), item.target) for item in rows]
     for pair in pairs:
@@ -204,9 +212,7 @@ def of_rows(
     asked = sorted(asked, key=lambda one: -sum(len(t.content) for t in one[0]) - len(one[1]))[:MOST_COUNTED]
     before = counter([[turn.model_dump() for turn in turns] for turns, _ in asked])
     whole = counter([[*(t.model_dump() for t in turns), {"role": "assistant", "content": a}] for turns, a in asked])
-    learned = max(all_ - part for all_, part in zip(whole, before, strict=True))
-    device = "cuda" if machine.gpus() else "cpu"
-    return forecast(spec, shape, max(whole), learned, device, free(device) if available is None else available)
+    return max(whole), max(all_ - part for all_, part in zip(whole, before, strict=True))
 
 
 def of_job(job: Job, available: int | None = None) -> MemoryForecast | None:
