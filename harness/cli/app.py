@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import harness
-from harness.cli import console, data, monitor, plan, release, scaffold, suite
+from harness.cli import console, data, gate, monitor, plan, release, scaffold, serve, suite
 from harness.errors import HarnessError, Problem, Stopped, UsageError
 from harness.records import EXIT_CODES
 from harness.store import Store
@@ -223,10 +223,12 @@ def ui(
 
 
 app.command("plan")(plan.plan)
+app.command("gate")(gate.gate)
 app.command("monitor")(monitor.monitor)
 app.command("promote")(release.promote)
 app.command("rollback")(release.rollback)
 app.command("aliases")(release.aliases)
+app.command("serve")(serve.serve)
 
 
 @app.command("doctor")

@@ -11,7 +11,7 @@ aids        what metrics may use: code execution, a judge
 """
 
 from harness.evaluate.aids import aided
-from harness.evaluate.asking import ask
+from harness.evaluate.asking import ask, parsed
 from harness.evaluate.evaluating import CHECKS, MAX_FAILED, SMALLEST_BATCH, Job, Watch, batches, evaluate, evaluate_all
 from harness.evaluate.summary import summarise
 from harness.evaluate.task import TASK_SUITE, TaskSpec, compares_choices, items_suite, run_id, task_suite
@@ -31,6 +31,7 @@ __all__ = [
     "evaluate",
     "evaluate_all",
     "items_suite",
+    "parsed",
     "run_id",
     "summarise",
     "task_suite",

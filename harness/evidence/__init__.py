@@ -4,6 +4,7 @@
     further      every metric beside the score that decides
     sidebyside   samples of several candidates, what flipped, what broke
     numbers      how scores and differences are written, each in its unit
+    gatesides    the two sides of a deploy gate
     gating       what a gate demanded and what decided it
     wording      the verdict in one sentence, in four answers, and what it stands on
     prompting    what a prompt is: in full, part by part, in a few words
@@ -17,12 +18,14 @@ Both views, the leaderboard and the reports, tell the same facts from here. Noth
 is computed that a record does not hold: records are joined, ordered and worded.
 """
 
-from harness.evidence.deploying import deployable, of_verdict
+from harness.evidence.deploying import deployable, of_verdict, task_run
 from harness.evidence.facts import Fact, facts_of
 from harness.evidence.further import Further, further
+from harness.evidence.gatesides import again, side_rows
 from harness.evidence.gathered import (
     BAR,
     RAW,
+    REFERENCE,
     Contestant,
     Evidence,
     comparison,
@@ -84,6 +87,7 @@ __all__ = [
     "DECISIONS",
     "GLYPHS",
     "RAW",
+    "REFERENCE",
     "SUMMARY_COLUMNS",
     "WORST_FIRST",
     "Answers",
@@ -99,6 +103,7 @@ __all__ = [
     "LearningRow",
     "Pointer",
     "Unit",
+    "again",
     "aliases_of",
     "answers",
     "basis",
@@ -138,6 +143,7 @@ __all__ = [
     "prompt_words",
     "readable",
     "reference_name",
+    "side_rows",
     "slice_bounds",
     "slices_worst_first",
     "span",
@@ -146,6 +152,7 @@ __all__ = [
     "suite_score",
     "summaries",
     "summarised",
+    "task_run",
     "threshold",
     "trade_off",
     "unit_of",

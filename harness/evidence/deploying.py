@@ -24,9 +24,9 @@ def of_verdict(known: Evidence) -> Candidate:
         missing = f"it has no {', no '.join(known.missing)}"
         raise UsageError(Problem(known.id, f"there is nothing to deploy: {missing}", next="Go on with `harness run`"))
     name = known.verdict.candidate
-    if (run := _task_run(known, name)) is not None:  # of a recipe: the name is that of the seed best on dev
+    if (run := task_run(known, name)) is not None:  # of a recipe: the name is that of the seed best on dev
         return run.candidate
-    seeds = {seed: made for seed in sorted(known.members(name)) if (made := _task_run(known, seed)) is not None}
+    seeds = {seed: made for seed in sorted(known.members(name)) if (made := task_run(known, seed)) is not None}
     if not seeds:
         hint = "Restore the folder `runs/`, or delete verdict.json and run again"
         raise UsageError(Problem(known.id, f"there is nothing to deploy: no test run of {name} is here", next=hint))
@@ -38,8 +38,8 @@ def of_verdict(known: Evidence) -> Candidate:
     return seeds[max(scores, key=lambda seed: scores[seed])].candidate
 
 
-def _task_run(known: Evidence, name: str) -> RunRecord | None:
-    """A candidate's test run, on the task where there is one."""
+def task_run(known: Evidence, name: str) -> RunRecord | None:
+    """The test run by which a candidate is known: on the task where there is one, else the first by suite name."""
     runs = [run for run in known.runs if run.split == "test" and run.candidate.name == name]
     return min(runs, key=lambda run: (run.suite != "task", run.suite), default=None)
 

@@ -5,6 +5,7 @@
     rows(store)                one row per candidate, newest experiment first, the raw base on top of each
     experiments(store)         one row per experiment: decision, headline, the four answers
     damaged(store)             folders that cannot be read, with the reason
+    pointers(store), moves(store)  where each alias points, and every move that led there
     summary, contestant_rows, gates, slices, broken, finalists, standing,
     comparing                  two runs side by side, column by column
     learning_curve, learning_dev, prompt_arms, prompt_trace, prompts, prompt_details, findings, facts
@@ -33,6 +34,7 @@ from harness.leaderboard import comparing, examining
 from harness.leaderboard.answered import BOARD_COLUMNS, answered
 from harness.leaderboard.candidates import COLUMNS, SUITE_COLUMNS, frame, rows_of
 from harness.leaderboard.costs import money_monthly, money_rows, money_stages, money_terms
+from harness.leaderboard.deployed import MOVE_COLUMNS, POINTER_COLUMNS, aliases, moves, pointers
 from harness.leaderboard.detail import (
     facts,
     findings,
@@ -50,9 +52,12 @@ __all__ = [
     "BOARD_COLUMNS",
     "COLUMNS",
     "GATE_COLUMNS",
+    "MOVE_COLUMNS",
+    "POINTER_COLUMNS",
     "SUITE_COLUMNS",
     "SUMMARY_COLUMNS",
     "Index",
+    "aliases",
     "answered",
     "broken",
     "comparing",
@@ -70,6 +75,8 @@ __all__ = [
     "money_rows",
     "money_stages",
     "money_terms",
+    "moves",
+    "pointers",
     "prompt_arms",
     "prompt_details",
     "prompt_text",

@@ -2,6 +2,8 @@
 
 checking  whether runs and weights that were judged are still what they were
 moving    promotion and rollback
+judged    questions that were judged, asked again
+serving   a server of exactly what was judged (imported when it is asked for)
 """
 
 from harness.releasing.moving import PRODUCTION, Moved, promote, rollback, standing

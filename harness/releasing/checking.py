@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from harness import artifacts, models
-from harness.errors import HarnessError, Problem
+from harness.errors import HarnessError, ModelError, Problem
 from harness.models import LocalModel
 from harness.models.folder import describe
 from harness.records import Candidate, VerdictRecord
@@ -62,16 +60,17 @@ def base_model(folder: ExperimentStore, candidate: Candidate) -> LocalModel | No
     """
     name = str(folder.spec().get("model") or candidate.model.name)
     path = models.on_disk(name, folder.path)
-    return None if path is None else same_model(name, path, candidate)
-
-
-def same_model(name: str, path: Path, candidate: Candidate) -> LocalModel:
-    """The model in a folder. Raises ModelError where it is not the one that the candidate was judged on."""
-    from harness.errors import ModelError
-
+    if path is None:
+        return None
     found = describe(name, path, candidate.model.revision)
+    refuse_other(found, candidate)
+    return found
+
+
+def refuse_other(found: LocalModel, candidate: Candidate) -> None:
+    """Raise ModelError where a model is not the one that the candidate was judged on."""
     if found.ref.digest != candidate.model.digest:
         digests = f"{found.ref.digest[:8]} instead of {candidate.model.digest[:8]}"
         what = f"is not the one that was judged ({digests})"
-        raise ModelError(Problem(f"model {name} ({path})", what, next="Restore the weights, tokenizer and template"))
-    return found
+        where = f"model {found.ref.name} ({found.path})"
+        raise ModelError(Problem(where, what, next="Restore the weights, tokenizer and template"))

@@ -52,7 +52,7 @@ def show(store: Store) -> None:
         if shown.empty:
             st.info("No experiment fits the filter.")
         elif view == CARDS:
-            cards(index, shown)
+            cards(store, index, shown)
         else:
             table(index, shown)
     if owed:
@@ -93,7 +93,7 @@ def filtered(experiments: pd.DataFrame, wanted: str, decisions: list[str]) -> pd
     return experiments[keep]
 
 
-def cards(index: Index, shown: pd.DataFrame) -> None:
+def cards(store: Store, index: Index, shown: pd.DataFrame) -> None:
     """One page of experiments, a card each."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(f"{len(shown):,} experiment{'' if len(shown) == 1 else 's'}", width="stretch")
@@ -103,9 +103,11 @@ def cards(index: Index, shown: pd.DataFrame) -> None:
     page = paged(shown, PER_PAGE, "page")
     rows = index.rows(list(page["experiment"]))
     filled = markup.filled(rows, wanted)
+    aliases = frames.aliases(store)
     with body:
         for _, experiment in page.iterrows():
-            card(experiment, rows[rows["experiment"] == experiment["experiment"]], filled)
+            id_ = experiment["experiment"]
+            card(experiment, rows[rows["experiment"] == id_], filled, aliases.get(id_, []))
     st.caption(
         "In brackets the interval. The yellow line is the best prompt, the bar to beat. Shaded is the candidate that "
         "the verdict speaks of. – was not measured. Rest the pointer on a heading, an outcome or a score for more."
@@ -126,12 +128,17 @@ def columns_wanted() -> list[str]:
     return chosen
 
 
-def card(experiment: pd.Series, rows: pd.DataFrame, columns: list[str]) -> None:
-    """One experiment: name, verdict, the five answers, its candidates. columns: see `markup.candidates`."""
+def card(experiment: pd.Series, rows: pd.DataFrame, columns: list[str], aliases: list[str]) -> None:
+    """One experiment: name, verdict, where it is deployed, the five answers, its candidates.
+
+    columns: see `markup.candidates`.
+    """
     with st.container(border=True, gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             places.link("experiment", f"**{plain(experiment['name'])}**", experiment=experiment["experiment"])
             badge(experiment["decision"])
+            for alias in aliases:
+                st.badge(plain(alias), color="green", icon=":material/rocket_launch:")
             st.caption(_about(experiment), width="stretch", text_alignment="right")
         if experiment["decision"] in ("unfinished", "prompt_suffices"):
             st.markdown(plain(experiment["headline"]))

@@ -25,8 +25,7 @@ class OpenAIClient(HttpClient):
 
     def chat(self, model: str, messages: Sequence[Message], decoding: Decoding, extra: Mapping[str, Any]) -> Answer:
         """One assistant turn after `messages`, rendered by the server's chat template."""
-        turns = [{"role": message.role, "content": message.content} for message in messages]
-        payload = {"model": model, "messages": turns, **sampling(decoding), **extra}
+        payload = chat_body(model, messages, decoding, extra)
         return self._generated("/chat/completions", payload, lambda choice: choice["message"]["content"])
 
     def complete(self, model: str, text: str, decoding: Decoding, extra: Mapping[str, Any]) -> Answer:
@@ -53,6 +52,12 @@ class OpenAIClient(HttpClient):
             return Answer(error=str(error), latency_s=time.monotonic() - started)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             return Answer(error=f"the answer does not have the expected form: {error!r}")
+
+
+def chat_body(model: str, messages: Sequence[Message], decoding: Decoding, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What is sent for one assistant turn after `messages`."""
+    turns = [{"role": message.role, "content": message.content} for message in messages]
+    return {"model": model, "messages": turns, **sampling(decoding), **extra}
 
 
 def sampling(decoding: Decoding) -> dict[str, Any]:

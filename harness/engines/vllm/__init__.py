@@ -6,8 +6,30 @@ adapters  which adapters vLLM would serve wrongly, refused before they are loade
 engine    the running server as an Engine
 """
 
+from harness.engines.vllm.adapters import adapter_rank
+from harness.engines.vllm.ask import beyond_openai
 from harness.engines.vllm.engine import VllmEngine
-from harness.engines.vllm.flags import Settings, passed_flags
+from harness.engines.vllm.flags import (
+    Public,
+    Settings,
+    needed_environment,
+    passed_flags,
+    serve_command,
+    server_command,
+)
 from harness.engines.vllm.found import INSTALL, Found, find
 
-__all__ = ["INSTALL", "Found", "Settings", "VllmEngine", "find", "passed_flags"]
+__all__ = [
+    "INSTALL",
+    "Found",
+    "Public",
+    "Settings",
+    "VllmEngine",
+    "adapter_rank",
+    "beyond_openai",
+    "find",
+    "needed_environment",
+    "passed_flags",
+    "serve_command",
+    "server_command",
+]

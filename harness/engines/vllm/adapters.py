@@ -32,6 +32,18 @@ def check_adapter(adapter: Adapter, settings: Settings) -> None:
         )
 
 
+def adapter_rank(folder: Path) -> int:
+    """The highest rank that an adapter has anywhere. Raises EngineError for a folder that holds none."""
+    try:
+        return _rank(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise EngineError(f"the adapter at {folder} cannot be read: {error}.") from error
+
+
+def _rank(config: dict[str, Any]) -> int:
+    return max([int(config.get("r") or 0), *(int(rank) for rank in (config.get("rank_pattern") or {}).values())])
+
+
 def tensor_names(path: Path) -> list[str]:
     """Names of the tensors in a safetensors file, from its header alone."""
     with path.open("rb") as file:
@@ -49,7 +61,7 @@ def _config_faults(config: dict[str, Any], settings: Settings) -> list[str]:
         faults.append("it uses DoRA")
     if config.get("modules_to_save"):
         faults.append(f"it carries whole modules ({', '.join(config['modules_to_save'])})")
-    rank = max([int(config.get("r") or 0), *(config.get("rank_pattern") or {}).values()])
+    rank = _rank(config)
     if rank > server_rank(settings.adapter_rank):
         faults.append(f"its rank is {rank}, and the server was started for {server_rank(settings.adapter_rank)}")
     return faults

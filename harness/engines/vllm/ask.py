@@ -25,7 +25,7 @@ from harness.engines.pairs import Prefix, encode_choices
 from harness.engines.vllm.flags import BASE
 from harness.errors import EngineError
 from harness.models import LocalModel
-from harness.records import Message
+from harness.records import Decoding, Message
 
 SAMPLING: Final[dict[str, Any]] = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "skip_special_tokens": True}
 """Sampling parameters that only vLLM knows, stated in every request, so that no default decides."""
@@ -52,9 +52,7 @@ class Asker:
         """The answer of the model that the server knows as `name`."""
         if request.choices:
             return self._score(name, request)
-        extra = SAMPLING | {"stop_token_ids": list(self.ends)}
-        if request.decoding.constraint is not None:
-            extra["structured_outputs"] = structured_outputs(request.decoding.constraint)
+        extra = beyond_openai(request.decoding, self.ends)
         if request.text is None:
             answer = self.client.chat(name, request.messages, request.decoding, extra)
         else:
@@ -122,6 +120,14 @@ class Asker:
             return [float(row[f"token_id:{choice[0]}"]) for choice in choices], int(body["usage"]["prompt_tokens"])
         except KeyError:  # a server too old to know logprob_token_ids
             return self._prompt_logprobs(name, context, choices)
+
+
+def beyond_openai(decoding: Decoding, ends: Sequence[int]) -> dict[str, Any]:
+    """What only vLLM understands of a request, stated: sampling, tokens that end an answer, a constraint."""
+    extra = SAMPLING | {"stop_token_ids": list(ends)}
+    if decoding.constraint is not None:
+        extra["structured_outputs"] = structured_outputs(decoding.constraint)
+    return extra
 
 
 def learn(client: OpenAIClient, model: LocalModel, room: int, base: str = BASE) -> Asker:

@@ -21,7 +21,7 @@ from harness.engines.probe import Fingerprint, check_identity, fingerprint
 from harness.engines.vllm.adapters import check_adapter
 from harness.engines.vllm.ask import learn
 from harness.engines.vllm.flags import BASE, Settings, server_command, server_environment
-from harness.errors import EngineError
+from harness.errors import EngineError, Problem
 from harness.guard import GuardedProcess
 from harness.models import LocalModel
 from harness.records import Conditions
@@ -52,8 +52,13 @@ class VllmEngine(Engine):
         self._note = note
         self._adapters: dict[str, Adapter] = {}
         self._alone: dict[str | None, Fingerprint] = {}
-        api_key, port = secrets.token_urlsafe(32), _free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        public = settings.public
+        api_key, port = (secrets.token_urlsafe(32), _free_port()) if public is None else (public.api_key, public.port)
+        if public is not None:
+            _refuse_taken(public.host, port)
+            if public.adapter:
+                check_adapter(Adapter(public.name, public.adapter), settings)
+        self.url = f"http://{_own_address(public.host if public else '')}:{port}"
         self._line = Line()
         self._connect = partial(OpenAIClient, self.url, api_key=api_key, timeout_s=CALL_LIMIT_S, line=self._line)
         command = server_command(python, model, settings, port)
@@ -77,6 +82,8 @@ class VllmEngine(Engine):
             )
             if settings.max_adapters:
                 self._alone[None] = fingerprint(self, None)
+            if public is not None and public.adapter:
+                self._welcome(Adapter(public.name, public.adapter))
             for adapter in adapters:
                 self.load_adapter(adapter)
         except CallError as error:
@@ -85,6 +92,15 @@ class VllmEngine(Engine):
         except BaseException:  # Ctrl-C too must not leave a server behind; it is raised again
             self.close()
             raise
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Tokens that end an answer."""
+        return self._asker.ends
+
+    def running(self) -> bool:
+        """Whether the server still runs."""
+        return self._process.running()
 
     @property
     def group(self) -> int:
@@ -117,9 +133,17 @@ class VllmEngine(Engine):
         try:
             with self._connect() as client:
                 client.call("POST", "/v1/load_lora_adapter", payload)
-                listed = {card["id"] for card in client.call("GET", "/v1/models")["data"]}
         except CallError as error:
             raise EngineError(f"vLLM cannot load the adapter {adapter.name!r} ({adapter.path}): {error}.") from error
+        self._welcome(adapter)
+
+    def _welcome(self, adapter: Adapter) -> None:
+        """Prove that an adapter that was loaded is there, and that base and adapters answer as themselves."""
+        try:
+            with self._connect() as client:
+                listed = {card["id"] for card in client.call("GET", "/v1/models")["data"]}
+        except CallError as error:
+            raise EngineError(f"vLLM does not list its models: {error}.") from error
         if adapter.name not in listed:
             raise EngineError(f"vLLM accepted the adapter {adapter.name!r} but does not list it.")
         self._adapters[adapter.name] = adapter
@@ -158,6 +182,23 @@ class VllmEngine(Engine):
         if self._process.running():
             return error
         return EngineError(f"the vLLM server died. Last lines of its log:\n{self._process.tail()}")
+
+
+def _own_address(host: str) -> str:
+    """Where this machine reaches a server that listens on `host`."""
+    if host in ("", "0.0.0.0"):  # noqa: S104  all addresses: the loopback is one of them
+        return "127.0.0.1"
+    host = "::1" if host == "::" else host
+    return f"[{host}]" if ":" in host else host
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Raise EngineError where somebody listens already: without a key, their answers would be taken for ours."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as fault:
+        what = f"cannot be listened on: {fault.strerror or fault}"
+        raise EngineError(Problem(f"{host}:{port}", what, next="Name another one with --port")) from fault
 
 
 def _free_port() -> int:

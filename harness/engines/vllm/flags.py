@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import EngineError, did_you_mean
@@ -28,6 +29,8 @@ CPU_LORA_MODULES: Final = [
 """Where an adapter may lie on a CPU. With lm_head, concurrent log-probabilities kill the engine."""
 LONGEST_CONTEXT: Final = 8192
 """Context bound when none is asked for: the key-value cache is paid for in memory."""
+CACHE: Final = "VLLM_CPU_KVCACHE_SPACE"
+"""Variable that states the key-value cache of a CPU server; the user's own stands."""
 SPEC_KEYS: Final = {"dtype": "dtype", "max-model-len": "max_model_len", "max-num-seqs": "concurrency"}
 """Flags that have a key of their own under `serve`."""
 PASSED_FLAGS: Final = frozenset(
@@ -74,6 +77,22 @@ def _fault(name: str, value: Scalar) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Public:
+    """A server for others: where it listens and by which name they ask. Nothing can be loaded into it later."""
+
+    name: str
+    """By which the model is asked for: the adapter where there is one, else the base model."""
+    adapter: str = ""
+    """Folder of the adapter that it is; empty for none."""
+    host: str = "127.0.0.1"
+    """Address that it listens on."""
+    port: int = 8000
+    """Port there."""
+    api_key: str = ""
+    """What askers must know; empty: nobody is asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How a server is started; every default suits a small machine."""
 
@@ -93,6 +112,8 @@ class Settings:
     """More flags of the server, without the dashes."""
     startup_limit_s: float = 900.0
     """How long the server may take to come up."""
+    public: Public | None = None
+    """Set for a server that others ask; None for one that only the harness does, by a random key."""
 
     @property
     def resolved_dtype(self) -> str:
@@ -111,10 +132,19 @@ class Settings:
 
 def server_command(python: str, model: LocalModel, settings: Settings, port: int) -> list[str]:
     """The server's command line. The API key is not in it: others can read command lines."""
+    return [python, "-m", MODULE, "--model", str(model.path), *_flags(model, settings, port)]
+
+
+def serve_command(model: LocalModel, settings: Settings, port: int) -> list[str]:
+    """The same as vLLM's own command, `vllm serve MODEL ...`, which its build for CPUs does not have."""
+    return ["vllm", "serve", str(model.path), *_flags(model, settings, port)]
+
+
+def _flags(model: LocalModel, settings: Settings, port: int) -> Iterator[str]:
+    public = settings.public
     flags: dict[str, Any] = {
-        "model": str(model.path),
-        "served-model-name": BASE,
-        "host": "127.0.0.1",
+        "served-model-name": [public.name, BASE] if public is not None and not public.adapter else BASE,
+        "host": public.host if public is not None else "127.0.0.1",
         "port": port,
         "dtype": settings.resolved_dtype,
         "max-model-len": settings.context(model),
@@ -136,28 +166,34 @@ def server_command(python: str, model: LocalModel, settings: Settings, port: int
         }
         if settings.device == "cpu":
             flags["lora-target-modules"] = CPU_LORA_MODULES
+        if public is not None and public.adapter:
+            flags["lora-modules"] = json.dumps({"name": public.name, "path": str(Path(public.adapter).resolve())})
     elif settings.device == "cpu":
         flags["enforce-eager"] = True  # else minutes of compiling; with LoRA nothing is compiled anyway
     flags |= settings.extra
-    return [python, "-m", MODULE, *_arguments(flags)]
+    return _arguments(flags)
 
 
 def server_environment(settings: Settings, model: LocalModel, api_key: str) -> dict[str, str]:
     """The server's environment: the harness's own, and what vLLM needs."""
     # The server may live in an environment of its own, where these would point to the wrong packages.
     own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    own |= {
-        "VLLM_API_KEY": api_key,
-        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_HOST_IP": "127.0.0.1",
-    }
+    own.pop("VLLM_API_KEY", None)
+    needed = needed_environment(settings, model)
+    if CACHE in own:
+        needed.pop(CACHE, None)
+    return own | needed | ({"VLLM_API_KEY": api_key} if api_key else {})
+
+
+def needed_environment(settings: Settings, model: LocalModel) -> dict[str, str]:
+    """What a server needs in its environment beside its key."""
+    needed = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "VLLM_HOST_IP": "127.0.0.1"}
+    # Whoever may load adapters into a server decides what it answers.
+    needed["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True" if settings.public is None else "False"
     if settings.device == "cpu":
-        own.setdefault("VLLM_CPU_KVCACHE_SPACE", str(_cache_gib(model, settings)))
-        own["TORCHDYNAMO_DISABLE"] = "1"  # else the first log-probabilities take 15 s
-    return own
+        needed[CACHE] = str(_cache_gib(model, settings))
+        needed["TORCHDYNAMO_DISABLE"] = "1"  # else the first log-probabilities take 15 s
+    return needed
 
 
 def server_rank(rank: int) -> int:
