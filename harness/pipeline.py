@@ -56,7 +56,7 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     progress.stage("model")  # before anything is written: what cannot be had leaves no trace
     choice = choose(experiment.spec.serve)
     progress.note(choice.reason)
-    trainers.require_installed(experiment.spec.train.method, experiment.spec.train.sweep is not None)
+    trainers.require_installed(experiment.spec.train)
     spec = experiment.spec
     refuse([*trainers.unservable(spec.train, choice.name), *prompts.missing_packages(spec.prompt)])
     model = models.resolve(spec.model, revision=spec.revision, near=experiment.folder, note=progress.note)
@@ -79,7 +79,7 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
 def help_sweep(experiment: Experiment, store: Store, progress: Progress) -> None:
     """Take trials of the sweep of an experiment that runs elsewhere on this machine, until there is none left."""
     spec = experiment.spec
-    trainers.require_installed(spec.train.method, sweep=True)
+    trainers.require_installed(spec.train)
     model = models.resolve(spec.model, revision=spec.revision, near=experiment.folder, note=progress.note)
     learning.help_sweep(spec.train, ground_of(experiment, model, store.at(experiment.id), progress))
 

@@ -269,12 +269,14 @@ def test_several_gpus_do_not_multiply_the_batch(model: LocalModel, tmp_path: Pat
 
 
 def test_what_a_method_needs_is_asked_for_by_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = {"existing": {"adapter": "a"}, "command": {"command": "c"}, "managed": {"managed": {}}}
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
     for method in METHODS:
-        trainers.require_installed(method)
+        trainers.require_installed(TrainSpec.model_validate({"method": method} | needed.get(method, {})))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "bitsandbytes" else name)
-    trainers.require_installed("lora")
+    trainers.require_installed(TrainSpec())
     with pytest.raises(TrainingError, match=r"train.method qlora: bitsandbytes not installed"):
-        trainers.require_installed("qlora")
+        trainers.require_installed(TrainSpec(method="qlora"))
 
 
 def test_every_method_that_a_spec_may_name_has_its_trainer() -> None:

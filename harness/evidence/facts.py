@@ -67,7 +67,9 @@ def _training_facts(training: TrainingRecord | None) -> list[Fact]:
         made.append(("training", "memory forecast", f"{training.forecast.total / 2**30:.1f} GiB"))
     for one in training.seeds:
         memory = "" if one.peak_memory_bytes is None else f", peak {one.peak_memory_bytes / 2**30:.1f} GiB"
-        told = f"{one.steps} steps in {one.seconds:.0f} s{memory}, {one.trainable_parameters:,} parameters"
+        size = "" if one.trainable_parameters is None else f", {one.trainable_parameters:,} parameters"
+        told = f"{one.steps} steps in {one.seconds:.0f} s{memory}{size}"
+        told += "" if one.managed is None else f", job {one.managed.job} at {one.managed.service}"
         made.append(("training", f"seed {one.seed}", told + (f", resumed {one.resumed}×" if one.resumed else "")))
         if (chosen := next((point for point in one.dev if point.step == one.chosen_step), None)) is not None:
             told = f"best on dev at step {chosen.step} of {one.steps}: {number(chosen.score)}, n = {chosen.n}"

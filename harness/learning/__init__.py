@@ -49,7 +49,6 @@ def learn(
     told = _foreseen(asked[0], ground)
     scorer = TaskScorer(ground.task, asked[0].rows, asked[0].dev)
     results = [_trained(job, ground.progress, scorer) for job in asked]
-    hours = sum(seed.seconds for seed, _ in results) / 3600
     record = TrainingRecord(
         method=spec.method,
         prompt=prompt,
@@ -59,10 +58,20 @@ def learn(
         seeds=tuple(result[0] for result in results),
         learned_from=found.told,
         forecast=told,
-        cost=None if gpu_hour_price is None else round(hours * gpu_hour_price, 4),
+        cost=_cost([seed for seed, _ in results], gpu_hour_price),
     )
     ground.folder.write(record)
     return record
+
+
+def _cost(seeds: list[SeedTraining], gpu_hour_price: float | None) -> float | None:
+    """Hours times their price; of jobs at a service what they cost there, if that is known of all."""
+    jobs = [seed.managed for seed in seeds if seed.managed is not None]
+    if jobs:
+        costs = [job.cost for job in jobs if job.cost is not None]
+        return round(sum(costs), 4) if len(costs) == len(jobs) else None
+    hours = sum(seed.seconds for seed in seeds) / 3600
+    return None if gpu_hour_price is None else round(hours * gpu_hour_price, 4)
 
 
 def _foreseen(job: Job, ground: Ground) -> MemoryForecast | None:

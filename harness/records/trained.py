@@ -101,6 +101,23 @@ class ProbeScores(Record):
     """Whether the base model's weights were quantised: served weights are not, so equal numbers cannot be asked for."""
 
 
+class ManagedJob(Record):
+    """A fine-tuning job at a service."""
+
+    service: str
+    """Which."""
+    job: str
+    """Its id there."""
+    base: str
+    """The base model's name there."""
+    files: tuple[str, ...]
+    """Ids of the files that were sent: train, then validation."""
+    tokens: int | None = None
+    """Tokens that the service says it trained; None where it does not say."""
+    cost: float | None = None
+    """Tokens times the stated price, else the service's own figure, in its currency; None where neither is known."""
+
+
 class SeedTraining(Record):
     """One finished training."""
 
@@ -118,10 +135,10 @@ class SeedTraining(Record):
     """Peak resident memory of the training process (CPU) or of its device memory (GPU), over all sittings."""
     resumed: int
     """How many times it went on from a checkpoint."""
-    trainable_parameters: int
-    """Parameters that were trained."""
+    trainable_parameters: int | None
+    """Parameters that were trained; None where a service does not tell."""
     device: str | None = None
-    """`cpu` or `cuda`: where it was trained, also when it was taken over from an earlier training."""
+    """`cpu`, `cuda`, or `remote` at a service: where it was trained, also when it was taken over."""
     dtype: str | None = None
     """Number type of the base model's weights; for a quantised base, of the arithmetic on them."""
     packages: dict[str, str] | None = None
@@ -141,6 +158,8 @@ class SeedTraining(Record):
     curves: dict[str, tuple[CurvePoint, ...]] = Field(default_factory=dict)
     """What else the trainer told of itself by step: gradient norm, and rewards, margins, KL where the objective has
     them."""
+    managed: ManagedJob | None = None
+    """The job at a service that trained it; None where it was trained otherwise."""
 
 
 class MemoryForecast(Record):
@@ -181,13 +200,14 @@ class TrainingRecord(Record):
     arguments: dict[str, Any]
     """Every training argument that was set."""
     device: str
-    """`cpu`, `cuda`."""
+    """`cpu`, `cuda`; `remote` at a service."""
     supervision: Supervision
     """Evidence from the tensors."""
     seeds: tuple[SeedTraining, ...]
     """One per seed."""
     cost: float | None = None
-    """Training hours times `budget.gpu_hour_price`, in its currency; None when no price was given."""
+    """Training hours times `budget.gpu_hour_price`, in its currency; at a service the sum over its jobs. None when no
+    price is known."""
     forecast: MemoryForecast | None = None
     """What it was expected to take; None where nothing was trained here."""
     learned_from: str = ""

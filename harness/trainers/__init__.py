@@ -11,6 +11,7 @@ supervision      what is really learned from, read off the tensors
 passthrough      arguments for TRL and PEFT, held against what is installed
 publish, probing what comes out
 merging          an adapter put into its base model
+managed          jobs at fine-tuning services
 """
 
 from __future__ import annotations
@@ -81,6 +82,12 @@ def _classifier(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTrain
     return train_classifier(job, scorer, progress)
 
 
+def _managed(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTraining, Supervision]:
+    from harness.trainers.managed import train_managed
+
+    return train_managed(job, scorer, progress)
+
+
 METHODS: dict[Method, Trainer] = {
     "lora": _by_trl,
     "rslora": _by_trl,
@@ -96,6 +103,7 @@ METHODS: dict[Method, Trainer] = {
     "classifier": _classifier,
     "existing": _existing,
     "command": _by_command,
+    "managed": _managed,
 }
 """Every method and who does it, in the calling process."""
 
@@ -103,9 +111,11 @@ METHODS: dict[Method, Trainer] = {
 def train(job: Job, progress: Progress, scorer: Scorer = no_scorer) -> tuple[SeedTraining, Supervision]:
     """Train one seed by the method that the spec names, in a process of its own. See `Trainer`.
 
-    Raises TrainingError for a model that only a server has. When it returns, that process is gone and with it all
-    memory that it held, on the GPU too.
+    Raises TrainingError for a model that only a server has, unless its service trains it. When it returns, that process
+    is gone and with it all memory that it held, on the GPU too.
     """
+    if job.spec.method == "managed":
+        return METHODS["managed"](job, scorer, progress)
     if job.model.remote_name is not None:
         hint = "Name the hub id or folder of its weights (model), or ask for prompts alone"
         raise TrainingError(Problem("model", f"{job.model.ref.name!r} is only a name at a server", next=hint))
@@ -114,12 +124,18 @@ def train(job: Job, progress: Progress, scorer: Scorer = no_scorer) -> tuple[See
     return train_in_child(job, scorer, progress)
 
 
-def require_installed(method: Method, sweep: bool = False) -> None:
-    """Raise TrainingError when what the method, or a sweep, needs is not installed; imports nothing."""
-    if sweep and not importlib.util.find_spec("optuna"):
+def require_installed(spec: TrainSpec) -> None:
+    """Raise TrainingError when what the method, or a sweep, needs is not installed or not set."""
+    if spec.sweep is not None and not importlib.util.find_spec("optuna"):
         hint = "pip install 'finetune-harness[sweep]'"
         raise TrainingError(Problem("train.sweep", "optuna is not installed", next=hint))
-    missing = [name for name in (*LIBRARIES, *ALSO.get(method, ())) if not importlib.util.find_spec(name)]
+    if spec.managed is not None:
+        from harness.trainers.managed import unready
+
+        if problems := list(unready(spec)):
+            raise TrainingError(problems)
+        return
+    missing = [name for name in (*LIBRARIES, *ALSO.get(spec.method, ())) if not importlib.util.find_spec(name)]
     if missing:
         hint = "pip install 'finetune-harness[train]'"
-        raise TrainingError(Problem(f"train.method {method}", f"{', '.join(missing)} not installed", next=hint))
+        raise TrainingError(Problem(f"train.method {spec.method}", f"{', '.join(missing)} not installed", next=hint))

@@ -12,7 +12,7 @@ from harness.trainers.spec import Method, TrainSpec
 
 LEARNED: Final[frozenset[Method]] = frozenset({"prompt_tuning", "prefix_tuning", "adaption_prompt"})
 """Methods that put something learned before the text or its keys: no weight changes, so nothing can be merged."""
-APART: Final[frozenset[Method]] = LEARNED | {"dora", "ia3", "full", "loftq", "classifier"}
+APART: Final[frozenset[Method]] = LEARNED | {"dora", "ia3", "full", "loftq", "classifier", "managed"}
 """Methods of which vLLM serves nothing beside the base model."""
 
 
@@ -30,6 +30,9 @@ def unservable(spec: TrainSpec, engine: str) -> Iterator[Problem]:
             what = f"vLLM cannot serve {method}, and it cannot be merged into the model: it changes no weight"
             hint = "Serve it with transformers (serve: {engine: transformers}), or train a LoRA"
             yield Problem("train.method", what, next=hint)
+        if method == "managed" and engine != "openai":
+            what = f"the tuned model is only at its service, and {engine} serves"
+            yield Problem("serve.engine", what, "Only `openai`", "Give its API: serve: {engine: openai, url: ...}")
 
 
 def _methods(spec: TrainSpec) -> set[Method]:

@@ -1,8 +1,9 @@
-"""Parts of `train:` with keys of their own: choosing a checkpoint, preferences, rewards, teachers, sweeps, jobs."""
+"""Parts of `train:` with keys of their own: choosing a checkpoint, preferences, rewards, teachers, sweeps, services."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -138,3 +139,64 @@ class ClassifierSpec(PartSpec):
     body: Literal["lora", "frozen"] = "lora"
     """`lora`: an adapter in the base model is trained with the head; `frozen`: the head alone, over features of the
     base model as it is."""
+
+
+class ManagedSpec(PartSpec):
+    """A fine-tuning job at a service, through its own Python package."""
+
+    service: Literal["openai", "together", "fireworks", "compatible"] = "openai"
+    """Which; `compatible` is any service with OpenAI's calls for files and fine-tuning, at `url`."""
+    model: str | None = None
+    """Name of the base model there; by default that of `model: openai:NAME`."""
+    url: str | None = None
+    """Address of the service's API; by default its own."""
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """Environment variable that holds the key; by default OPENAI_API_KEY, TOGETHER_API_KEY, FIREWORKS_API_KEY, and
+    HARNESS_API_KEY for `compatible`. The key itself is written nowhere."""
+    account: str | None = None
+    """Account at Fireworks; by default FIREWORKS_ACCOUNT_ID."""
+    suffix: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,18}$")] | None = None
+    """Put into the tuned model's name there."""
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    """Passed on to the service by its own names, e.g. {n_epochs: 3, batch_size: 8, learning_rate_multiplier: 2}."""
+    poll: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds between looks at the job."""
+    price_per_million_tokens: Annotated[float, Field(ge=0)] | None = None
+    """What a million trained tokens cost, in the currency of `budget`."""
+    max_cost: Annotated[float, Field(gt=0)] | None = None
+    """Most that all seeds together may cost by the forecast; no job is started above it. Needs the price, and the
+    number of epochs among the hyperparameters."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.service == "compatible" and not self.url:
+            raise ValueError("url: is missing; a compatible service is asked at its own address, https://.../v1")
+        if self.url and (fault := _url_fault(self.url)):
+            raise ValueError(f"url: {fault}")
+        if self.account and self.service != "fireworks":
+            raise ValueError(f"account: only fireworks has one in its addresses, and the service is {self.service}")
+        if self.max_cost is not None and self.price_per_million_tokens is None:
+            raise ValueError("max_cost: needs price_per_million_tokens, by which the forecast is made")
+        if self.max_cost is not None and not isinstance(self.epochs, int | float):
+            raise ValueError(f"max_cost: needs the number of epochs; state hyperparameters.{self.epochs_key}")
+        return self
+
+    @property
+    def epochs_key(self) -> str:
+        """What the service calls the number of passes over the rows."""
+        return "epochs" if self.service == "fireworks" else "n_epochs"
+
+    @property
+    def epochs(self) -> Any:
+        """Passes over the rows as they are stated; None where the service decides."""
+        return self.hyperparameters.get(self.epochs_key)
+
+
+def _url_fault(url: str) -> str:
+    """Why this is no address of an API, or empty. One that holds a password is not repeated."""
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        return "holds a user name or password; leave it out, and put the key into its environment variable"
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        return f"{url!r} is not the http or https address of an API"
+    return ""

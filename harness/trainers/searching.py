@@ -17,7 +17,7 @@ RANGES: Final = ("log", "uniform", "int")
 
 FIXED: Final = frozenset({
     "seeds", "sweep", "select", "save_steps", "report_to", "instruction", "teacher", "feedback", "start", "adapter",
-    "command", "args", "peft_args",
+    "command", "managed", "args", "peft_args",
 })  # fmt: skip
 """Fields that a sweep leaves as they are: they decide what is learned from, what trials are compared by, or nothing."""
 

@@ -14,6 +14,7 @@ from harness.trainers import searching
 from harness.trainers.parts import (
     ClassifierSpec,
     FeedbackSpec,
+    ManagedSpec,
     PreferenceSpec,
     ReplaySpec,
     RewardSpec,
@@ -24,13 +25,20 @@ from harness.trainers.parts import (
 
 Method = Literal[
     "lora", "rslora", "dora", "pissa", "loftq", "ia3", "prompt_tuning", "prefix_tuning", "adaption_prompt",
-    "qlora", "full", "classifier", "existing", "command",
+    "qlora", "full", "classifier", "existing", "command", "managed",
 ]  # fmt: skip
 Objective = Literal["sft", "dpo", "orpo", "kto", "grpo"]
 
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
-ELSEWHERE: Final[frozenset[Method]] = frozenset({"existing", "command"})
+ELSEWHERE: Final[frozenset[Method]] = frozenset({"existing", "command", "managed"})
 """Methods whose weights come from somewhere else."""
+
+UNREAD: Final = (
+    "start", "rank", "alpha", "dropout", "target_modules", "virtual_tokens", "learning_rate", "epochs", "max_steps",
+    "batch_size", "micro_batch_size", "warmup", "schedule", "weight_decay", "max_grad_norm", "max_length",
+    "gradient_checkpointing", "select", "reward", "sweep", "classifier", "report_to",
+)  # fmt: skip
+"""Fields that say how weights are trained here: none of them reaches a service."""
 
 PLACEHOLDERS: Final = ("data", "output", "model", "seed")
 """What `{NAME}` in a command can stand for."""
@@ -114,6 +122,8 @@ class TrainSpec(PartSpec):
     the folder that it writes an adapter or a model to, the base model's folder, and the seed."""
     classifier: ClassifierSpec = ClassifierSpec()
     """The label head (classifier)."""
+    managed: ManagedSpec | None = None
+    """A fine-tuning job at a service (managed)."""
     report_to: tuple[Literal["tensorboard", "mlflow", "wandb", "trackio"], ...] = ()
     """Trackers that get the learning curves, through their own packages."""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = (0,)
@@ -159,6 +169,8 @@ class TrainSpec(PartSpec):
         for problem in searching.problems(self):
             raise ValueError(problem)
         self._rows_go_together()
+        if self.managed is not None:
+            self._for_a_service(self.managed)
         if self.method == "loftq" and self.alpha not in (None, self.rank):
             raise ValueError(f"alpha: {self.alpha:g}; LoftQ's initialisation is right for alpha = rank alone")
         if self.replay is not None and self.replay.kl and self.method in ("full", "pissa", "loftq"):
@@ -188,6 +200,23 @@ class TrainSpec(PartSpec):
         if self.command is not None and not _split(self.command):
             raise ValueError("command: is empty, or a quote in it is not closed")
 
+    def _for_a_service(self, managed: ManagedSpec) -> None:
+        """A service trains by its own arguments, and knows its own objectives and seeds."""
+        known = ("sft",) if managed.service == "fireworks" else ("sft", "dpo")
+        if self.objective not in known:
+            what = f"objective: {managed.service} is not asked for {self.objective}, only for {' and '.join(known)}"
+            raise ValueError(f"{what}; train it here with another method")
+        for name in UNREAD:
+            if getattr(self, name) != type(self).model_fields[name].get_default(call_default_factory=True):
+                hint = (
+                    f"put it into managed.hyperparameters by the name that {managed.service} gives it, or leave it out"
+                )
+                raise ValueError(f"{name}: has no effect on a job at a service; {hint}")
+        if self.preference.loss is not None:
+            raise ValueError("preference.loss: a service has its own; leave it out")
+        if managed.service == "fireworks" and len(self.seeds) > 1:
+            raise ValueError("seeds: fireworks takes no seed, so several jobs would differ by chance alone; name one")
+
     @property
     def rate(self) -> float:
         """The learning rate that is used."""
@@ -214,6 +243,8 @@ class TrainSpec(PartSpec):
         """What identifies a training, without the seeds: only what differs from a default, and what always counts."""
         always = self.model_dump(mode="json", include=set(_ALWAYS))
         told = self.model_dump(mode="json", exclude_defaults=True, exclude={*_ALWAYS, *HOUSEKEEPING})
+        if self.managed is not None:  # nothing else reaches the service
+            return {"method": self.method, **told}
         return {**always, **told, "learning_rate": self.rate}
 
 
