@@ -34,7 +34,7 @@ def caveats(runs: Sequence[RunRecord], folder: ExperimentStore, seeds: Sequence[
     record = folder.read(DataRecord)
     if record is not None and record.findings:
         found.append(f"The data audit has {len(record.findings)} findings; see data.json.")
-    on_task = [run for run in runs if run.suite == TASK_SUITE]
+    on_task = [run for run in runs if run.suite == TASK_SUITE] or list(runs)  # a deploy gate may have no task
     judged = len({run.candidate.adapter.digest for run in on_task if run.candidate.adapter is not None})
     if 0 < judged < len(seeds):
         best = "is the best" if judged == 1 else f"are the {judged} best"
@@ -45,8 +45,9 @@ def caveats(runs: Sequence[RunRecord], folder: ExperimentStore, seeds: Sequence[
                                                           if run.candidate.adapter is not None})  # fmt: skip
     found += _said_by_training(folder.read(TrainingRecord), {run.candidate.adapter.digest for run in on_task
                                                              if run.candidate.adapter is not None})  # fmt: skip
-    found += [told for run in on_task for told in _cut(run, folder)]
-    found += [told for run in on_task if (told := _nearly_one_answer(run, folder))]
+    answers = [run for run in on_task if run.suite == TASK_SUITE]
+    found += [told for run in answers for told in _cut(run, folder)]
+    found += [told for run in answers if (told := _nearly_one_answer(run, folder))]
     return tuple(found)
 
 
@@ -106,16 +107,21 @@ def _other_prompts(on_task: Sequence[RunRecord], training: TrainingRecord | None
     """Adapters that were asked under another prompt than they were trained under."""
     if training is None:
         return []
+    trained_here = {seed.adapter.digest for seed in training.seeds}
     asked: dict[str, list[str]] = {}
     for run in on_task:
         prompt = run.candidate.prompt
-        if run.candidate.adapter is not None and _content(prompt) != _content(training.prompt):
-            asked.setdefault(prompt.name, []).append(run.candidate.name)
+        adapter, names = run.candidate.adapter, asked.setdefault(prompt.name, [])
+        if adapter is None or adapter.digest not in trained_here or run.candidate.name in names:
+            continue
+        if _content(prompt) != _content(training.prompt):
+            names.append(run.candidate.name)
     trained = training.prompt.name
     return [
         f"{', '.join(names)}: judged under the prompt {prompt!r}, while the adapter was trained under {trained!r}; "
         f"what was judged is the adapter with {prompt!r}, so serve it with that prompt."
         for prompt, names in asked.items()
+        if names
     ]
 
 

@@ -34,8 +34,12 @@ class Serving:
         folder: ExperimentStore,
         progress: Progress,
         counted: Callable[[Engine], Engine] = lambda engine: engine,
+        pinned: type[Conditions] = Conditions,
     ) -> None:
-        """counted: puts a counter of tokens around the engine, inside the cache of answers."""
+        """counted: puts a counter of tokens around the engine, inside the cache of answers.
+
+        pinned: the record that holds all its answers to one set of conditions; another for another side of a gate.
+        """
         self._spec = spec
         self._model = model
         self._max_adapters = max_adapters
@@ -43,6 +47,7 @@ class Serving:
         self._folder = folder
         self._progress = progress
         self._counted = counted
+        self._pinned = pinned
         self._adapters: dict[str, Adapter] = {}
         self._kinds: dict[str, str] = {}
         self._names: dict[str, str] = {}
@@ -85,9 +90,9 @@ class Serving:
 
     def _pin_conditions(self, conditions: Conditions) -> None:
         """All answers of an experiment come under one set of conditions, over all its sittings."""
-        begun = self._folder.read(Conditions)
+        begun = self._folder.read(self._pinned)
         if begun is None:
-            self._folder.write(conditions)
+            self._folder.write(self._pinned.model_validate(conditions.model_dump()))
             return
         got, wanted = conditions.model_dump(), begun.model_dump()
         problems = [

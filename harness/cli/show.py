@@ -50,7 +50,8 @@ def _verdict(known: evidence.Evidence) -> None:
     """The decision in one sentence, why gates did not pass, and what it stands on."""
     record = known.verdict
     if record is None:
-        console.out.print(f"unfinished: no {', no '.join(known.missing)} yet; `harness run` goes on", markup=False)
+        on = f"harness gate --again {known.id}" if known.is_gate else "harness run"
+        console.out.print(f"unfinished: no {', no '.join(known.missing)} yet; `{on}` goes on", markup=False)
         return
     label, style = console.DECISIONS[record.decision]
     told = evidence.headline(known).partition(": ")[2]

@@ -20,7 +20,7 @@ Row = list[str | Text]
 def sections(folder: ExperimentStore, known: evidence.Evidence) -> list[Table]:
     """Every table that the experiment has something for."""
     gates = known.deciding_gates
-    made = [contestants(known)]
+    made = [*([_sides(known)] if known.gated else []), contestants(known)]
     if others := evidence.further(known):
         made.append(_further(others))
     made += _money(known)
@@ -50,6 +50,12 @@ def contestants(known: evidence.Evidence) -> Table:
     columns = [("candidate", LEFT), ("asked with", LEFT), ("task score [95 %]", LEFT), ("n", RIGHT)]
     columns += [("tokens in", RIGHT), ("out", RIGHT), ("p50 s", RIGHT)]
     return console.table("contestants", columns + [(suite, LEFT) for suite in known.suites], rows)
+
+
+def _sides(known: evidence.Evidence) -> Table:
+    """Candidate and reference of a deploy gate, and whose answers were taken over."""
+    columns = [("", LEFT), ("named", LEFT), ("which is", LEFT), ("answers", LEFT)]
+    return console.table("sides", columns, evidence.side_rows(known))
 
 
 def _further(others: Sequence[evidence.Further]) -> Table:
@@ -161,7 +167,7 @@ def _finalists(finalists: Sequence[Finalist]) -> Table:
     rows: list[Row] = []
     for one in finalists:
         label, style = console.DECISIONS[one.decision]
-        look = f"{one.look.number} of {one.look.budget}"
+        look = str(evidence.look_number(one.look))
         rows.append([one.name, Text(label.lower(), style=style), look, evidence.percent(one.look.level), one.reason])
     columns = [("candidate", LEFT), ("verdict", LEFT), ("look", LEFT), ("level", RIGHT), ("reason", LEFT)]
     return console.table("finalists", columns, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.evidence.gatesides import side_rows
 from harness.evidence.gathered import Evidence
 from harness.evidence.numbers import number
 from harness.evidence.prompting import prompt_parts
@@ -13,7 +14,8 @@ Fact = tuple[str, str, str]
 
 def facts_of(evidence: Evidence) -> list[Fact]:
     """Every fact, group by group; a stage without a record has none."""
-    made = _data_facts(evidence.data) + _race_facts(evidence.prompt)
+    made = [("sides", name, f"{given}; {what}; {runs}") for name, given, what, runs in side_rows(evidence)]
+    made += _data_facts(evidence.data) + _race_facts(evidence.prompt)
     return made + _training_facts(evidence.training) + _provenance_facts(evidence.provenance)
 
 

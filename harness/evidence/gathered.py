@@ -16,6 +16,7 @@ from harness.records import (
     Finalist,
     ForgettingRecord,
     Forgotten,
+    GatedRecord,
     GateRecord,
     Interval,
     LookRecord,
@@ -33,6 +34,8 @@ from harness.suites import MUST_NOT_BREAK
 
 RAW, BAR = "base", "best_prompt"
 """Names of the two contestants that every experiment has: the raw base, and the bar to beat."""
+REFERENCE = "reference"
+"""Name of whom a deploy gate holds its candidate against."""
 _BETWEEN = re.compile(r"(?<=--dev)\+|(?<=--test)\+|(?<=--train)\+")
 PROMPTS = (RAW, "few_shot", "cot", "rag", "majority")
 """The order of those before the bar."""
@@ -54,12 +57,36 @@ class Evidence:
     comparisons: tuple[ComparisonRecord, ...]
     forgetting: ForgettingRecord | None = None
     sweep: SweepRecord | None = None
+    gated: GatedRecord | None = None
+    """The two sides, where this is a deploy gate that has its verdict."""
     spent: tuple[SpendingRecord, ...] = ()
 
     @property
     def decision(self) -> str:
         """The verdict's decision, or `unfinished`."""
         return self.verdict.decision if self.verdict else "unfinished"
+
+    @property
+    def is_gate(self) -> bool:
+        """Whether it is a deploy gate: a candidate held against a reference, with no prompt search and no training."""
+        return "reference" in self.spec and "candidate" in self.spec
+
+    @property
+    def bar(self) -> str:
+        """Name of the contestant whom a candidate is held against: the best prompt; in a deploy gate, the reference."""
+        return REFERENCE if self.is_gate else BAR
+
+    @property
+    def bar_words(self) -> str:
+        """The bar as people read it."""
+        return "the reference" if self.is_gate else "the best prompt"
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Candidate and reference of a deploy gate, as they were named."""
+        parts = (self.spec.get(name) for name in ("candidate", "reference"))
+        ours, theirs = (str(part.get("given", "")) if isinstance(part, Mapping) else "" for part in parts)
+        return ours, theirs
 
     @property
     def gates(self) -> tuple[GateRecord, ...]:
@@ -109,7 +136,8 @@ class Evidence:
             "evaluation": self.runs or None,
             "verdict": self.verdict,
         }
-        return tuple(name for name, record in stages.items() if record is None)
+        apart = {"data", "prompt search", "training"} if self.is_gate else set[str]()
+        return tuple(name for name, record in stages.items() if record is None and name not in apart)
 
     @property
     def suites(self) -> tuple[str, ...]:
@@ -182,6 +210,7 @@ def gather(experiment: ExperimentStore) -> Evidence:
         comparisons=tuple(experiment.comparisons()),
         forgetting=experiment.read(ForgettingRecord),
         sweep=experiment.read(SweepRecord),
+        gated=experiment.read(GatedRecord),
         spent=tuple(experiment.spent()),
     )
 
@@ -240,7 +269,7 @@ def _ranked(evidence: Evidence) -> list[Contestant]:
 
     def place(c: Contestant) -> tuple[int, int, int, str]:
         known = PROMPTS.index(c.name) if c.name in PROMPTS else len(PROMPTS)
-        kind = 2 if c.seed is not None else 1 if c.name == BAR else 0
+        kind = 1 if c.name in (BAR, REFERENCE) else 2 if c.seed is not None or evidence.is_gate else 0
         return kind, 0 if kind else known, c.seed or 0, c.name
 
     ranked = sorted(found, key=place)
@@ -259,7 +288,7 @@ def _contestant(evidence: Evidence, name: str, runs: Mapping[str, RunRecord]) ->
         seed=adapter.seed if adapter else None,
         runs=runs,
         score=suite_score(runs.get("task")),
-        to_bar=comparison(evidence, name, BAR),
+        to_bar=comparison(evidence, name, evidence.bar),
         training=next((s for s in trained if adapter and s.adapter.digest == adapter.digest), None),
         gates=tuple(gate for gate in evidence.gates if name in _judges(evidence, gate)),
         forgotten=next((f for f in _forgotten(evidence) if adapter and f.adapter == adapter.digest), None),
@@ -304,6 +333,6 @@ def judged(evidence: Evidence) -> str:
     names = [c.name for c in everyone]
     wanted = evidence.verdict.candidate if evidence.verdict else ""
     behind = evidence.members(wanted)
-    tuned = [c.name for c in everyone if c.seed is not None]
+    tuned = [c.name for c in everyone if c.seed is not None and c.name != evidence.bar]
     prompts = [name for name in (BAR, RAW) if name in names]
     return next((name for name in names if name in behind), next(iter(tuned or prompts or names[::-1]), RAW))

@@ -71,4 +71,6 @@ def readable(store: Store) -> tuple[list[Evidence], dict[str, str]]:
 
 def look_number(look: LookRecord | None) -> str | None:
     """Which look at the test split it was, in words."""
-    return f"{look.number} of {look.budget}" if look else None
+    if look is None:
+        return None
+    return f"{look.number}" if look.spending == "open_ended" else f"{look.number} of {look.budget}"

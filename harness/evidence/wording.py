@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.evidence.gathered import BAR, Evidence, asked_otherwise, comparison, contestants, is_plain, judged
+from harness.evidence.gathered import Evidence, asked_otherwise, comparison, contestants, is_plain, judged
 from harness.evidence.gating import Bounds, compared, decided_by, gate_name, topic
 from harness.evidence.numbers import DASH, basis, percent, span
 from harness.evidence.proven import proven
@@ -22,6 +22,10 @@ DECISIONS: Mapping[str, str] = {
 
 NAMED = 3
 """How many gates that did not pass a sentence names."""
+
+
+LEDGERS: Mapping[str, str] = {"task": "at this test split", "enough": "at whether a prompt is enough"}
+"""What a look of a kind is at, in words; all others are those of deploy gates."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def gain_over_bar(evidence: Evidence) -> Bounds | None:
     if gate is not None:
         return decided_by(gate)
     name = judged(evidence)
-    found = comparison(evidence, name, BAR) if name != BAR else None
+    found = comparison(evidence, name, evidence.bar) if name != evidence.bar else None
     return compared(found) if found and found.difference.value is not None else None
 
 
@@ -64,12 +68,12 @@ def headline(evidence: Evidence) -> str:
     if verdict is None:
         return f"{label}: there is no {', no '.join(evidence.missing)} yet."
     if evidence.decision == "prompt_suffices":
-        bar = next((c.score for c in contestants(evidence) if c.name == BAR), None)
+        bar = next((c.score for c in contestants(evidence) if c.name == evidence.bar), None)
         return f"{label}: the best prompt scores {span(bar)} on the task ({basis(bar)}); fine-tuning is not worth it."
     look = f"; {look_words(evidence.finalist.look)}" if evidence.finalist else ""
     if gain is None:
         return f"{label}: {subject(evidence)}: {verdict.reason.rstrip('.')}{look}."
-    told = f"{subject(evidence)} {_verb(gain)} the best prompt on the task: {gain.shown} ({gain.basis})"
+    told = f"{subject(evidence)} {_verb(gain)} {evidence.bar_words} on the task: {gain.shown} ({gain.basis})"
     return f"{label}: {told}; {_gates_passed(evidence)}{look}."
 
 
@@ -81,12 +85,16 @@ def subject(evidence: Evidence) -> str:
     prompt = f" under the prompt {found.candidate.prompt.name}" if found is not None and other else ""
     if verdict is not None and verdict.claim == "recipe":
         return f"training this way{prompt} ({_seeds(evidence)} seeds)"
+    if evidence.is_gate:
+        return "{} in place of {}".format(*evidence.sides)
     said = verdict.candidate if verdict else name
     return f"this adapter{prompt} ({said})" if found is not None and found.seed is not None else said
 
 
 def look_words(look: LookRecord) -> str:
     """`look 2 of 5 at this test split`, and what to do once the split is spent."""
+    if look.spending == "open_ended":
+        return f"look {look.number} {LEDGERS.get(look.suite, 'at the suite, in place of this reference')}"
     if look.level > 0:
         return f"look {look.number} of {look.budget} at this test split"
     return (
@@ -108,7 +116,7 @@ def standing(evidence: Evidence) -> list[tuple[str, str]]:
     if len(judged_ones) > 1:
         made.append(("judged", f"{', '.join(judged_ones)}: each a look of its own, who did better on dev first"))
     if finalist is not None:
-        made.append(("test split", _spending(finalist.look)))
+        made.append(("looks" if evidence.is_gate else "test split", _spending(finalist.look)))
     if verdict.family is not None:
         made.append(("family", family_words(verdict.family)))
     return made + [("stopped early", told) for told in early_stops(evidence)] + proven(evidence)
@@ -153,7 +161,7 @@ def _is_plain(evidence: Evidence, gate: GateRecord) -> bool:
     return (
         found is not None
         and gate.slice is None
-        and gate.against == BAR
+        and gate.against == evidence.bar
         and is_plain(evidence, found, "task")
         and found.difference.value is not None
     )
@@ -173,6 +181,9 @@ def _seeds(evidence: Evidence) -> int:
 def _spending(look: LookRecord, what: str = "promotion") -> str:
     if look.level == 0:
         return look_words(look)
+    if look.spending == "open_ended":
+        share = f"of the {percent(look.alpha)} chance of a wrong {what}, look k spends 1 / (k (k + 1))"
+        return f"{look_words(look)}; {share}, this one {percent(look.level)}"
     how = "spends half of what is left" if look.spending == "halving" else "spends an even part"
     return (
         f"look {look.number} of {look.budget}; each {how} of the {percent(look.alpha)} chance of a wrong {what}, "

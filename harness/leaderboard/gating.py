@@ -90,7 +90,7 @@ def finalists(experiment: ExperimentStore) -> pd.DataFrame:
     """Every candidate that was judged on the test split, best on dev first, with its look and its decision."""
     verdict = ev.gather(experiment).verdict
     made = [
-        {"candidate": one.name, "decision": one.decision, "look": f"{one.look.number} of {one.look.budget}"}
+        {"candidate": one.name, "decision": one.decision, "look": ev.look_number(one.look)}
         | {"level": one.look.level, "reason": one.reason}
         for one in (verdict.finalists if verdict else ())
     ]

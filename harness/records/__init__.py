@@ -33,6 +33,7 @@ from harness.records.answered import (
     EarlyStop,
     Interval,
     MetricSummary,
+    ReferenceConditions,
     RunRecord,
     SampleRecord,
 )
@@ -67,7 +68,7 @@ from harness.records.base import (
     digest,
 )
 from harness.records.exported import ChangedAnswer, ExportFormat, ExportRecord, RejudgedRecord
-from harness.records.gated import GatedRecord, SideKind, SideRecord
+from harness.records.gated import GatedRecord, ReusedRun, SideKind, SideRecord
 from harness.records.judged import (
     ComparisonRecord,
     Family,
@@ -176,9 +177,11 @@ __all__ = [
     "PromptRecord",
     "Provenance",
     "Record",
+    "ReferenceConditions",
     "RejudgedRecord",
     "ReleaseRecord",
     "Retrieval",
+    "ReusedRun",
     "Role",
     "Rule",
     "RunRecord",

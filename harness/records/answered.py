@@ -102,6 +102,10 @@ class Conditions(Record):
     """Other settings that can move a score."""
 
 
+class ReferenceConditions(Conditions):
+    """Under what the reference of a deploy gate answered, where that may be otherwise than the candidate."""
+
+
 class EarlyStop(Record):
     """An evaluation that ended before every item was asked, because every gate on it was decided."""
 

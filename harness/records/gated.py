@@ -42,3 +42,12 @@ class GatedRecord(Record):
     """Run to the run of the store whose answers it holds, as `EXPERIMENT:RUN`; the other runs were asked afresh."""
     as_deployed: bool = False
     """Whether the two sides may differ in engine, number type, device and chat template: deployments as they are."""
+
+
+class ReusedRun(Record):
+    """A run whose answers were taken over from the store: a line of the gate's journal `reused`."""
+
+    run: str
+    """Run id in the gate."""
+    of: str
+    """Whose answers it holds, as `EXPERIMENT:RUN`."""

@@ -22,13 +22,14 @@ from harness.money import telling
 from harness.records import GateRecord
 from harness.report import letters, months, svg
 from harness.report.cards import data_card, model_card
+from harness.report.failing import Failing, failing
 from harness.report.flipped import flips
 from harness.report.inert import cell, fence, line
 from harness.report.junit import junit
 from harness.report.people import people
 from harness.store import ExperimentStore
 
-__all__ = ["write_reports"]
+__all__ = ["Failing", "failing", "write_reports"]
 
 MARKDOWN_ARMS = 20
 """How many prompts of a search `report.md` shows, the best first; `report.html` shows all."""
@@ -130,7 +131,7 @@ def _context(experiment: ExperimentStore, evidence: ev.Evidence) -> dict[str, An
         "trade_off": {trial.number: one for trial, one in ev.trade_off(evidence)},
         "learning": ev.learning_rows(evidence.training),
         "money": _money(evidence),
-        "again": f"harness run reports/{evidence.id}/spec.yaml",
+        "again": ev.again(evidence),
     }
 
 

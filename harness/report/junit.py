@@ -11,8 +11,9 @@ from collections import Counter
 from xml.etree import ElementTree as xml
 
 from harness import evidence as ev
-from harness.records import GateRecord, SampleRecord
-from harness.report.flipped import cut_of
+from harness.records import GateRecord
+from harness.report.failing import Failing
+from harness.report.failing import failing as named_failing
 from harness.report.inert import inert, line
 from harness.store import ExperimentStore
 
@@ -75,7 +76,7 @@ def _gate(suite: xml.Element, experiment: ExperimentStore, evidence: ev.Evidence
     found = ev.evidence_shown(gate) + ("" if basis == ev.DASH else f" ({basis})")
     told = [f"demands: {ev.demand(gate)}", f"found: {found}", f"margin: {ev.threshold(gate)}"]
     if gate.outcome != "pass":
-        told += _named(failing(experiment, evidence, gate))
+        told += _named(named_failing(experiment, evidence, gate))
     text = inert("\n".join(told))
     if gate.outcome == "fail" and gate.blocking:
         xml.SubElement(case, "failure", message=line(gate.reason), type=gate.rule).text = text
@@ -86,44 +87,12 @@ def _gate(suite: xml.Element, experiment: ExperimentStore, evidence: ev.Evidence
     xml.SubElement(case, "system-out").text = text
 
 
-def _named(samples: list[str]) -> list[str]:
+def _named(samples: list[Failing]) -> list[str]:
     more = [f"and {len(samples) - NAMED:,} more"] if len(samples) > NAMED else []
-    return [line(name) for name in samples[:NAMED]] + more
+    named = [part for one in samples[:NAMED] for part in (line(one.title), one.told and f"    {one.told}") if part]
+    return named + more
 
 
 def failing(experiment: ExperimentStore, evidence: ev.Evidence, gate: GateRecord) -> list[str]:
-    """The samples that speak against a gate, `lost: TASK / ID`; none for a gate on a measure like latency.
-
-    Against a reference, those that the candidate lost to it, of the worst slice where that decides; else those whose
-    score is below the limit, and items that had to stay right. With several seeds, each seed's are named. Samples
-    without a score follow, with the reason.
-    """
-    if gate.rule == "must_not_break":
-        return [f"broken: {name}" for name in gate.broken]
-    runs = [run for run in evidence.runs if run.split == "test" and run.suite == gate.suite]
-    names = ev.who(gate.comparison.candidate) if gate.comparison else sorted(evidence.members(gate.candidate))
-    against = None if gate.comparison is None else ev.who(gate.comparison.reference)[0]
-    told: list[str] = []
-    for name in names:
-        pair = [run for run in runs if run.candidate.name in (name, against)]
-        of = f" ({name})" if len(names) > 1 else ""
-        for row in ev.join(experiment, pair, cut_of(gate)):
-            sample, other = row.answers.get(name), row.answers.get(against or "")
-            if sample is None or gate.task not in ("*", row.task):
-                continue
-            if (word := _against(gate, row.metric, sample, other)) is not None:
-                told.append(f"{word}{of}: {row.task} / {row.id}{f': {sample.error}' if sample.error else ''}")
-    return sorted(told, key=lambda one: one.startswith("unscored"))
-
-
-def _against(gate: GateRecord, primary: str, sample: SampleRecord, other: SampleRecord | None) -> str | None:
-    """What a sample did to the gate: `lost`, `below`, `unscored`, or nothing."""
-    metric = primary if gate.metric == "primary" else gate.metric
-    if metric not in sample.scores:
-        return None
-    score, before = sample.scores[metric], other.scores.get(metric) if other else None
-    if score is None:
-        return "unscored"
-    if gate.rule == "min_delta":
-        return "lost" if before is not None and score < before else None
-    return "below" if gate.rule == "at_least" and gate.limit is not None and score < gate.limit else None
+    """The samples that speak against a gate, `lost: TASK / ID`; see `harness.report.failing`."""
+    return [one.title for one in named_failing(experiment, evidence, gate)]

@@ -113,6 +113,11 @@ class ExperimentSpec(PartSpec):
         return any(gate.metric in LATENCIES for gate in (*self.rules, *self.enough))
 
     @property
+    def repeats(self) -> int:
+        """Answers per item of the task."""
+        return self.task.repeats
+
+    @property
     def rules(self) -> tuple[GateSpec, ...]:
         """Every gate: the policy's, then the experiment's own."""
         return self.policy.gates + self.gates

@@ -25,6 +25,7 @@ from harness.records import (
     PromptRecord,
     Provenance,
     Record,
+    ReferenceConditions,
     RunRecord,
     SampleRecord,
     SpendingRecord,
@@ -45,6 +46,7 @@ R = TypeVar("R", bound=Record)
 FILES: dict[type[Record], str] = {
     Provenance: "provenance.json",
     Conditions: "conditions.json",
+    ReferenceConditions: "reference_conditions.json",
     DataRecord: "data.json",
     PromptRecord: "prompt.json",
     TaughtRecord: "taught.json",
