@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import harness
-from harness.cli import console, data, gate, monitor, plan, release, scaffold, serve, suite
+from harness.cli import cancel, console, data, export, gate, monitor, plan, release, scaffold, serve, suite
 from harness.errors import HarnessError, Problem, Stopped, UsageError
 from harness.records import EXIT_CODES
 from harness.store import Store
@@ -225,10 +225,12 @@ def ui(
 app.command("plan")(plan.plan)
 app.command("gate")(gate.gate)
 app.command("monitor")(monitor.monitor)
+app.command("cancel")(cancel.cancel)
 app.command("promote")(release.promote)
 app.command("rollback")(release.rollback)
 app.command("aliases")(release.aliases)
 app.command("serve")(serve.serve)
+app.command("export")(export.export)
 
 
 @app.command("doctor")

@@ -1,0 +1,240 @@
+"""An export judged again: the same questions of the task through the engine that will run it, by a signed rule.
+
+A wrong chat template, a damaged file or a quantisation that costs too much moves answers, and so shows here before a
+user sees it. Two rules, each by its interval: the score may not fall by more than a margin, and of greedy answers at
+least a share must be the very same text (which tells where a score cannot, because it is 0 before and after).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from harness import compare, evaluate, spec, stats
+from harness.asking import asking_key
+from harness.engines import Engine
+from harness.engines.base import Request
+from harness.errors import EngineError, NotComparableError, Problem, UsageError
+from harness.evaluate.asking import Question, ask_all
+from harness.exporting.source import Source
+from harness.probes import PROBES, PROBES_DIGEST
+from harness.progress import Progress
+from harness.records import (
+    ChangedAnswer,
+    Decoding,
+    Interval,
+    Item,
+    Outcome,
+    ProbeScores,
+    RejudgedRecord,
+    SampleRecord,
+    TrainingRecord,
+)
+from harness.spec import Experiment
+from harness.suites import Suite
+
+NAMED: Final = 20
+"""How many changed answers a record names."""
+WORST: Final[tuple[Outcome, ...]] = ("fail", "inconclusive", "pass")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The smoke gate's rule."""
+
+    samples: int = 100
+    """Test items that are asked, or all where there are fewer; 0 asks nothing."""
+    min_delta: float = -0.05
+    """Margin of the score, of exported minus judged."""
+    min_agreement: float = 0.5
+    """Least share of greedy answers that stay the very same text; 0 for no such rule."""
+    confidence: float = 0.9
+    """Two-sided, of both intervals: a pass and a fail err with 5 % each."""
+    seed: int = 0
+    """Of the random choice of items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Which items are asked again, and what was answered when the candidate was judged."""
+
+    experiment: Experiment
+    suite: Suite
+    items: tuple[Item, ...]
+    before: tuple[SampleRecord, ...]
+
+
+def questions(source: Source, terms: Terms) -> Questions:
+    """A random choice of the items that the candidate was judged on, from the experiment's own data.
+
+    The candidate met these very items before its verdict and nothing is chosen by what it answers now, so no look at
+    the test split is counted. Raises HarnessError where the data is gone, or is not what was judged.
+    """
+    who, folder = source.candidate, source.folder
+    run = folder.run(evaluate.run_id(who.name, evaluate.TASK_SUITE, "test"))
+    if run is None:
+        hint = "Export the experiment that trained it, or pass --samples 0"
+        raise UsageError(Problem(folder.id, f"no test run of {who.name} on a task is here to judge by", next=hint))
+    loaded = spec.load(folder.path / "spec.yaml")
+    suite = evaluate.task_suite(loaded.data.test.unseal(), loaded.spec.task)
+    if suite.fingerprint != run.fingerprint:
+        what = "the test rows are not those that the candidate was judged on"
+        raise NotComparableError(Problem(folder.id, what, next="Restore them, or pass --samples 0"))
+    before = {sample.id: sample for sample in folder.samples(run.id) if sample.repeat == 0}
+    known = [item for item in suite.tasks[0].items if item.id in before]
+    known.sort(key=lambda item: asking_key(terms.seed, suite.tasks[0].name, item.id, item.cluster))
+    chosen = tuple(known[: terms.samples])
+    return Questions(loaded, suite, chosen, tuple(before[item.id] for item in chosen))
+
+
+def judge(
+    source: Source, asked: Questions, engine: Engine, adapter: str | None, terms: Terms, progress: Progress
+) -> RejudgedRecord:
+    """Ask and judge. adapter: name under which the engine serves the candidate, None where it is a whole model.
+
+    Raises EngineError when the engine dies.
+    """
+    given, task, who = asked.experiment.spec, asked.suite.tasks[0], source.candidate
+    wanted = [Question(task, item, item.digest, who.prompt, who.decoding, adapter) for item in asked.items]
+    answers: dict[str, SampleRecord] = {}
+    shelves = asked.experiment.shelves(progress.note)
+    aided = evaluate.aided(given.allow_code_execution, given.judge, progress.note, asked.experiment.folder)
+    with aided, progress.bar("judging the export again", len(wanted)) as bar:
+        for _, sample in ask_all(engine, wanted, shelves):
+            answers[sample.id] = sample
+            bar.advance()
+    after = tuple(answers[item.id] for item in asked.items)
+    return _judged(asked, after, engine, who.decoding, task.metrics[0], terms)
+
+
+def _judged(
+    asked: Questions, after: Sequence[SampleRecord], engine: Engine, decoding: Decoding, metric: str, terms: Terms
+) -> RejudgedRecord:
+    pairs = list(zip(asked.before, after, strict=True))
+    scored = [(a, b) for b, a in pairs if a.scores.get(metric) is not None and b.scores.get(metric) is not None]
+    told = [(a, b) for b, a in pairs if a.error is None and b.error is None]
+    ours = np.array([a.scores[metric] for a, _ in scored], dtype=float)
+    theirs = np.array([b.scores[metric] for _, b in scored], dtype=float)
+    same = np.array([float(a.answer == b.answer) for a, b in told])
+    better = compare.higher_is_better(metric)
+    paired = (ours, theirs) if better else (theirs, ours)
+    clusters, level = _clusters([a for a, _ in scored]), terms.confidence
+    difference = stats.paired_interval(*paired, clusters, level)
+    agreement = stats.mean_interval(same, _clusters([a for a, _ in told]), level)
+    failed = sum(sample.error is not None for sample in after)
+    least = terms.min_agreement if terms.min_agreement > 0 and decoding.temperature == 0 else None
+    outcome, reason = _decided(difference, agreement, terms.min_delta, least, failed, len(pairs), not ours.any())
+    return RejudgedRecord(
+        conditions=engine.conditions,
+        metric=metric,
+        seed=terms.seed,
+        n=len(pairs),
+        failed=failed,
+        judged=stats.mean_interval(theirs, clusters),
+        exported=stats.mean_interval(ours, clusters),
+        difference=difference,
+        min_delta=terms.min_delta,
+        agreement=agreement,
+        min_agreement=least,
+        outcome=outcome,
+        reason=reason,
+        changed=_changed(pairs, metric, better),
+    )
+
+
+def _decided(
+    difference: Interval, agreement: Interval, margin: float, least: float | None, failed: int, n: int, empty: bool
+) -> tuple[Outcome, str]:
+    """The worse of two signed rules; too many failed calls decide nothing."""
+    if not n or failed > evaluate.MAX_FAILED * n:
+        return "inconclusive", f"{failed} of {n} calls failed: nothing was decided"
+    nothing = empty and difference.value == 0  # nothing can fall below 0, so not having lost shows nothing
+    by_score: Outcome = "inconclusive" if nothing else _signed(difference, margin)
+    shown = f"the score moves by {_points(difference)} points (margin {100 * margin:+.1f})"
+    if nothing:
+        shown = "every score is 0, before and after, which shows nothing"
+    if least is None:
+        return by_score, shown
+    by_text = _signed(agreement, least)
+    shown += f"; {_share(agreement)} of the answers are the same text (limit {least:.0%})"
+    if nothing:
+        return by_text, shown
+    return min(by_score, by_text, key=WORST.index), shown
+
+
+def _signed(interval: Interval, limit: float) -> Outcome:
+    if interval.low is None or interval.high is None:
+        return "inconclusive"
+    return "pass" if interval.low > limit else "fail" if interval.high < limit else "inconclusive"
+
+
+def _points(interval: Interval) -> str:
+    value, low, high = (100 * (x or 0.0) for x in (interval.value, interval.low, interval.high))
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f}, n = {interval.n}, {interval.method})"
+
+
+def _share(interval: Interval) -> str:
+    value, low, high = (100 * (x or 0.0) for x in (interval.value, interval.low, interval.high))
+    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
+
+
+def _clusters(samples: Sequence[SampleRecord]) -> list[str] | None:
+    if all(sample.cluster is None for sample in samples):
+        return None
+    return [sample.cluster or f"item {sample.id}" for sample in samples]
+
+
+def _changed(
+    pairs: Sequence[tuple[SampleRecord, SampleRecord]], metric: str, better: bool
+) -> tuple[ChangedAnswer, ...]:
+    """Samples that were answered otherwise, those that lost most first."""
+    found = [
+        ChangedAnswer(
+            id=before.id,
+            target=before.target,
+            judged=before.answer,
+            exported=after.answer,
+            judged_score=before.scores.get(metric),
+            exported_score=after.scores.get(metric),
+        )
+        for before, after in pairs
+        if before.answer != after.answer
+    ]
+    sign = 1 if better else -1
+    found.sort(key=lambda one: sign * ((one.exported_score or 0.0) - (one.judged_score or 0.0)))
+    return tuple(found[:NAMED])
+
+
+def probe_drift(source: Source, engine: Engine, adapter: str | None) -> float | None:
+    """Largest difference to the training process on the fixed probes, in nats per token.
+
+    None without numbers of training, or from an engine that tells no log-likelihoods.
+    """
+    trained = _trained(source)
+    if trained is None or trained.probes != PROBES_DIGEST:
+        return None
+    at = [index for index, tokens in enumerate(trained.tokens) if tokens]
+    asked = [(PROBES[index].messages, PROBES[index].text, PROBES[index].continuations) for index in at]
+    requests = [Request(Decoding(max_tokens=1), *one, adapter) for one in asked]
+    worst = 0.0
+    try:
+        for place, answer in engine.answer(requests):
+            if answer.logprobs is None:
+                return None
+            index = at[place]
+            rows = zip(answer.logprobs, trained.tuned[index], trained.tokens[index], strict=True)
+            worst = max(worst, *(abs(ours - theirs) / count for ours, theirs, count in rows))
+    except EngineError:
+        return None
+    return worst
+
+
+def _trained(source: Source) -> ProbeScores | None:
+    """What the training process said of the probes, unless it held other weights than are served."""
+    record, adapter = source.folder.read(TrainingRecord), source.candidate.adapter
+    seeds = record.seeds if record is not None and adapter is not None else ()
+    probes = next((seed.probes for seed in seeds if adapter and seed.adapter.digest == adapter.digest), None)
+    return None if probes is None or probes.quantized else probes
