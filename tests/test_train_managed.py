@@ -323,7 +323,7 @@ def _module(service: str) -> str:
 
 def test_fireworks_that_takes_no_more_data_is_told_with_what_to_do() -> None:
     with (
-        serving("fireworks", faults=[("POST", "datasets", 501)]) as server,
+        serving("fireworks", faults=[("POST", "datasets", 501)] * 10) as server,
         pytest.raises(TrainingError, match=r"(?s)status 501: planted fault 501.*takes no new managed jobs"),
     ):
         made(server, "fireworks")

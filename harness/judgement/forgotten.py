@@ -21,6 +21,9 @@ def measure_forgetting(
     if spec.method == "classifier":
         progress.note("forgetting is not measured: a classifier writes no text")
         return
+    if spec.method == "managed":
+        progress.note("forgetting is not measured: a service gives no log-likelihoods of text")
+        return
     texts = forgetting.load()
     if texts is None:
         progress.note("forgetting is not measured: the bundled suites, with the general text, are not here")

@@ -20,7 +20,7 @@ from harness.trainers import forecast
 
 _ONLY_PROMPTS = (
     "the model is only a name at a server, so it cannot be trained: the experiment ends at a prompt that is enough, "
-    "or with an error before training",
+    "or with an error before training"
 )
 
 
@@ -94,7 +94,7 @@ def check(experiment: Experiment, store: Store) -> Preflight:
         experiment=experiment.id,
         model=spec.model,
         data=looked.record,
-        notes=(*looked.notes, *((noted,) if noted else ()), *(_ONLY_PROMPTS if spec.model.startswith(REMOTE) else ())),
+        notes=tuple(note for note in (*looked.notes, noted, _only_prompts(spec.model, spec.train.method)) if note),
         suites={TASK_SUITE: experiment.data.test.size, **{suite.name: suite.size for suite in experiment.suites}},
         engine=f"{choice.name}: {choice.reason}",
         device=gpus[0] if gpus else f"CPU, {machine.cpus()} cores",
@@ -105,6 +105,11 @@ def check(experiment: Experiment, store: Store) -> Preflight:
         memory=_memory(experiment),
         warnings=tuple(_advice(made) for made in forecasts if made.blocking and made.decidable is False),
     )
+
+
+def _only_prompts(model: str, method: str) -> str:
+    """What cannot come of a model that only a server has, unless its service trains it."""
+    return _ONLY_PROMPTS if model.startswith(REMOTE) and method != "managed" else ""
 
 
 def _memory(experiment: Experiment) -> MemoryForecast | None:

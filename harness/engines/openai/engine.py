@@ -113,10 +113,10 @@ class OpenAIEngine(Engine):
     def load_adapter(self, adapter: Adapter) -> None:
         """Ask for an adapter by the name that the server knows it by. Raises EngineError when none is stated."""
         server = self.conditions.flags["server"]
-        if adapter.remote:  # made after the server was asked what it lists
-            self._loaded[adapter.name] = adapter.remote
-            return
         name = (self._remote.adapter_models or {}).get(adapter.name)
+        if adapter.remote:  # made after the server was asked what it lists; an endpoint of its own has its own name
+            self._loaded[adapter.name] = name or adapter.remote
+            return
         if name is None:
             hint = f"Serve {adapter.path} there and state its name: serve.adapter_models: {{{adapter.name}: NAME}}"
             raise EngineError(Problem("", f"no adapter can be loaded into the server at {server}", next=hint))
