@@ -13,7 +13,7 @@ from test_preflight import write
 from test_train_managed import made
 from typer.testing import CliRunner
 
-from harness import pipeline, preflight, spec
+from harness import evidence, money, pipeline, preflight, spec
 from harness.cli.app import app
 from harness.errors import SpecError, TrainingError
 from harness.records import TrainingRecord
@@ -96,3 +96,18 @@ def test_the_command_lists_jobs_that_run_and_ends_one() -> None:
         assert ended.exit_code == 0
         assert id in ended.stdout
         assert server.jobs[id].cancelled
+
+
+def test_an_hour_of_this_machine_is_not_the_price_of_a_job_at_a_service(tmp_path: Path) -> None:
+    store = Store(tmp_path / "reports")
+    with running("openai") as server:
+        wanted = experiment(server, tmp_path / "odd", budget={"gpu_hour_price": 1000})
+        pipeline.run(wanted, store, Notes())
+    known = evidence.gather(store.at(wanted.id))
+    prices = money.prices_of(known)
+    (tuned,) = [one for one in money.costs_of(known, prices) if one.name.startswith("tuned")]
+    assert tuned.training is not None
+    assert tuned.training.value == TOKENS / 1e6 * 25
+    whole = money.all_trainings(known, prices)
+    assert whole is not None
+    assert whole.value == TOKENS / 1e6 * 25

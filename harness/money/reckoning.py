@@ -87,10 +87,13 @@ def costs_of(evidence: Evidence, prices: PricesRecord) -> list[Costs]:
 def training_span(evidence: Evidence, one: Contestant, prices: PricesRecord) -> Span | None:
     """What a contestant's training cost: its hours, and those of the sweep before it, at the machine's price.
 
-    Where the training's own record has a cost and the hour has no price (a service trained it), its share of that.
+    Of a job at a service, what that cost; else, where the record has a cost and the hour has no price, its
+    share of that.
     """
     if one.training is None or evidence.training is None:
         return None
+    if (job := one.training.managed) is not None:
+        return None if job.cost is None else Span(job.cost, job.cost, job.cost)
     swept = evidence.sweep.seconds if evidence.sweep is not None else 0.0
     if prices.machine is not None:
         return span_of(prices.machine).times((one.training.seconds + swept) / 3600)
@@ -106,7 +109,8 @@ def all_trainings(evidence: Evidence, prices: PricesRecord) -> Span | None:
     if evidence.training is None:
         return None
     seconds = sum(seed.seconds for seed in evidence.training.seeds)
-    if prices.machine is not None:
+    served = any(seed.managed is not None for seed in evidence.training.seeds)
+    if prices.machine is not None and not served:
         swept = evidence.sweep.seconds if evidence.sweep is not None else 0.0
         return span_of(prices.machine).times((seconds + swept) / 3600)
     told = evidence.training.cost
