@@ -10,7 +10,7 @@ from harness import spec as specs
 from harness.chat import Found, chat
 from harness.engines.base import Engine, Request
 from harness.errors import HarnessError
-from harness.evaluate import parsed
+from harness.evaluate import TASK_SUITE, parsed
 from harness.records import Candidate, Item, Message, RunRecord, SampleRecord
 from harness.retrieval import Shelves
 from harness.store import ExperimentStore
@@ -49,6 +49,8 @@ def judged_questions(folder: ExperimentStore, run: RunRecord, most: int = ASKED)
     The test split stays sealed: a question is put together from its sample, and proven to be what was asked by its
     digest. That cannot be done where the sample shows a part of it alone (several turns, choices, plain texts).
     """
+    if run.suite != TASK_SUITE:
+        return [], "it was judged on suites alone, whose questions stand as they are, without its prompt"
     samples = [one for one in folder.samples(run.id) if one.answer is not None and not one.repeat and not one.error]
     whole = [(sample, item) for sample in samples if (item := _item(sample)) is not None]
     if not whole:
