@@ -163,3 +163,10 @@ def test_the_gitlab_job_shows_the_files_that_the_script_writes() -> None:
 
 def test_the_scripts_can_be_run() -> None:
     assert all(os.access(CI / name, os.X_OK) for name in ("gate.sh", "pre-push"))
+
+
+def test_the_documentation_lists_the_inputs_with_their_defaults() -> None:
+    page = (ROOT / "docs" / "deploying.md").read_text()
+    table = page.split("| input of the action |")[1].split("\n\n")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (?:`(.*?)`|none|) ?\|", table, flags=re.M))
+    assert rows == {name: given.get("default", "") for name, given in read("action.yml")["inputs"].items()}
