@@ -18,50 +18,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.message import EmailMessage
-from email.parser import BytesParser
-from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-KEY = "sk-local-0123456789abcdef"
-BASE = "base-model"
-TOKENS = 12_000
-STEPS = 4
-WHEN = 1_700_000_000
-DATE = "2023-11-14T22:13:20Z"
-LATER = "2023-11-14T22:23:20Z"
-"""Ten minutes after DATE."""
-
-Reply = tuple[int, Any, dict[str, str]]
+from managed_words import BASE, KEY, STEPS, TOKENS, WHEN, FireworksWords, Job, Reply, TogetherWords, parts
 
 
 @dataclass
-class Job:
-    """A fine-tuning job."""
-
-    id: str
-    body: dict[str, Any]
-    looks: int = 0
-    cancelled: bool = False
-
-
-@dataclass
-class ManagedServer:
+class ManagedServer(TogetherWords, FireworksWords):
     """What the server knows, what it was asked, and how it is to behave."""
 
-    dialect: str = "openai"
-    url: str = ""
-    outcome: str = "succeeded"
-    """`succeeded`, `failed`, or `running`: a job that never ends."""
     faults: list[tuple[str, str, int]] = field(default_factory=list)
     """Method, part of a path, status: each is answered once, in place of what was asked for."""
     lose: str = ""
     """`METHOD path` of a call that is done and then answered with 502, once."""
-    files: dict[str, bytes] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    jobs: dict[str, Job] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     """`METHOD path` of everything that was asked with the right key."""
 
@@ -104,28 +75,6 @@ class ManagedServer:
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
         return 200, {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}, {}
 
-    def state(self, job: Job) -> str:
-        """Where a job stands: it moves with the looks at it."""
-        if job.cancelled:
-            return "cancelled"
-        return self.outcome if job.looks > STEPS else "queued" if job.looks < 1 else "running"
-
-    def tuned(self, job: Job) -> str:
-        """The name of what a job makes."""
-        if self.dialect == "fireworks":
-            return f"accounts/me/models/{job.body.get('outputModel', job.id)}"
-        return f"ft:{BASE}:{job.body.get('suffix') or 'me'}:{job.id}"
-
-    def _new(self, id: str, body: dict[str, Any]) -> Job:
-        self.jobs[id] = Job(id, body)
-        return self.jobs[id]
-
-    def _look(self, id: str) -> Job | None:
-        job = self.jobs.get(id)
-        if job is not None:
-            job.looks += 1
-        return job
-
     # ------------------------------------------------------------------------ OpenAI
 
     def _openai(self, method: str, path: str, body: bytes, form: str) -> Reply:
@@ -133,13 +82,13 @@ class ManagedServer:
             case ("POST", ["files"]):
                 return 200, self._keep(body, form), {}
             case ("POST", ["fine_tuning", "jobs"]):
-                job = self._new(f"ftjob-{len(self.jobs)}", json.loads(body))
+                job = self.begin(f"ftjob-{len(self.jobs)}", json.loads(body))
                 return 200, self._openai_job(job), {}
             case ("GET", ["fine_tuning", "jobs"]):
                 listed = [self._openai_job(job) for job in reversed(self.jobs.values())]
                 return 200, {"object": "list", "data": listed, "has_more": False}, {}
             case ("GET", ["fine_tuning", "jobs", id]) if id in self.jobs:
-                self._look(id)
+                self.look(id)
                 return 200, self._openai_job(self.jobs[id]), {}
             case ("GET", ["fine_tuning", "jobs", id, "events"]) if id in self.jobs:
                 return 200, {"object": "list", "data": self._openai_events(self.jobs[id]), "has_more": False}, {}
@@ -189,7 +138,7 @@ class ManagedServer:
         return events[::-1]
 
     def _keep(self, body: bytes, form: str) -> dict[str, Any]:
-        part = _parts(body, form)["file"]
+        part = parts(body, form)["file"]
         known = f"file-{len(self.files)}"
         self.files[known], self.names[known] = part.get_content(), part.get_filename() or ""
         return {
@@ -197,140 +146,25 @@ class ManagedServer:
             "filename": self.names[known], "purpose": "fine-tune", "status": "processed",
         }  # fmt: skip
 
-    # ---------------------------------------------------------------------- Together
-
-    def _together(self, method: str, path: str, body: bytes, form: str) -> Reply:
-        match (method, path.removeprefix("/v1").strip("/").split("/")):
-            case ("POST", ["files"]):
-                known = f"file-{len(self.names)}"
-                self.names[known] = _parts(body, form)["file_name"].get_content().strip()
-                return 302, {}, {"Location": f"{self.url}/storage/{known}", "X-Together-File-Id": known}
-            case ("POST", ["files", known, "preprocess"]):
-                return 200, {
-                    "id": known, "object": "file", "bytes": len(self.files[known]), "created_at": WHEN,
-                    "filename": self.names[known], "purpose": "fine-tune", "FileType": "jsonl", "Processed": True,
-                }, {}  # fmt: skip
-            case ("GET", ["fine-tunes", "models", "limits"]):
-                return 200, LIMITS, {}
-            case ("POST", ["fine-tunes", "estimate-price"]):
-                return 200, {"estimation_available": True, "allowed_to_proceed": True, "estimated_total_price": 4.0,
-                             "estimated_train_token_count": TOKENS, "user_limit": 100.0}, {}  # fmt: skip
-            case ("POST", ["fine-tunes"]):
-                return 200, self._together_job(self._new(f"ft-{len(self.jobs)}", json.loads(body))), {}
-            case ("GET", ["fine-tunes"]):
-                return 200, {"data": [self._together_job(job) for job in self.jobs.values()]}, {}
-            case ("GET", ["fine-tunes", id]) if id in self.jobs:
-                self._look(id)
-                return 200, self._together_job(self.jobs[id]), {}
-            case ("GET", ["fine-tunes", id, "metrics"]) if id in self.jobs:
-                steps = range(1, STEPS + 1)
-                return 200, {"metrics": [{"train/global_step": n, "train/loss": 2.0 / n} for n in steps]}, {}
-            case ("POST", ["fine-tunes", id, "cancel"]) if id in self.jobs:
-                self.jobs[id].cancelled = True
-                return 200, self._together_job(self.jobs[id]), {}
-        return 404, {"error": {"message": f"no such call: {method} {path}"}}, {}
-
-    def _together_job(self, job: Job) -> dict[str, Any]:
-        state = self.state(job)
-        words = {"succeeded": "completed", "failed": "error"}.get(state, state)
-        event = {"object": "fine-tune-event", "created_at": DATE, "level": "info", "message": "on it", "hash": ""}
-        events: list[dict[str, Any]] = [
-            {**event, "type": "checkpoint_save", "step": step, "total_steps": STEPS}
-            for step in range(1, min(job.looks, STEPS) + 1)
-        ]
-        if state == "failed":
-            events.append({**event, "type": "job_error", "level": "error", "message": "Line 3 of the file is no chat."})
-        return {
-            **job.body,
-            "id": job.id,
-            "user_id": "me",
-            "status": words,
-            "created_at": DATE,
-            "updated_at": LATER,
-            "model_output_name": self.tuned(job),
-            "adapter_output_name": None,
-            "events": events,
-            "token_count": TOKENS if state != "queued" else None,
-            "total_price": 5_000_000_000 if state == "succeeded" else None,
-        }
-
-    # --------------------------------------------------------------------- Fireworks
-
-    def _fireworks(self, method: str, path: str, body: bytes, form: str) -> Reply:
-        account, _, rest = path.removeprefix("/v1/accounts/").partition("/")
-        match (method, rest.replace(":", "/:").split("/")):
-            case ("POST", ["datasets"]):
-                known = json.loads(body)["datasetId"]
-                if known in self.names:
-                    return 409, {"code": 6, "message": "already exists"}, {}
-                self.names[known] = f"{known}.jsonl"
-                return 200, {"name": f"accounts/{account}/datasets/{known}", "state": "UPLOADING"}, {}
-            case ("POST", ["datasets", known, ":upload"]):
-                self.files[known] = _parts(body, form)["file"].get_content()
-                return 200, {"id": known, "object": "file"}, {}
-            case ("POST", ["supervisedFineTuningJobs"]):
-                made = json.loads(body)
-                return 200, self._fireworks_job(self._new(made.pop("query id"), made)), {}
-            case ("GET", ["supervisedFineTuningJobs", id]) if id in self.jobs:
-                self._look(id)
-                return 200, self._fireworks_job(self.jobs[id]), {}
-            case ("POST", ["supervisedFineTuningJobs", id, ":cancel"]) if id in self.jobs:
-                self.jobs[id].cancelled = True
-                return 200, {}, {}
-        return 404, {"code": 5, "message": f"no such call: {method} {path}"}, {}
-
-    def _fireworks_job(self, job: Job) -> dict[str, Any]:
-        state = self.state(job)
-        words = {"succeeded": "COMPLETED", "queued": "PENDING"}.get(state, state.upper())
-        message = "Line 3 of the file is no chat." if state == "failed" else ""
-        return {
-            **job.body,
-            "name": f"accounts/me/supervisedFineTuningJobs/{job.id}",
-            "state": f"JOB_STATE_{words}",
-            "status": {"code": "OK", "message": message},
-            "createTime": DATE,
-            "completedTime": LATER if state == "succeeded" else None,
-            "jobProgress": {"percent": 25 * min(job.looks, STEPS)},
-            "estimatedCost": {"currencyCode": "USD", "units": "3", "nanos": 500_000_000},
-        }
-
-
-LIMITS = {
-    "model_name": BASE, "max_num_epochs": 20, "max_num_evals": 100, "max_learning_rate": 1.0, "min_learning_rate": 1e-7,
-    "max_num_checkpoints": 10, "default_gradient_accumulation_steps": 1, "max_seq_length_sft": 8192,
-    "max_seq_length_dpo": 8192, "min_max_seq_length": 64, "merge_output_lora": True, "supports_full_training": False,
-    "supports_reasoning": False, "supports_tools": False, "supports_vision": False,
-    "lora_training": {
-        "default_rank": 8, "max_rank": 64, "max_batch_size": 64, "min_batch_size": 1, "max_batch_size_dpo": 32,
-        "target_modules": ["q_proj"],
-    },
-}  # fmt: skip
-
-
-def _parts(body: bytes, form: str) -> dict[str, EmailMessage]:
-    """The parts of a form by name."""
-    message = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + form.encode() + b"\r\n\r\n" + body)
-    return {str(part.get_param("name", header="content-disposition")): part for part in message.iter_parts()}
-
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     managed: ManagedServer
 
     def _any(self) -> None:
-        parts = urlsplit(self.path)
+        asked = urlsplit(self.path)
         body = self._body()
-        if parts.path.startswith("/storage/"):  # a signed address: no key is sent there, and none is asked for
-            self.managed.files[parts.path.removeprefix("/storage/")] = body
+        if asked.path.startswith("/storage/"):  # a signed address: no key is sent there, and none is asked for
+            self.managed.files[asked.path.removeprefix("/storage/")] = body
             return self._reply(200 if "Authorization" not in self.headers else 400, {}, {})
         if self.headers.get("Authorization") != f"Bearer {KEY}":
             words = f"Incorrect API key provided: {self.headers.get('Authorization')}"
             return self._reply(401, {"error": {"message": words}}, {})
-        query = parse_qs(parts.query)
+        query = parse_qs(asked.query)
         if "supervisedFineTuningJobId" in query:
             body = json.dumps(json.loads(body) | {"query id": query["supervisedFineTuningJobId"][0]}).encode()
         form = self.headers.get("Content-Type", "")
-        return self._reply(*self.managed.answer(self.command, parts.path, query, body, form))
+        return self._reply(*self.managed.answer(self.command, asked.path, query, body, form))
 
     do_GET = do_POST = do_PUT = _any
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from managed_server import BASE, KEY, TOKENS, ManagedServer, running
+from managed_server import ManagedServer, running
+from managed_words import BASE, KEY, TOKENS
 from small_training import Notes
 from test_preflight import write
 from test_train_managed import made

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from managed_server import BASE, KEY, STEPS, TOKENS, ManagedServer, running
+from managed_server import ManagedServer, running
+from managed_words import BASE, KEY, STEPS, TOKENS
 from small_training import PROMPT, ROWS, Notes, job
 
 from harness import models, trainers
@@ -21,7 +22,7 @@ from harness.errors import TrainingError
 from harness.records import Item, Message, Preference, SeedTraining
 from harness.trainers import Job, TrainSpec, no_scorer, train
 from harness.trainers.managed import cancel, unfinished
-from harness.trainers.managed.services import KEYS, SERVICES
+from harness.trainers.managed.services import KEYS, SERVICES, exposed
 
 MODEL = models.resolve(f"openai:{BASE}")
 DEV = (Item(id="d0", messages=(Message(role="user", content="What comes after 9?"),), target="It is 10."),)
@@ -165,6 +166,16 @@ def test_the_same_rows_and_arguments_are_paid_for_once_and_other_ones_again(serv
         assert server.count(CREATES[service]) == 1
         assert made(server, service, seed=1).adapter != first.adapter
         assert server.count(CREATES[service]) == 2
+
+
+def test_a_key_in_another_variable_than_at_the_start_follows_the_same_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving("openai") as server:
+        with pytest.raises(KeyboardInterrupt):
+            made(server, "openai", Notes(stop_at=50))
+        monkeypatch.setenv("OTHER_KEY", KEY)
+        monkeypatch.delenv("OPENAI_API_KEY")
+        assert made(server, "openai", api_key_env="OTHER_KEY").managed is not None
+        assert len(server.jobs) == 1
 
 
 def test_a_finished_job_is_taken_over_without_key_or_service(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,6 +338,12 @@ def test_fireworks_that_takes_no_more_data_is_told_with_what_to_do() -> None:
         pytest.raises(TrainingError, match=r"(?s)status 501: planted fault 501.*takes no new managed jobs"),
     ):
         made(server, "fireworks")
+
+
+def test_rows_and_key_that_would_travel_in_clear_are_told() -> None:
+    assert "travel unencrypted to gpu.example" in exposed("http://gpu.example/v1")
+    assert not exposed("https://gpu.example/v1")
+    assert not exposed("http://127.0.0.1:8000/v1")
 
 
 # ------------------------------------------------------------------------------------- keys

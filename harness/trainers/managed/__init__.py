@@ -29,7 +29,7 @@ from harness.trainers.base import Job, Scorer
 from harness.trainers.managed import files, pricing
 from harness.trainers.managed.base import Asked, Away, Look, Sent, Service
 from harness.trainers.managed.journal import DONE, Journal, read, unfinished
-from harness.trainers.managed.services import PACKAGES, opened, reached, unready
+from harness.trainers.managed.services import PACKAGES, exposed, opened, reached, unready
 from harness.trainers.parts import ManagedSpec
 
 __all__ = ["cancel", "train_managed", "unfinished", "unready"]
@@ -57,7 +57,8 @@ def train_managed(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTra
             progress.note(f"seed {job.seed}: trained before at {managed.service}, its model is taken over")
             training, seen = json.loads(done.read_text(encoding="utf-8"))
             return SeedTraining.model_validate(training), Supervision.model_validate(seen)
-        begun = read(folder) or begun
+        earlier = read(folder)
+        begun = begun if earlier is None else replace(earlier, key_env=begun.key_env)
         validated = files.write(job, folder)
         if begun.job is None:
             _within_budget(job, managed, folder, validated, progress)
@@ -120,6 +121,8 @@ def _start(
 ) -> Journal:  # fmt: skip
     """Send what is not sent, and start the job unless one of this mark runs already; every step is on disk first."""
     begun.write(folder)
+    if warning := exposed(begun.url):
+        progress.note(warning)
     name = f"harness-{asked.mark[:16]}"
     if begun.train is None:
         begun = replace(begun, train=service.upload(folder / files.TRAIN, f"{name}-train.jsonl")).write(folder)

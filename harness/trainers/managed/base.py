@@ -55,6 +55,8 @@ class Look:
     step: int | None = None
     steps: int | None = None
     """Steps done, and in all."""
+    percent: int | None = None
+    """How much of it is done, from a service that tells no steps."""
     loss: float | None = None
     """Last training loss."""
     tokens: int | None = None
@@ -67,7 +69,11 @@ class Look:
     @property
     def share(self) -> float:
         """How much of it is done, 0 to 1, as far as that is told."""
-        return 1.0 if self.state == "succeeded" else (self.step or 0) / self.steps if self.steps else 0.0
+        if self.state == "succeeded":
+            return 1.0
+        if self.percent is not None:
+            return self.percent / 100
+        return (self.step or 0) / self.steps if self.steps else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,7 @@ class FireworksJobs:
             state=state,
             words=why if state == "failed" and why else word.lower().replace("_", " "),
             model=_model(told.output_model or job, self._line.account) if state == "succeeded" else None,
-            step=told.job_progress.percent if told.job_progress is not None else None,
-            steps=100 if told.job_progress is not None else None,
+            percent=told.job_progress.percent if told.job_progress is not None else None,
             cost=None if cost is None else int(cost.units or 0) + (cost.nanos or 0) / 1e9,
             seconds=None if done is None or begun is None else (done - begun).total_seconds(),
         )

@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
 from harness.errors import Problem, TrainingError, did_you_mean
 from harness.trainers.managed.base import Line, Service
@@ -74,6 +75,14 @@ def opened(begun: Journal) -> Service:
     if problem := _keyless(begun):
         raise TrainingError(problem)
     return SERVICES[begun.service](Line(begun.service, begun.url, key, begun.key_env, begun.account))
+
+
+def exposed(url: str) -> str:
+    """A sentence where key and rows can be read on their way, else empty."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (parts.hostname or "") in ("127.0.0.1", "::1", "localhost"):
+        return ""
+    return f"the key and all rows travel unencrypted to {parts.hostname}; use https where it is no network of your own"
 
 
 def unready(spec: TrainSpec) -> Iterator[Problem]:
