@@ -11,6 +11,7 @@ from harness.deploying.naming import BASE, Named
 from harness.deploying.spec import CANDIDATE, REFERENCE, SideSpec
 from harness.engines import ServeSpec
 from harness.errors import ModelError, Problem, StoreError, UsageError
+from harness.judgement import asked_as
 from harness.models import LocalModel
 from harness.progress import Progress
 from harness.records import Candidate, Decoding, Prompt, TrainingRecord, digest
@@ -77,6 +78,9 @@ def both(
         base = ours.candidate.model_copy(
             update={"name": REFERENCE, "adapter": None, "prompt": raw.prompt, "decoding": raw.decoding}
         )
+        if asked_as(base) == asked_as(ours.candidate):
+            hint = "Name the model that it was trained from: --model BASE, or in --against"
+            raise UsageError(Problem("--against base", f"{candidate.given} is its own base model", next=hint))
         spec = ours.spec.model_copy(update={"given": BASE, "kind": "base", "experiment": None, "candidate": base})
         return ours, Side(spec)
     theirs = _side(reference, REFERENCE, wishes.against_model, served, raw, store, progress)

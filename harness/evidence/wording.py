@@ -94,7 +94,8 @@ def subject(evidence: Evidence) -> str:
 def look_words(look: LookRecord) -> str:
     """`look 2 of 5 at this test split`, and what to do once the split is spent."""
     if look.spending == "open_ended":
-        return f"look {look.number} {LEDGERS.get(look.suite, 'at the suite, in place of this reference')}"
+        at = LEDGERS.get(look.suite)
+        return f"look {look.number} {at}" if at else f"candidate {look.number} for this reference's place on this suite"
     if look.level > 0:
         return f"look {look.number} of {look.budget} at this test split"
     return (
@@ -182,7 +183,7 @@ def _spending(look: LookRecord, what: str = "promotion") -> str:
     if look.level == 0:
         return look_words(look)
     if look.spending == "open_ended":
-        share = f"of the {percent(look.alpha)} chance of a wrong {what}, look k spends 1 / (k (k + 1))"
+        share = f"of the {percent(look.alpha)} chance of a wrong {what}, number k spends 1 / (k (k + 1))"
         return f"{look_words(look)}; {share}, this one {percent(look.level)}"
     how = "spends half of what is left" if look.spending == "halving" else "spends an even part"
     return (

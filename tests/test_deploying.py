@@ -1,0 +1,356 @@
+"""The deploy gate: every kind of candidate against every kind of reference, on tiny models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import small_gate
+import yaml
+
+from harness import deploying, evidence
+from harness.deploying import Asked
+from harness.errors import HarnessError, NotComparableError, SpecError, StoreError, TrainingError, UsageError
+from harness.leaderboard import BOARD_COLUMNS
+from harness.leaderboard.answered import answered
+from harness.progress import Silent
+from harness.records import (
+    GatedRecord,
+    ReleaseRecord,
+    RunRecord,
+    TrainingRecord,
+    VerdictRecord,
+)
+from harness.report.junit import junit
+from harness.store import Store
+
+POLICY = {"gates": [{"suite": "kept", "min_delta": -0.3}]}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The models, a suite and a policy, with weights under a home of their own."""
+    folder = tmp_path_factory.mktemp("gate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_HOME", str(folder / "home"))
+        patch.setenv("HARNESS_VLLM_PYTHON", "")
+        model = small_gate.base(folder / "tiny")
+        weights = small_gate.candidates(folder, model)
+        suite = small_gate.suite(folder, model)
+        policy = folder / "policy.yaml"
+        policy.write_text(yaml.safe_dump(POLICY))
+        yield SimpleNamespace(folder=folder, model=model, suite=str(suite), policy=policy, tiny=folder / "tiny",
+                              store=Store(folder / "reports"), **weights)  # fmt: skip
+
+
+def gate(made: Any, candidate: object, against: object = "base", store: Store | None = None, **more: Any) -> Any:
+    """The verdict over a command line."""
+    store = store or made.store
+    asked = {"suites": (made.suite,), "policy": made.policy, "engine": "transformers"} | more
+    wanted = deploying.plan(Asked(str(candidate), str(against), **asked), store, Silent())
+    return deploying.run(wanted, store, Silent())
+
+
+def gated(store: Store, verdict: VerdictRecord) -> GatedRecord:
+    record = store.at(verdict.experiment).read(GatedRecord)
+    assert record is not None
+    return record
+
+
+def promoted(store: Store, verdict: VerdictRecord, alias: str = "production") -> None:
+    """What `harness promote` writes."""
+    move = ReleaseRecord(
+        alias=alias, number=len(store.registry.history(alias)) + 1, action="promote", experiment=verdict.experiment,
+        candidate=evidence.deployable(store.at(verdict.experiment)), decision=verdict.decision, verdict_digest=None,
+        by="someone", created="2026-01-15T12:00:00Z",
+    )  # fmt: skip
+    with store.registry.turn():
+        store.registry.append(move)
+
+
+@pytest.fixture(scope="module")
+def kept(made: Any) -> VerdictRecord:
+    """The adapter that keeps everything, against its base model."""
+    verdict: VerdictRecord = gate(made, made.same)
+    promoted(made.store, verdict)
+    return verdict
+
+
+def test_an_adapter_that_keeps_everything_passes(made: Any, kept: VerdictRecord) -> None:
+    assert (kept.decision, kept.exit_code) == ("promote", 0)
+    assert kept.parity is not None
+    assert {run.run for run in kept.runs} == {"candidate--kept--test", "reference--kept--test"}
+
+
+@pytest.mark.parametrize("candidate", ["same", "merged", "production", "EXPERIMENT", "EXPERIMENT:candidate"])
+@pytest.mark.parametrize("against", ["base", "TINY", "production", "EXPERIMENT", "EXPERIMENT:reference"])
+def test_any_candidate_is_held_against_any_reference(
+    candidate: str, against: str, made: Any, kept: VerdictRecord
+) -> None:
+    named = {"same": str(made.same), "merged": str(made.merged), "TINY": str(made.tiny)}
+    ours, theirs = (named.get(one, one.replace("EXPERIMENT", kept.experiment)) for one in (candidate, against))
+    of = {"model": str(made.tiny)} if (candidate, against) == ("merged", "base") else {}
+    verdict = gate(made, ours, theirs, name=f"{candidate}.{against}".replace(":", "-"), **of)
+    assert verdict.decision == "promote"
+    sides = gated(made.store, verdict)
+    assert (sides.candidate.given, sides.reference.given) == (ours, theirs)
+    again = deploying.again(made.store.at(verdict.experiment), made.store)
+    assert again.id == verdict.experiment
+
+
+def test_one_that_forgets_is_rejected_and_its_samples_are_named(made: Any, kept: VerdictRecord) -> None:
+    verdict = gate(made, made.forgets, "production")
+    assert (verdict.decision, verdict.exit_code) == ("reject", 10)
+    folder = made.store.at(verdict.experiment)
+    known = evidence.gather(folder)
+    [failed] = deploying.failing_samples(folder, known)
+    lost = {s.id for s in folder.samples("candidate--kept--test") if s.scores["acc"] == 0}
+    assert {sample.id for sample in failed.samples} == lost
+    first = failed.samples[0]
+    assert first.expected
+    assert first.expected != first.got
+    comment = deploying.markdown(folder)
+    assert comment.startswith("### Deploy gate: ❌ rejected\n")
+    assert f"lost: kept-a / {first.id} | {first.expected}" in comment
+    assert f"lost: kept-a / {first.id}\n    expected {first.expected!r}, got {first.got!r}" in junit(folder, known)
+
+
+def test_few_items_leave_it_inconclusive(made: Any) -> None:
+    verdict = gate(made, made.same, policy=None)  # the default rule: no more than two points
+    assert (verdict.decision, verdict.exit_code) == ("inconclusive", 11)
+    assert gated(made.store, verdict).by_default == ("kept",)
+    assert any("No gate of the policy is on kept" in told for told in verdict.warnings)
+
+
+def test_what_the_store_holds_is_not_asked_again(made: Any, kept: VerdictRecord) -> None:
+    verdict = gate(made, "production", f"{kept.experiment}:reference", name="stored")
+    sides = gated(made.store, verdict)
+    runs = {f"{name}--kept--test" for name in ("candidate", "reference")}
+    assert {run: of.partition(":")[2] for run, of in sides.reused.items()} == {run: run for run in runs}
+    assert not (made.store.at(verdict.experiment).path / "logs").exists()
+
+
+def test_runs_under_other_conditions_are_not_taken_over(made: Any, kept: VerdictRecord, tmp_path: Path) -> None:
+    store = Store(tmp_path / "reports")
+    shutil.copytree(made.store.at(kept.experiment).path, store.at(kept.experiment).path)
+    file = store.at(kept.experiment).path / "runs" / "reference--kept--test" / "run.json"
+    told = json.loads(file.read_text())
+    told["conditions"]["engine_version"] = "0.0.1"
+    file.write_text(json.dumps(told))
+    verdict = gate(made, made.forgets, store=store)
+    assert gated(store, verdict).reused == {}
+    assert verdict.decision == "reject"
+
+
+def test_the_same_command_again_ends_from_the_records(made: Any, kept: VerdictRecord) -> None:
+    shutil.move(made.tiny / "model.safetensors", made.folder / "aside")
+    try:
+        again = deploying.again(made.store.at(kept.experiment), made.store)
+        assert deploying.run(again, made.store, Silent()) == kept
+    finally:
+        shutil.move(made.folder / "aside", made.tiny / "model.safetensors")
+
+
+def test_candidates_for_one_place_share_a_ledger_that_never_runs_out(made: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path / "reports")
+    first, second = gate(made, made.same, store=store), gate(made, made.forgets, store=store)
+    looks = [verdict.finalists[0].look for verdict in (first, second)]
+    assert [look.number for look in looks] == [1, 2]
+    assert looks[0].level == pytest.approx(0.05 / 2)
+    assert looks[1].level == pytest.approx(0.05 / 6)
+    against_another = gate(made, made.forgets, made.merged, store=store)
+    assert against_another.finalists[0].look.number == 1
+    assert gate(made, made.same, store=store, name="renamed").finalists[0].look.number == 1
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"candidate": "nothing-here"}, "names nothing that is here"),
+    ({"against": "production-x"}, "names nothing that is here"),
+    ({"against": "staging"}, "nothing was promoted to it yet"),
+    ({"candidate": "http://127.0.0.1:1/v1"}, "which model of this server"),
+    ({"suites": ("no-such-suite",)}, "unknown suite"),
+    ({"suites": ("task",)}, "no test split"),
+    ({"suites": (), "policy": None}, "no suite is named"),
+    ({"policy": {"gates": [{"suite": "other", "min_delta": -0.1}]}}, "is not asked"),
+    ({"policy": {"gates": [{"suite": "kept", "min_delta": -0.1, "against": "best_prompt"}]}}, "not asked in a deploy"),
+    ({"policy": {"claim": "recipe", "gates": [{"suite": "kept", "min_delta": -0.1}]}}, "these very weights"),
+    ({"policy": {"gates": [{"must_not_break": "rows.jsonl"}]}}, "belongs to an experiment"),
+    ({"name": "a--b"}, "--name"),
+    ({"candidate": "MERGED"}, "is its own base model"),
+])  # fmt: skip
+def test_what_cannot_be_gated_is_one_clear_error_and_leaves_nothing(
+    changes: dict[str, Any], told: str, made: Any, tmp_path: Path
+) -> None:
+    given = {"candidate": made.same, "against": "base"} | changes
+    given["candidate"] = made.merged if given["candidate"] == "MERGED" else given["candidate"]
+    if isinstance(given.get("policy"), dict):
+        (tmp_path / "policy.yaml").write_text(yaml.safe_dump(given["policy"]))
+        given["policy"] = tmp_path / "policy.yaml"
+    with pytest.raises(UsageError, match=told) as fault:
+        gate(made, given.pop("candidate"), given.pop("against"), store=Store(tmp_path / "reports"), **given)
+    assert fault.value.exit_code == 2
+    assert not (tmp_path / "reports").exists()
+
+
+def test_an_adapter_of_another_base_model_is_refused_with_both_told(made: Any, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    config = AutoModelForCausalLM.from_pretrained(made.tiny).config.to_dict() | {"hidden_size": 64}
+    LlamaForCausalLM(LlamaConfig(**config)).save_pretrained(tmp_path / "wide")
+    AutoTokenizer.from_pretrained(made.tiny).save_pretrained(tmp_path / "wide")
+    with pytest.raises(TrainingError) as fault:
+        gate(made, made.same, store=Store(tmp_path / "reports"), model=str(tmp_path / "wide"))
+    told = str(fault.value)
+    assert "and the experiment's model is another one" in told
+    assert str(tmp_path / "wide") in told
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_pointer_to_what_is_gone_is_an_error(made: Any, kept: VerdictRecord, tmp_path: Path) -> None:
+    store = Store(tmp_path / "reports")
+    shutil.copytree(made.store.at(kept.experiment).path, store.at(kept.experiment).path)
+    promoted(store, kept)
+    weights = made.folder / "home" / "adapters"
+    shutil.move(weights, made.folder / "away")
+    try:
+        with pytest.raises(StoreError, match=r"alias production: .*weights are gone"):
+            gate(made, made.merged, "production", store=store)
+    finally:
+        shutil.move(made.folder / "away", weights)
+    shutil.rmtree(store.at(kept.experiment).path)
+    with pytest.raises(HarnessError, match=f"points to {kept.experiment}, which is no longer in the store"):
+        gate(made, made.merged, "production", store=store)
+
+
+# ------------------------------------------------------------------------- a server
+
+
+@pytest.fixture(scope="module")
+def server(made: Any) -> Iterator[str]:
+    """One that answers every question with its last word."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("answering_server.py")),
+        str(port),
+        str(made.folder / "log"),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield f"http://127.0.0.1:{port}/v1"
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def written(made: Any) -> str:
+    """A suite of written answers: the question's last word."""
+    at = made.folder / "said"
+    at.mkdir()
+    (at / "suite.yaml").write_text("group: said\ntask: [said-a]\nmetadata: {role: regression, version: 1}\n")
+    chosen = "output_type: multiple_choice\ndoc_to_text: question\ndoc_to_target: answer\ndoc_to_choice: choices"
+    text = "output_type: generate_until\ndoc_to_text: question\ndoc_to_target: answer\n"
+    text += "generation_kwargs: {until: [], max_gen_toks: 8, do_sample: false}"
+    task = small_gate.TASK.format(name="said-a").replace(chosen, text).replace("metric: acc", "metric: exact_match")
+    (at / "said-a.yaml").write_text(task + "metadata: {chat: true}\n")
+    rows = [{"id": f"s{n}", "question": f"Say word{n}", "answer": f"word{n}"} for n in range(40)]
+    (at / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(at)
+
+
+def test_a_model_at_a_url_is_compared_with_one_served_here_only_as_deployed(
+    made: Any, server: str, written: str
+) -> None:
+    asked = {"suites": (written,), "policy": None, "model": "small"}
+    with pytest.raises(NotComparableError, match="--as-deployed") as fault:
+        gate(made, server, str(made.tiny), **asked)
+    assert fault.value.exit_code == 13
+    verdict = gate(made, server, str(made.tiny), **asked, as_deployed=True)
+    assert verdict.decision == "promote"
+    assert any("Compared as deployed: the two sides differ in engine" in told for told in verdict.warnings)
+    rejected = gate(made, made.same, server, **asked | {"model": None, "against_model": "small"}, as_deployed=True)
+    assert rejected.decision == "reject"
+
+
+def test_a_server_that_does_not_answer_is_an_error_and_leaves_nothing(made: Any, written: str, tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"127\.0\.0\.1:1"):
+        gate(made, "http://127.0.0.1:1/v1", str(made.tiny), store=Store(tmp_path / "reports"), suites=(written,),
+             policy=None, model="small", as_deployed=True)  # fmt: skip
+    assert not (tmp_path / "reports").exists()
+
+
+# ------------------------------------------------------------------------- views
+
+
+def test_every_view_shows_a_gate_as_it_shows_experiments(made: Any, kept: VerdictRecord) -> None:
+    folder = made.store.at(kept.experiment)
+    known = evidence.gather(folder)
+    assert known.missing == ()
+    assert [one.name for one in evidence.contestants(known)] == ["reference", "candidate"]
+    row = answered(known)
+    assert set(row) == set(BOARD_COLUMNS)
+    assert row["decision"] == "promote"
+    assert row["judged"] == "candidate"
+    assert "in place of base" in row["headline"]
+    assert {"report.md", "report.html", "junit.xml"} <= {path.name for path in folder.path.iterdir()}
+    report = (folder.path / "report.md").read_text()
+    assert "best prompt" not in report
+    assert f"harness gate --again {kept.experiment}" in report
+
+
+def test_an_unfinished_gate_says_how_to_go_on(made: Any, kept: VerdictRecord) -> None:
+    store = Store(made.folder / "copied")
+    shutil.copytree(made.store.at(kept.experiment).path, store.at(kept.experiment).path)
+    (store.at(kept.experiment).path / "verdict.json").unlink()
+    known = evidence.gather(store.at(kept.experiment))
+    assert known.missing == ("verdict",)
+    assert evidence.again(known) == f"harness gate --again {kept.experiment}"
+    verdict = deploying.run(deploying.again(store.at(kept.experiment), store), store, Silent())
+    assert verdict.decision == kept.decision
+
+
+def test_the_candidate_is_served_under_the_prompt_that_lies_with_its_weights(made: Any, tmp_path: Path) -> None:
+    folder = shutil.copytree(made.same, tmp_path / "prompted")
+    (folder / "prompt.json").write_text('{"name": "own", "instruction": "Count."}')
+    store = Store(tmp_path / "reports")
+    verdict = gate(made, folder, store=store)
+    run = store.at(verdict.experiment).read(TrainingRecord)
+    assert run is not None
+    assert run.prompt.instruction == "Count."
+    answers = store.at(verdict.experiment).run("candidate--kept--test")
+    assert isinstance(answers, RunRecord)
+    assert answers.candidate.prompt.instruction == "Count."
+
+
+def test_a_policy_may_say_spending_itself(made: Any, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(yaml.safe_dump(POLICY | {"spending": "even", "looks": 1}))
+    store = Store(tmp_path / "reports")
+    assert gate(made, made.same, store=store, policy=policy).finalists[0].look.level == pytest.approx(0.05)
+    spent = gate(made, made.merged, store=store, policy=policy, model=str(made.tiny))
+    assert spent.decision == "inconclusive"
+    assert spent.finalists[0].look.level == 0
+
+
+def test_an_experiment_is_no_gate_to_run_again(made: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path / "reports")
+    store.create("x--00000000", "name: x\n")
+    with pytest.raises(UsageError, match="is no deploy gate"):
+        deploying.again(store.at("x--00000000"), store)
+
+
+def test_a_policy_with_an_unknown_key_is_told(made: Any, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("alhpa: 0.1\n")
+    with pytest.raises(SpecError, match="alpha"):
+        gate(made, made.same, policy=policy)
