@@ -168,6 +168,14 @@ def test_the_same_rows_and_arguments_are_paid_for_once_and_other_ones_again(serv
         assert server.count(CREATES[service]) == 2
 
 
+def test_dev_rows_that_are_not_sent_make_no_other_job() -> None:
+    with serving("together") as server:
+        whole = asked(server, "together")
+        made(server, "together")
+        train(Job(**{name: getattr(whole, name) for name in whole.__slots__} | {"dev": ()}), Notes(), no_scorer)
+        assert len(server.jobs) == 1
+
+
 def test_a_key_in_another_variable_than_at_the_start_follows_the_same_job(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving("openai") as server:
         with pytest.raises(KeyboardInterrupt):

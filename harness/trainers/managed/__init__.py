@@ -88,7 +88,7 @@ def _asked(job: Job, managed: ManagedSpec) -> tuple[Journal, Asked]:
         "rows": [row.digest for row in (*job.rows, *job.replay)],
         "replayed": len(job.replay),
         "pairs": [digest(pair.model_dump(mode="json", exclude={"id"})) for pair in job.pairs],
-        "dev": [row.digest for row in job.dev],
+        "dev": [row.digest for row in job.dev] if files.validates(job) else [],
         "seed": job.seed,
     }
     return begun, Asked(

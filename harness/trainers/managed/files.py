@@ -20,21 +20,25 @@ VALIDATION = "validation.jsonl"
 def write(job: Job, folder: Path) -> bool:
     """Write the rows in the chat form that OpenAI, Together and Fireworks share. Returns whether there is validation.
 
-    Under dpo the dev rows, which hold no pairs, are not sent. Raises TrainingError for a pair without two answers.
+    Raises TrainingError for a pair without two answers.
     """
     if job.spec.objective == "dpo":
         _lines(folder / TRAIN, _pairs(job))
         return False
     _lines(folder / TRAIN, [*_rows(job.rows, job.prompt), *_rows(job.replay, Prompt(name="general", instruction=""))])
     _lines(folder / VALIDATION, list(_rows(job.dev, job.prompt)))
-    return bool(job.dev) and validates(job)
+    return validates(job)
 
 
 def validates(job: Job) -> bool:
-    """Whether dev rows are sent: Together takes and bills them by the number of evaluations, so only where stated."""
+    """Whether dev rows are sent. Under dpo they are not: they hold no pairs.
+
+    Together takes and bills them by the number of evaluations, so they are sent there only where that is stated.
+    """
     managed = job.spec.managed
-    together = managed is not None and managed.service == "together"
-    return managed is not None and (not together or bool(managed.hyperparameters.get("n_evals")))
+    if managed is None or job.spec.objective == "dpo" or not job.dev:
+        return False
+    return managed.service != "together" or bool(managed.hyperparameters.get("n_evals"))
 
 
 def _lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
