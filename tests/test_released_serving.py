@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import signal
@@ -200,7 +199,7 @@ def alive(part: str) -> list[str]:
 
 @pytest.mark.vllm
 @pytest.mark.model
-@pytest.mark.parametrize("method", ["lora", "dora"])
+@pytest.mark.parametrize("method", ["lora", pytest.param("dora", marks=pytest.mark.slow)])
 def test_the_printed_line_gets_the_judged_answer_from_a_real_server(
     small_model: LocalModel, tmp_path: Path, method: str
 ) -> None:
@@ -211,25 +210,33 @@ def test_the_printed_line_gets_the_judged_answer_from_a_real_server(
     store = judged_store.build(tmp_path / "reports", small_model, trained)
     folder, port = store.find("clock"), str(free_port())
     command = [sys.executable, "-m", "harness", "serve", "clock", "--port", port, "--reports", str(store.root)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
-    assert server.stdout is not None
-    told = []
-    for line in server.stdout:
-        told.append(line.rstrip("\n"))
-        if line.startswith("curl"):
-            break
-    else:
-        pytest.fail(server.communicate()[1])
-    assert told[0] == f"parity: {len(ITEMS)} of {len(ITEMS)} judged questions answered as they were judged"
-    assert ("as in the process that trained it" in told[1]) == (method == "lora")
-    said = json.loads(subprocess.run(["bash", "-c", told[-1]], capture_output=True, check=True).stdout)
-    (run,) = folder.runs()
-    first = folder.samples(run.id)[0]
-    assert evaluate.parsed(PROMPT, said["choices"][0]["message"]["content"])[1] == first.answer
-    server.send_signal(signal.SIGINT)
-    server.communicate(timeout=60)
-    assert server.returncode == 0
-    deadline = time.monotonic() + 30
+    interruptible = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731  a shell's & ignores it
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              preexec_fn=interruptible)  # fmt: skip
+    try:
+        told = until_curl(server)
+        assert told[0] == f"parity: {len(ITEMS)} of {len(ITEMS)} judged questions answered as they were judged"
+        assert ("as in the process that trained it" in told[1]) == (method == "lora")
+        said = json.loads(subprocess.run(["bash", "-c", told[-1]], capture_output=True, check=True).stdout)
+        (run,) = folder.runs()
+        first = folder.samples(run.id)[0]
+        assert evaluate.parsed(PROMPT, said["choices"][0]["message"]["content"])[1] == first.answer
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=120)
+        assert server.returncode == 0
+    finally:
+        server.kill()
+    deadline = time.monotonic() + 60
     while (left := alive(f"--port\0{port}")) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert left == []
+
+
+def until_curl(server: subprocess.Popen[str]) -> list[str]:
+    """The lines of a server up to the one to be run."""
+    told: list[str] = []
+    for line in server.stdout or ():
+        told.append(line.rstrip("\n"))
+        if line.startswith("curl"):
+            return told
+    pytest.fail(server.communicate()[1])

@@ -25,7 +25,7 @@ Logs = Annotated[
 ]
 Against = Annotated[
     str | None,
-    typer.Option("--against", metavar="ID", help="Experiment that gives the reference."),
+    typer.Option("--against", metavar="ID", help="Experiment, or alias, that gives the reference."),
 ]
 Deployment = Annotated[
     str | None,
@@ -64,7 +64,7 @@ def monitor(
 
     Exit codes: 0 nothing is due; retraining is due: 20 quality, 21 drift, 22 age; 1 error, 2 bad logs or policy.
     """
-    from harness import monitoring
+    from harness import evidence, monitoring
 
     store = Store(reports)
     if accept is not None and not accept.strip():
@@ -72,7 +72,7 @@ def monitor(
     if suggest_rows is not None and suggest_rows.exists():
         raise UsageError(Problem(str(suggest_rows), "exists", next="Name another file, or remove it"))
     terms = monitoring.read_policy(policy)
-    reference = monitoring.Reference() if against is None else monitoring.of_experiment(store.find(against))
+    reference = monitoring.Reference() if against is None else monitoring.of_experiment(evidence.named(store, against))
     name = deployment or reference.experiment or "production"
     read = monitoring.read_logs(logs)
     wanted = monitoring.Wanted(name, terms, accept, judge, canary, console.ConsoleProgress().note)

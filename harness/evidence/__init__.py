@@ -66,7 +66,7 @@ from harness.evidence.numbers import (
     unit_of,
 )
 from harness.evidence.prompting import prompt_parts, prompt_text, prompt_words
-from harness.evidence.released import Pointer, aliases_of, broken_pointer, pointers
+from harness.evidence.released import Pointer, aliases_of, broken_pointer, named, pointers
 from harness.evidence.sidebyside import Broken, Flip, Joined, broken_items, join
 from harness.evidence.wording import (
     DECISIONS,
@@ -133,6 +133,7 @@ __all__ = [
     "learning_rows",
     "look_number",
     "look_words",
+    "named",
     "number",
     "of_verdict",
     "percent",

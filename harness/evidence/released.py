@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.errors import Problem, StoreError
 from harness.records import ReleaseRecord, VerdictRecord
-from harness.store import Store
+from harness.store import ExperimentStore, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,19 @@ class Pointer:
 
 
 def pointers(store: Store) -> dict[str, Pointer]:
-    """Every alias by its name. StoreError when the registry cannot be read."""
-    return {name: Pointer(move, broken_pointer(store, move)) for name, move in sorted(store.registry.aliases().items())}
+    """Every alias by its name, `production` first. StoreError when the registry cannot be read."""
+    aliases = store.registry.aliases()
+    names = sorted(aliases, key=lambda name: (name != "production", name))
+    return {name: Pointer(aliases[name], broken_pointer(store, aliases[name])) for name in names}
+
+
+def named(store: Store, wanted: str) -> ExperimentStore:
+    """The experiment that an alias points to, else the one of that id, a unique part of it, or `latest`.
+
+    Raises UsageError for neither, StoreError for an alias that is broken.
+    """
+    found = pointers(store)
+    return store.at(found[wanted].whole().experiment) if wanted in found else store.find(wanted)
 
 
 def broken_pointer(store: Store, move: ReleaseRecord) -> str:

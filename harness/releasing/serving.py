@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 from pydantic import ValidationError
@@ -208,6 +208,7 @@ def _weights(deployed: Deployed, spec: ServeSpec, note: Note) -> tuple[LocalMode
     pinned = candidate.model.revision if spelling(name, folder.path).kind == "hub" else None
     base = models.resolve(name, revision=pinned, near=folder.path, note=note)
     refuse_other(base, candidate)
+    base = replace(base, path=base.path.resolve())
     if adapter is None:
         return base, ""
     if adapter.kind == "lora":
