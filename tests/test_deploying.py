@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -354,3 +355,29 @@ def test_a_policy_with_an_unknown_key_is_told(made: Any, tmp_path: Path) -> None
     policy.write_text("alhpa: 0.1\n")
     with pytest.raises(SpecError, match="alpha"):
         gate(made, made.same, policy=policy)
+
+
+@pytest.mark.slow
+def test_a_gate_that_is_killed_goes_on_where_it_was(made: Any, server: str, written: str, tmp_path: Path) -> None:
+    suite, rows, log = tmp_path / "said", 600, made.folder / "log"
+    shutil.copytree(written, suite)
+    told = [{"id": f"k{n}", "question": f"Repeat term{n}", "answer": f"term{n}"} for n in range(rows)]
+    (suite / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told))
+    command = [sys.executable, "-m", "harness", "gate", server, "--model", "small", "--against", server]
+    command += ["--against-model", "small", "--suites", str(suite), "--reports", str(tmp_path / "reports"), "--json"]
+
+    def asked() -> list[str]:
+        return [line for line in log.read_text().splitlines() if line.startswith("Repeat")]
+
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(asked()) < rows // 3:
+        assert first.poll() is None
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    before = len(asked())
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    verdict = json.loads(done.stdout)
+    assert done.returncode == verdict["exit_code"] == 0, done.stderr
+    assert before < rows
+    assert len(asked()) <= rows + 2 * 16  # those in flight when it died are asked again; the reference is the same

@@ -13,6 +13,7 @@ from harness.store import Store
 SUMMARY_COLUMNS: dict[str, str] = {
     "experiment": "Experiment id: its folder in the store.",
     "name": "Experiment name.",
+    "kind": "experiment, or gate for a deploy gate.",
     "created": "When it was begun, UTC.",
     "decision": "promote, reject, inconclusive, prompt_suffices, or unfinished.",
     "headline": "The verdict in one sentence with its number.",
@@ -24,7 +25,7 @@ SUMMARY_COLUMNS: dict[str, str] = {
     "claim": "artifact: these very weights; recipe: training this way. Missing where nothing was judged.",
     "looks": "Which look at the task's test split the verdict is, of how many declared.",
     "basis": "What the gain's interval rests on: confidence, n, method.",
-    "beat": "Did fine-tuning beat the best prompt?",
+    "beat": "Did fine-tuning beat the best prompt? Of a gate: is the candidate better than the reference?",
     "margin": "By how much, on the task.",
     "certainty": "The interval of that difference.",
     "broke": "Suites on which a gate found a loss.",
@@ -43,6 +44,7 @@ def summarised(evidence: Evidence) -> dict[str, Any]:
     return {
         "experiment": evidence.id,
         "name": evidence.name,
+        "kind": "gate" if evidence.is_gate else "experiment",
         "created": evidence.provenance.created if evidence.provenance else None,
         "decision": evidence.decision,
         "headline": headline(evidence),

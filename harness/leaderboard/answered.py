@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import evidence as ev
-from harness.evidence import BAR, RAW, Contestant, Evidence
+from harness.evidence import RAW, Contestant, Evidence
 from harness.leaderboard.costs import request_told, training_told
 from harness.records import GateRecord
 
@@ -29,7 +29,7 @@ BOARD_COLUMNS: dict[str, str] = {
 def answered(evidence: Evidence) -> dict[str, Any]:
     """One experiment's row: that of `harness ls`, and what the leaderboard tells beside it."""
     everyone = {one.name: one for one in ev.contestants(evidence)}
-    judged, bar = everyone.get(ev.judged(evidence)), everyone.get(BAR)
+    judged, bar = everyone.get(ev.judged(evidence)), everyone.get(evidence.bar)
     gain, training = ev.gain_over_bar(evidence), evidence.training
     return ev.summarised(evidence) | {
         "model": evidence.provenance.model.name if evidence.provenance else str(evidence.spec.get("model") or ""),
@@ -48,14 +48,15 @@ def answered(evidence: Evidence) -> dict[str, Any]:
 
 def _scores(evidence: Evidence, judged: Contestant | None, bar: Contestant | None, raw: Contestant | None) -> str:
     """`0.892 against 0.442 of the best prompt and 0.050 of the raw base`; of several seeds as one, their mean."""
-    joined = next((gate.comparison for gate in evidence.deciding_gates if _on_the_task(gate) and gate.comparison), None)
+    asked = [gate.comparison for gate in evidence.deciding_gates if _on_the_task(gate, evidence.bar)]
+    joined = next((one for one in asked if one is not None), None)
     if joined is not None and joined.seeds > 1:
         mine = f"mean {ev.number(joined.candidate_mean)}"
     else:
         mine = ev.number(judged.score.value if judged and judged.score else None)
     others = [
         f"{ev.number(one.score.value if one.score else None)} of {what}"
-        for one, what in ((bar, "the best prompt"), (raw, "the raw base"))
+        for one, what in ((bar, evidence.bar_words), (raw, "the raw base"))
         if one is not None and one is not judged
     ]
     return f"{mine} against {' and '.join(others)}" if others else mine
@@ -63,12 +64,12 @@ def _scores(evidence: Evidence, judged: Contestant | None, bar: Contestant | Non
 
 def _demanded(evidence: Evidence) -> str:
     """What the first gate on the gain asked of it: `demanded: gain of at least 5 points over best_prompt`."""
-    asked = [ev.demand(gate) for gate in evidence.deciding_gates if _on_the_task(gate)]
+    asked = [ev.demand(gate) for gate in evidence.deciding_gates if _on_the_task(gate, evidence.bar)]
     return f"demanded: {asked[0]}" if asked else ""
 
 
-def _on_the_task(gate: GateRecord) -> bool:
-    return (gate.suite, gate.against, gate.slice) == ("task", BAR, None)
+def _on_the_task(gate: GateRecord, bar: str) -> bool:
+    return (gate.suite, gate.against, gate.slice) == ("task", bar, None)
 
 
 def _seeds(evidence: Evidence) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness import evidence as ev
 from harness import money
-from harness.evidence import BAR, Contestant, Evidence
+from harness.evidence import Contestant, Evidence
 from harness.money.telling import clock as duration
 from harness.money.telling import lines, stages, terms
 from harness.store import ExperimentStore
@@ -32,22 +32,27 @@ def money_per_1000(evidence: Evidence, one: Contestant) -> float | None:
 
 
 def training_told(evidence: Evidence) -> str:
-    """`4 min of training, price 0.17`, or that there was none."""
+    """`4 min of training, price 0.17; 12 min, 0.51 in all`, or that there was none."""
     training, prices = evidence.training, money.prices_of(evidence)
+    seconds, spent = money.so_far(evidence, prices)
+    amount = "" if spent is None else f", {money.money(spent, prices.currency, cents=True)}"
+    whole = "" if seconds is None else f"{duration(seconds)}{amount} in all"
     if training is None:
-        return "No training" if evidence.decision == "prompt_suffices" else ev.DASH
+        none = "No training" if evidence.decision == "prompt_suffices" else ""
+        return "; ".join(filter(None, (none, whole))) or ev.DASH
     cost = money.all_trainings(evidence, prices)
     price = "" if cost is None else f", price {money.money(cost, prices.currency)}"
-    return f"{duration(sum(seed.seconds for seed in training.seeds))} of training{price}"
+    trained = f"{duration(sum(seed.seconds for seed in training.seeds))} of training{price}"
+    return "; ".join(filter(None, (trained, whole)))
 
 
 def request_told(evidence: Evidence, judged: Contestant | None, bar: Contestant | None) -> str:
     """What a request takes of the judged candidate, beside the best prompt, and from which volume on it pays."""
     if judged is None:
         return ""
-    other = bar if judged.name != BAR else None
+    other = bar if judged.name != evidence.bar else None
     told = [
-        f"{written} {unit}" + (f" (best prompt {beside})" if beside else "")
+        f"{written} {unit}" + (f" ({evidence.bar_words.removeprefix('the ')} {beside})" if beside else "")
         for unit, written, beside in (
             ("tokens", *_both(_tokens, judged, other, ",.0f")),
             ("s", *_both(lambda one: one.latency_p50_s, judged, other, ",.2f")),

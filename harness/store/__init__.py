@@ -2,7 +2,8 @@
 
     reports/<name>--<digest8>/
         spec.yaml  provenance.json  conditions.json  data.json  prompt.json  training.json
-        parity.json  forgetting.json  comparisons.jsonl  verdict.json  votes.jsonl
+        parity.json  forgetting.json  gated.json  reference_conditions.json
+        comparisons.jsonl  verdict.json  votes.jsonl
         spending.jsonl
         report.md  report.html  junit.xml  model_card.md  data_card.md
         runs/<run id>/samples.parquet  run.json

@@ -46,7 +46,7 @@ def verdict(summary: dict[str, Any]) -> None:
         st.markdown(plain(summary["reason"]))
     four = st.columns([3, 3, 4, 4])
     four[0].metric(
-        "Beat the best prompt?",
+        "Better than the reference?" if summary["kind"] == "gate" else "Beat the best prompt?",
         summary["beat"],
         border=True,
         height="stretch",
@@ -96,7 +96,9 @@ def evidence(experiment: ExperimentStore, read: dict[str, Any]) -> None:
         data_section(read["findings"], facts)
     with tabs[4]:
         st.markdown("Run it again:")
-        st.code(f"harness run {experiment.path}/spec.yaml", language="bash")
+        gate = read["summary"]["kind"] == "gate"
+        command = f"harness gate --again {experiment.id}" if gate else f"harness run {experiment.path}/spec.yaml"
+        st.code(command, language="bash")
         facts_table(facts, "provenance")
 
 
@@ -120,7 +122,7 @@ MONEY = ("candidate", "tokens_in", "tokens_out", "latency_p50_s", "cost_per_1000
 
 def money_section(rows: pd.DataFrame, read: dict[str, Any]) -> None:
     """What was spent so far, what each contestant costs, and from which volume on the tuned one is cheaper."""
-    st.markdown(f"**So far:** {plain(read['summary']['cost'])}")
+    st.markdown(plain(read["summary"]["cost"]))
     if not read["money_stages"].empty:
         st.dataframe(read["money_stages"], hide_index=True, key="money-stages", width="content")
     if not read["money_monthly"].empty:
