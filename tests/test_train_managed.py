@@ -201,7 +201,9 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on_and_how_to_end_it(s
         (id,) = server.jobs
         assert f"`harness cancel {id}` ends it" in notes.notes[-1]
         assert "the same command follows it again" in notes.notes[-1]
-        assert made(server, service).managed is not None
+        again = Notes()
+        assert made(server, service, again).managed is not None
+        assert "was started before: it is followed, not repeated" in again.notes[0]
         assert server.count(CREATES[service]) == 1
 
 

@@ -63,7 +63,9 @@ def train_managed(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTra
         if begun.job is None:
             _within_budget(job, managed, folder, validated, progress)
         with closing(opened(begun)) as service:
-            if begun.job is None:
+            if begun.job is not None:
+                progress.note(f"job {begun.job} at {begun.service} was started before: it is followed, not repeated")
+            else:
                 begun = _start(begun, asked, validated, service, folder, managed, len(job.spec.seeds), progress)
             result = _published(job, managed, begun, _follow(begun, service, folder, managed, progress), service)
         write_file(done, json.dumps([part.model_dump(mode="json") for part in result], indent=1))
