@@ -17,6 +17,7 @@ from harness.chat import Found, chat
 from harness.engines import Adapter, Engine, ServeSpec, llama_server, open_engine
 from harness.errors import Problem, UsageError
 from harness.exporting import gguf, ollama, served
+from harness.exporting.judging import Questions
 from harness.exporting.source import Source, Whole, whole
 from harness.models import LocalModel, turns
 from harness.models.folder import describe
@@ -253,11 +254,10 @@ def _transformers() -> str:
     return f"transformers {importlib.metadata.version('transformers')}"
 
 
-def prompts(source: Source, asked: Any) -> tuple[tuple[Message, ...], ...]:
+def prompts(source: Source, asked: Questions) -> tuple[tuple[Message, ...], ...]:
     """The turns of the questions that are asked again, as the prompt writes them."""
-    shelves = asked.experiment.shelves()
-    prompt, items = source.candidate.prompt, asked.items
-    found = shelves.look_up(prompt.retrieval, items) if prompt.retrieval else [Found()] * len(items)
+    prompt, items, library = source.candidate.prompt, asked.items, asked.library
+    found = library.look_up(prompt.retrieval, items) if prompt.retrieval and library else [Found()] * len(items)
     return tuple(chat(prompt, item, seen) for item, seen in zip(items, found, strict=True) if item.messages)
 
 

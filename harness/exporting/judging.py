@@ -13,13 +13,15 @@ from typing import Final
 
 import numpy as np
 
-from harness import compare, evaluate, spec, stats
+from harness import compare, evaluate, evidence, metrics, spec, stats
 from harness.asking import asking_key
+from harness.chat import Library
 from harness.engines import Engine
 from harness.engines.base import Request
 from harness.errors import EngineError, NotComparableError, Problem, UsageError
 from harness.evaluate.asking import Question, ask_all
 from harness.exporting.source import Source
+from harness.metrics import JudgeSpec
 from harness.probes import PROBES, PROBES_DIGEST
 from harness.progress import Progress
 from harness.records import (
@@ -27,14 +29,16 @@ from harness.records import (
     Decoding,
     Interval,
     Item,
+    Message,
     Outcome,
     ProbeScores,
     RejudgedRecord,
+    RunRecord,
     SampleRecord,
     TrainingRecord,
 )
 from harness.spec import Experiment
-from harness.suites import Suite
+from harness.suites import Task
 
 NAMED: Final = 20
 """How many changed answers a record names."""
@@ -61,33 +65,66 @@ class Terms:
 class Questions:
     """Which items are asked again, and what was answered when the candidate was judged."""
 
-    experiment: Experiment
-    suite: Suite
+    task: Task
     items: tuple[Item, ...]
     before: tuple[SampleRecord, ...]
+    experiment: Experiment | None
+    """The experiment with its data; None where the store alone tells the questions."""
+
+    @property
+    def library(self) -> Library | None:
+        """Where prompts with retrieval look things up."""
+        return None if self.experiment is None else self.experiment.shelves()
 
 
 def questions(source: Source, terms: Terms) -> Questions:
-    """A random choice of the items that the candidate was judged on, from the experiment's own data.
+    """A random choice of the items that the candidate was judged on.
 
-    The candidate met these very items before its verdict and nothing is chosen by what it answers now, so no look at
-    the test split is counted. Raises HarnessError where the data is gone, or is not what was judged.
+    They are put together from their samples, and proven by their digests to be what was asked; where a sample does not
+    show all of its item, from the experiment's own data. The candidate met these very items before its verdict and
+    nothing is chosen by what it answers now, so no look at the test split is counted.
+    Raises HarnessError where the data is needed and gone, or is not what was judged.
     """
-    who, folder = source.candidate, source.folder
-    run = folder.run(evaluate.run_id(who.name, evaluate.TASK_SUITE, "test"))
+    folder, run = source.folder, evidence.task_run(evidence.gather(source.folder), source.candidate.name)
     if run is None:
-        hint = "Export the experiment that trained it, or pass --samples 0"
-        raise UsageError(Problem(folder.id, f"no test run of {who.name} on a task is here to judge by", next=hint))
-    loaded = spec.load(folder.path / "spec.yaml")
-    suite = evaluate.task_suite(loaded.data.test.unseal(), loaded.spec.task)
-    if suite.fingerprint != run.fingerprint:
-        what = "the test rows are not those that the candidate was judged on"
-        raise NotComparableError(Problem(folder.id, what, next="Restore them, or pass --samples 0"))
-    before = {sample.id: sample for sample in folder.samples(run.id) if sample.repeat == 0}
-    known = [item for item in suite.tasks[0].items if item.id in before]
-    known.sort(key=lambda item: asking_key(terms.seed, suite.tasks[0].name, item.id, item.cluster))
+        hint = "Export the experiment that judged it, or pass --samples 0"
+        raise UsageError(Problem(folder.id, f"no test run of {source.candidate.name} is here to judge by", next=hint))
+    before = {(sample.task, sample.id): sample for sample in folder.samples(run.id) if sample.repeat == 0}
+    experiment, tasks = None, _from_samples(source, run, tuple(before.values()))
+    if tasks is None:
+        experiment, tasks = _from_data(source, run)
+    task = tasks[0]
+    known = [item for item in task.items if (task.name, item.id) in before]
+    known.sort(key=lambda item: asking_key(terms.seed, task.name, item.id, item.cluster))
     chosen = tuple(known[: terms.samples])
-    return Questions(loaded, suite, chosen, tuple(before[item.id] for item in chosen))
+    return Questions(task, chosen, tuple(before[task.name, item.id] for item in chosen), experiment)
+
+
+def _from_samples(source: Source, run: RunRecord, samples: Sequence[SampleRecord]) -> tuple[Task, ...] | None:
+    """The run's task from what the store keeps of it; None where that is not all of it."""
+    metric = next(iter(run.primary.values()))
+    if len(run.primary) > 1 or metrics.names_a_file(metric) or source.candidate.prompt.retrieval is not None:
+        return None
+    items = []
+    for sample in samples:
+        turn = Message(role="user", content=sample.question)
+        told = {"id": sample.id, "target": sample.target, "cluster": sample.cluster, "slices": sample.slices}
+        item = Item(messages=(turn,), **told)
+        if item.digest != sample.item_digest:
+            return None
+        items.append(item)
+    return (Task(next(iter(run.primary)), "generate", tuple(items), (metric,), source.candidate.decoding),)
+
+
+def _from_data(source: Source, run: RunRecord) -> tuple[Experiment, tuple[Task, ...]]:
+    """The same from the experiment's files."""
+    loaded = spec.load(source.folder.path / "spec.yaml")
+    suites = [evaluate.task_suite(loaded.data.test.unseal(), loaded.spec.task), *loaded.suites]
+    for suite in suites:
+        if (suite.name, suite.fingerprint) == (run.suite, run.fingerprint):
+            return loaded, suite.tasks
+    what = f"the rows of {run.suite} are not those that the candidate was judged on"
+    raise NotComparableError(Problem(source.folder.id, what, next="Restore them, or pass --samples 0"))
 
 
 def judge(
@@ -97,13 +134,14 @@ def judge(
 
     Raises EngineError when the engine dies.
     """
-    given, task, who = asked.experiment.spec, asked.suite.tasks[0], source.candidate
+    task, who, given = asked.task, source.candidate, source.folder.spec()
     wanted = [Question(task, item, item.digest, who.prompt, who.decoding, adapter) for item in asked.items]
+    runs_code, judge_spec = bool(given.get("allow_code_execution")), given.get("judge")
+    named = None if judge_spec is None else JudgeSpec.model_validate(judge_spec)
     answers: dict[str, SampleRecord] = {}
-    shelves = asked.experiment.shelves(progress.note)
-    aided = evaluate.aided(given.allow_code_execution, given.judge, progress.note, asked.experiment.folder)
+    aided = evaluate.aided(runs_code, named, progress.note, source.folder.path)
     with aided, progress.bar("judging the export again", len(wanted)) as bar:
-        for _, sample in ask_all(engine, wanted, shelves):
+        for _, sample in ask_all(engine, wanted, asked.library):
             answers[sample.id] = sample
             bar.advance()
     after = tuple(answers[item.id] for item in asked.items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -73,24 +74,33 @@ def write(model: Path, target: Path, quantization: str, name: str) -> str:
     _describe(writer, config, quantization, name)
     _add_vocabulary(writer, vocabulary.read(model, embedding.shape[0]))
     for one in tensors:
-        kind = _kind(one.shape, quantization)
-        plain = np.dtype(np.float32 if kind == gguf.GGMLQuantizationType.F32 else np.float16)
-        size = int(np.prod(one.shape)) * plain.itemsize
-        stored = None
-        if kind == gguf.GGMLQuantizationType.Q8_0:
-            shape = gguf.quants.quant_shape_to_byte_shape(one.shape, kind)
-            plain, size, stored = np.dtype(np.uint8), int(np.prod(shape)), kind
-            writer.add_tensor_info(one.name, shape, plain, size, raw_dtype=stored)
-            continue
-        writer.add_tensor_info(one.name, one.shape, plain, size)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for one in tensors:
-        values = _permuted(one.name, _load(one), config)
-        writer.write_tensor_data(gguf.quants.quantize(values, _kind(one.shape, quantization)))
-    writer.close()
+        _announce(writer, one, _kind(one.shape, quantization))
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for one in tensors:
+            values = _permuted(one.name, _load(one), config)
+            writer.write_tensor_data(gguf.quants.quantize(values, _kind(one.shape, quantization)))
+        writer.close()
+    except BaseException:  # Ctrl-C too must not leave the file open; it is raised again
+        for stream in writer.fout or ():
+            with contextlib.suppress(OSError):  # what it still holds cannot be written either
+                stream.close()
+        raise
     return f"gguf {importlib.metadata.version('gguf')}"
+
+
+def _announce(writer: Any, one: _Tensor, kind: Any) -> None:
+    """Name, shape and type of a tensor, before any of them is written."""
+    import gguf
+
+    if kind == gguf.GGMLQuantizationType.Q8_0:
+        shape = gguf.quants.quant_shape_to_byte_shape(one.shape, kind)
+        writer.add_tensor_info(one.name, shape, np.dtype(np.uint8), int(np.prod(shape)), raw_dtype=kind)
+        return
+    plain = np.dtype(np.float32 if kind == gguf.GGMLQuantizationType.F32 else np.float16)
+    writer.add_tensor_info(one.name, one.shape, plain, int(np.prod(one.shape)) * plain.itemsize)
 
 
 def _tensors(model: Path, config: Mapping[str, Any]) -> Iterator[_Tensor]:
@@ -177,5 +187,4 @@ def _add_vocabulary(writer: Any, words: vocabulary.Vocabulary) -> None:
     for name, number in words.special.items():
         getattr(writer, f"add_{name}_token_id")(number)
     writer.add_add_bos_token(words.adds_bos)
-    writer.add_add_space_prefix(False)
     writer.add_chat_template(words.chat_template)
