@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import html
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sample_store
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_records import training_record
 from scripted import Scripted, text
 from test_evaluate import candidate, parity, suite
 
 from harness import evidence as ev
-from harness import money
+from harness import leaderboard, money, report
 from harness.engines.base import Answer, Request
 from harness.errors import BudgetError, SpecError
 from harness.evaluate import evaluate
 from harness.money import BudgetSpec, Month, resolve, volume_of
 from harness.progress import Silent
-from harness.records import Price, PricesRecord, RunRecord, SpendingRecord
+from harness.records import ManagedJob, Price, PricesRecord, RunRecord, SpendingRecord
+from harness.report import months
 from harness.store import ExperimentStore, Store
 
 TODAY = datetime.date(2026, 11, 22)
@@ -333,9 +337,10 @@ def test_every_sitting_is_counted_by_stage_whatever_ends_it(tmp_path: Path) -> N
     for _ in range(2):
         with contextlib.suppress(KeyboardInterrupt), money.Meter(folder, priced(machine=1.0), Silent()) as meter:
             meter.stage("training")
+            meter.tokens(10, 1)
             raise KeyboardInterrupt
     lines = folder.spent()
-    assert [line.stage for line in lines if line.prices is None] == ["start", "training"] * 2
+    assert [(line.stage, line.tokens_in) for line in lines if line.tokens_in] == [("training", 10)] * 2
     assert [line.prices is not None for line in lines].count(True) == 1  # the same prices are not told twice
 
 
@@ -353,6 +358,22 @@ def test_a_server_elsewhere_is_paid_by_the_token_and_this_machine_by_the_hour(tm
     assert money.whole(money.spent(folder.spent(), priced(machine=1.0))) is None  # its tokens have no price then
 
 
+def test_what_a_service_asked_for_its_training_counts(tmp_path: Path, promoted: ev.Evidence) -> None:
+    folder, prices = folder_of(tmp_path), priced(machine=1.0, max_cost=5.0)
+    job = ManagedJob(service="openai", job="j", base="m", files=(), cost=5.0)
+    trained = training_record([0])
+    record = trained.model_copy(update={"seeds": (trained.seeds[0].model_copy(update={"managed": job}),)})
+    folder.write(record)
+    with (
+        pytest.raises(BudgetError, match=r"5\.00 of 5 USD are spent"),
+        money.Meter(folder, prices, Silent()) as meter,
+    ):
+        meter.stage("evaluation")
+    line = SpendingRecord(stage="training", seconds=3600.0, created="2026-01-01T00:00:00+00:00")
+    whole = replace(promoted, training=record, spent=(line,))
+    assert money.so_far(whole, prices)[1] == money.Span(6.0, 6.0, 6.0)
+
+
 def test_fresh_answers_are_timed_and_told_ones_are_not(tmp_path: Path) -> None:
     def slow(request: Request) -> Answer:
         return replace(parity(request), latency_s=0.5)
@@ -368,3 +389,83 @@ def test_fresh_answers_are_timed_and_told_ones_are_not(tmp_path: Path) -> None:
     assert run.machine_s > 0
     assert told.machine_s is None
     assert run.tokens_in_se == 0.0
+
+
+# ------------------------------------------------------------------------- docs
+
+
+def test_the_worked_example_of_the_documentation_is_what_the_code_computes(promoted: ev.Evidence) -> None:
+    page = " ".join((Path(__file__).parents[1] / "docs" / "money.md").read_text(encoding="utf-8").split())
+    example = as_in_the_docs(promoted)
+    base = priced(machine=(2.0, 4.0), input=0.20, output=1.25)
+    hosted, again = priced(machine=3.0, input=0.20, output=1.25, hosting=0.82), {"retrain_every": 3.0}
+    told = [one.told for prices in (base, hosted, base.model_copy(update=again)) for one in pays(example, prices)]
+    known = {one.name: one for one in money.costs_of(example, base)}
+    told += [money.money(known["tuned-seed0"].training, "USD"), money.money(known["best_prompt"].per_1000, "USD")]
+    told += [money.money(known["tuned-seed0"].per_1000, "USD")]
+    assert [one for one in told if one not in page] == []
+    assert len(told) == 6
+
+
+def pays(evidence: ev.Evidence, prices: PricesRecord) -> list[money.BreakEven]:
+    return [one for one in money.break_evens(evidence, prices) if one.candidate == "tuned-seed0"]
+
+
+def as_in_the_docs(evidence: ev.Evidence) -> ev.Evidence:
+    """The same experiment with two hours of training and the example's tokens a request."""
+    tokens = {"best_prompt": (600, 10), "tuned-seed0": (50, 10)}
+    runs = tuple(
+        run.model_copy(update={"tokens_in": read * run.n, "tokens_out": written * run.n})
+        for run in evidence.runs
+        if run.suite == "task" and run.candidate.name in tokens
+        for read, written in (tokens[run.candidate.name],)
+    )
+    assert evidence.training is not None
+    seeds = tuple(one.model_copy(update={"seconds": 7200.0}) for one in evidence.training.seeds)
+    return replace(evidence, runs=runs, training=evidence.training.model_copy(update={"seeds": seeds}))
+
+
+def test_every_key_of_the_budget_is_documented_and_the_one_shown_is_valid() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "money.md").read_text(encoding="utf-8")
+    shown = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    assert BudgetSpec.model_validate(shown["budget"]).hosting == "rtx-a6000-48gb"
+    rows = [line for line in page.split("\n") if line.startswith("| `")]
+    assert [name for name in BudgetSpec.model_fields if not any(f"`{name}`" in row for row in rows)] == []
+
+
+# ------------------------------------------------------------------------ views
+
+
+def test_reports_and_frames_tell_the_same_money(tmp_path: Path) -> None:
+    folder = sample_store.build(tmp_path / "store").find("tickets-lora")
+    bare = {path.name: path.read_text() for path in report.write_reports(folder)}
+    assert "1,000 requests" not in bare["report.md"] + bare["report.html"]
+    assert leaderboard.money_monthly(folder).empty
+    budget = BudgetSpec(machine="t4-16gb", provider="gpt-5.4-nano", tuned_provider="together-qwen3.5-9b", volume=9000)
+    assert money.pin(folder, resolve(budget, Path(), TODAY))
+    assert not money.pin(folder, resolve(budget, Path(), TODAY))
+    folder.spend(SpendingRecord(stage="training", seconds=1800.0, created="2026-01-01T00:00:00+00:00"))
+    told = {path.name: path.read_text() for path in report.write_reports(folder)}
+    (pays_,) = [one for one in money.break_evens(ev.gather(folder)) if one.candidate == "tuned-seed0"]
+    assert pays_.value
+    for name in ("report.md", "report.html"):
+        assert pays_.told in html.unescape(told[name])
+        assert "training | 30 min" in told[name] or ">30 min<" in told[name]
+        assert "t4-16gb is of 2026-05-07" in told[name]
+    assert f"break-even {pays_.told}" in html.unescape(told["report.html"])
+    rows = leaderboard.money_rows(folder).set_index("candidate")
+    assert rows.loc["tuned-seed0", "cheaper than the best prompt"] == pays_.told
+    curve = leaderboard.money_monthly(folder)
+    assert set(curve["candidate"]) == {"best_prompt", "tuned-seed0"}
+    assert curve["pays"].iloc[0] == pays_.value
+    assert "30 min" in leaderboard.summary(folder)["cost"]
+    assert pays_.told in leaderboard.summary(folder)["cost_told"]
+    assert {path.name: path.read_text() for path in report.write_reports(folder)} == told
+
+
+def test_the_axis_of_the_curve_is_round_for_any_size() -> None:
+    for most in (1e-6, 0.07, 3.0, 99.0, 12_345.0, 4e9, 7e13):
+        at = months.steps(most)
+        assert at[0] == 0
+        assert at[-1] <= most
+        assert 3 <= len(at) <= 7

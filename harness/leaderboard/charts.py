@@ -173,28 +173,36 @@ def volume(days: pd.DataFrame) -> Any:
 
 
 def monthly(points: pd.DataFrame) -> Any:
-    """A month's cost over the volume, the tuned candidate beside the best prompt; shaded: uncertain prices."""
+    """A month's cost over the volume, the best prompt dashed, the tuned candidate solid; shaded: uncertain prices."""
     import altair as alt
 
-    names = list(points["candidate"].unique())
-    colors = alt.Scale(domain=names, range=["#d1602b", _TEAL])
-    legend = alt.Legend(title=None, orient="top")
+    colors = dict(zip(points["candidate"].unique(), ("#d1602b", _TEAL), strict=True))
     unit = points["currency"].iloc[0]
-    base = alt.Chart(points).encode(
-        x=alt.X("volume:Q", title="requests a month", axis=alt.Axis(format="~s")),
-        color=alt.Color("candidate:N", scale=colors, legend=legend),
-        tooltip=["candidate:N", alt.Tooltip("volume:Q", format=",.0f"), alt.Tooltip("cost:Q", format=",.2f"),
-                 alt.Tooltip("low:Q", format=",.2f"), alt.Tooltip("high:Q", format=",.2f")],
-    )  # fmt: skip
     up = f"cost of a month{f' ({unit})' if unit else ''}"
-    band = base.mark_area(opacity=0.16).encode(y=alt.Y("low:Q", title=up), y2="high:Q")
-    dashes = alt.StrokeDash("candidate:N", scale=alt.Scale(domain=names, range=[[7, 4], [1, 0]]), legend=legend)
-    drawn = band + base.mark_line(size=2).encode(y=alt.Y("cost:Q", title=up), strokeDash=dashes)
+    x = alt.X("volume:Q", title="requests a month", axis=alt.Axis(format="~s", tickCount=8))
+    bands = [
+        alt.Chart(points[points["candidate"] == name])
+        .mark_area(opacity=0.16, color=color)
+        .encode(x=x, y=alt.Y("low:Q", title=up), y2="high:Q")
+        for name, color in colors.items()
+    ]
+    legend = alt.Legend(title=None, orient="top")
+    numbers = [alt.Tooltip(f"{name}:Q", format=",.2f") for name in ("cost", "low", "high")]
+    line = alt.Chart(points).encode(
+        x=x,
+        y=alt.Y("cost:Q", title=up),
+        color=alt.Color("candidate:N", legend=legend, scale=alt.Scale(domain=[*colors], range=[*colors.values()])),
+        strokeDash=alt.StrokeDash(
+            "candidate:N", legend=legend, scale=alt.Scale(domain=[*colors], range=[[7, 4], [1, 0]])
+        ),
+        tooltip=["candidate:N", alt.Tooltip("volume:Q", format=",.0f"), *numbers],
+    )
+    layers = [*bands, line.mark_line(size=2)]
     pays = points["pays"].dropna().unique()
     if len(pays) and pays[0] > 0:
         upright = alt.Chart(pd.DataFrame({"volume": pays})).mark_rule(color="#c9a227", strokeDash=[4, 4], size=2)
-        drawn += upright.encode(x="volume:Q")
-    return drawn.properties(height=280)
+        layers.append(upright.encode(x="volume:Q"))
+    return alt.layer(*layers).properties(height=280)
 
 
 def trace(points: pd.DataFrame) -> Any:

@@ -17,6 +17,7 @@ from harness.money.reckoning import (
     Span,
     machine_seconds,
     prices_of,
+    requests,
     span_of,
     token_means,
     token_prices,
@@ -96,7 +97,7 @@ def _months(
 
 
 def _training_at(evidence: Evidence, one: Contestant, prices: PricesRecord, at: Mapping[str, float]) -> float | None:
-    if "machine" in at and one.training is not None:
+    if "machine" in at and one.training is not None and one.training.managed is None:
         swept = evidence.sweep.seconds if evidence.sweep is not None else 0.0
         return at["machine"] * (one.training.seconds + swept) / 3600
     span = training_span(evidence, one, prices)
@@ -182,8 +183,9 @@ def _why(evidence: Evidence, one: Contestant, bar: Contestant | None, prices: Pr
     if bar is None or one.runs.get("task") is None:
         return "one of the two was not asked"
     if training_span(evidence, one, prices) is None:
-        return "its training has no price (budget.machine or budget.gpu_hour_price)"
-    return "requests have no price (budget.provider, or budget.machine and a throughput that was measured)"
+        return "its training has no price"
+    sides = ((other, *requests(other.runs.get("task"), prices, other.seed is not None)) for other in (bar, one))
+    return "; ".join(f"a request of {other.name}: {basis}" for other, span, basis in sides if span is None)
 
 
 def break_evens(evidence: Evidence, prices: PricesRecord | None = None) -> list[BreakEven]:

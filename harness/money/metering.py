@@ -15,9 +15,10 @@ from typing import Final, Self
 
 from harness.engines.base import Adapter, Answer, Engine, Request
 from harness.errors import BudgetError, Problem
-from harness.money.spending import spent, whole
+from harness.money.reckoning import Span
+from harness.money.spending import service_cost, spent, whole
 from harness.progress import Bar, Progress
-from harness.records import PricesRecord, SpendingRecord
+from harness.records import PricesRecord, SpendingRecord, TrainingRecord
 from harness.store import ExperimentStore
 
 EVERY_S: Final = 30.0
@@ -32,7 +33,7 @@ class Meter:
         self._folder, self._prices, self._progress = folder, prices, progress
         self._lock = threading.Lock()
         self._stage, self._told_at = BEFORE, time.monotonic()
-        self._tokens = [0, 0]
+        self._tokens, self._asked = [0, 0], 0.0
         self._before: tuple[SpendingRecord, ...] = ()
 
     def __enter__(self) -> Self:
@@ -54,7 +55,7 @@ class Meter:
     def stage(self, title: str) -> None:
         """A new stage begins, if the budget allows it."""
         self._write()
-        self._stage = title
+        self._stage, self._asked = title, service_cost(self._folder.read(TrainingRecord))
         self._look()
         self._progress.stage(title)
 
@@ -81,9 +82,12 @@ class Meter:
         if prices.max_hours is None and prices.max_cost is None:
             return
         lines = [*self._before, self._line()]
-        seconds, cost = sum(line.seconds for line in lines), whole(spent(lines, prices))
+        seconds, parts = sum(line.seconds for line in lines), spent(lines, prices)
+        cost = whole(parts) if parts else Span(0.0, 0.0, 0.0)
         if prices.max_hours is not None and seconds >= 3600 * prices.max_hours:
             raise self._over("max_hours", f"{seconds / 3600:.3g} of {prices.max_hours:g} hours are spent")
+        if cost is not None and self._asked:
+            cost = cost.and_(Span(self._asked, self._asked, self._asked))
         if prices.max_cost is not None and cost is not None and cost.high >= prices.max_cost:
             limit = f"{prices.max_cost:g} {prices.currency}".rstrip()
             told = f"{cost.high:,.2f} of {limit} are spent, at the high end of the prices"
@@ -107,7 +111,8 @@ class Meter:
     def _write(self) -> None:
         with self._lock:
             line, now = self._line(), time.monotonic()
-            self._folder.spend(line)
+            if line.seconds or line.tokens_in or line.tokens_out:
+                self._folder.spend(line)
             self._before += (line,)
             self._tokens, self._told_at = [0, 0], now
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.evidence import Evidence
 from harness.money.reckoning import Span, span_of
-from harness.records import PricesRecord, SpendingRecord
+from harness.records import PricesRecord, SpendingRecord, TrainingRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +67,30 @@ def so_far(evidence: Evidence, prices: PricesRecord) -> tuple[float | None, Span
     parts = spent(evidence.spent, prices)
     if not parts:
         return None, None
-    cost, training = whole(parts), evidence.training
-    if cost is not None and prices.machine is None and training is not None and training.cost is not None:
-        cost = cost.and_(Span(training.cost, training.cost, training.cost))  # what a service that trained asked for
+    cost, asked = whole(parts), service_cost(evidence.training)
+    if cost is not None and asked:
+        cost = cost.and_(Span(asked, asked, asked))
     return sum(part.seconds for part in parts), cost
 
 
-def money(amount: Span | None, currency: str = "") -> str:
-    """`0.82 USD [0.41, 1.20]`, a dash where it is not known."""
+def service_cost(training: TrainingRecord | None) -> float:
+    """What services asked for the trainings that they did, as far as they told."""
+    jobs = [seed.managed for seed in training.seeds if seed.managed is not None] if training is not None else []
+    return sum(job.cost for job in jobs if job.cost is not None)
+
+
+def money(amount: Span | None, currency: str = "", cents: bool = False) -> str:
+    """`0.82 USD [0.41, 1.20]`, a dash where it is not known. cents: nothing is told more precisely than that."""
     if amount is None:
         return "–"
-    told = f"{_amount(amount.value)} {currency}".rstrip()
-    same = _amount(amount.low) == _amount(amount.high)
-    return told if same else f"{told} [{_amount(amount.low)}, {_amount(amount.high)}]"
+    value, low, high = (_amount(one, cents) for one in (amount.value, amount.low, amount.high))
+    return f"{value} {currency}".rstrip() + ("" if low == high else f" [{low}, {high}]")
 
 
-def _amount(value: float) -> str:
+def _amount(value: float, cents: bool) -> str:
     """Two places for sums that a person pays; three significant digits below one."""
+    if cents:
+        return "<0.01" if 0 < value < 0.005 else f"{value:,.2f}"
     if value >= 1 or value == 0:
         return f"{value:,.2f}"
-    return f"{value:.3g}" if value >= 1e-4 else f"{value:.2e}"
+    return f"{value:#.3g}" if value >= 1e-4 else f"{value:.2e}"

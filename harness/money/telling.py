@@ -53,10 +53,10 @@ def stages(evidence: Evidence) -> list[tuple[str, str, str, str]]:
     if not parts:
         return []
     made = [(part.stage, clock(part.seconds), _tokens(part.tokens_in, part.tokens_out),
-             money(part.cost, prices.currency)) for part in parts]  # fmt: skip
+             money(part.cost, prices.currency, cents=True)) for part in parts]  # fmt: skip
     seconds, cost = so_far(evidence, prices)
     read, written = sum(part.tokens_in for part in parts), sum(part.tokens_out for part in parts)
-    return [*made, ("all", clock(seconds or 0.0), _tokens(read, written), money(cost, prices.currency))]
+    return [*made, ("all", clock(seconds or 0.0), _tokens(read, written), money(cost, prices.currency, cents=True))]
 
 
 def terms(evidence: Evidence) -> list[tuple[str, str]]:

@@ -40,7 +40,7 @@ def break_even(evidence: ev.Evidence) -> Markup | None:
         band = [(x(p.volume), y(p.cost.high)) for p in own] + [(x(p.volume), y(p.cost.low)) for p in reversed(own)]
         dashes, at = ("7 4", "")[place % 2], TOP + 12 + 20 * place
         css = f"curve c{1 - place}"
-        parts.append(Markup('<polygon class="bar" points="{}"/>').format(_points(band)))
+        parts.append(Markup('<polygon class="band c{}" points="{}"/>').format(1 - place, _points(band)))
         parts.append(
             Markup('<polyline class="{}" stroke-dasharray="{}" points="{}"><title>{}</title></polyline>').format(
                 css, dashes, _points([(x(p.volume), y(p.cost.value)) for p in own]), name
