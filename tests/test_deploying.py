@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import yaml
 from harness import deploying, evidence
 from harness.deploying import Asked
 from harness.errors import HarnessError, NotComparableError, SpecError, StoreError, TrainingError, UsageError
+from harness.gates import PolicySpec, level_at
 from harness.leaderboard import BOARD_COLUMNS
 from harness.leaderboard.answered import answered
 from harness.progress import Silent
@@ -33,6 +35,7 @@ from harness.records import (
 from harness.report.junit import junit
 from harness.store import Store
 
+DEPLOYING = Path(__file__).resolve().parents[1] / "docs" / "deploying.md"
 POLICY = {"gates": [{"suite": "kept", "min_delta": -0.3}]}
 
 
@@ -170,6 +173,20 @@ def test_candidates_for_one_place_share_a_ledger_that_never_runs_out(made: Any, 
     against_another = gate(made, made.forgets, made.merged, store=store)
     assert against_another.finalists[0].look.number == 1
     assert gate(made, made.same, store=store, name="renamed").finalists[0].look.number == 1
+
+
+def test_all_candidates_together_spend_no_more_than_alpha() -> None:
+    policy, spent = PolicySpec(spending="open_ended"), 0.0
+    levels = []
+    for number in range(1, 1001):
+        levels.append(level_at(policy, spent, number))
+        spent += levels[-1]
+    assert min(levels) > 0
+    assert spent < policy.alpha
+    table = re.findall(r"^\| (\d+) \| ([\d.]+) % \|", DEPLOYING.read_text(), flags=re.M)
+    assert len(table) == 6
+    for number, percent in table:
+        assert float(percent) == pytest.approx(100 * levels[int(number) - 1], rel=0.02)
 
 
 @pytest.mark.parametrize(("changes", "told"), [

@@ -26,7 +26,8 @@ Against = Annotated[
 ]  # fmt: skip
 Suites = Annotated[
     list[str] | None,
-    typer.Option("--suites", help="Names or folders with commas; `task` is the experiment's test split.",
+    typer.Option("--suites",
+                 help="Names or folders with commas; `task`: the experiment's test split. Default: the policy's.",
                  show_default=False),
 ]  # fmt: skip
 Policy = Annotated[Path | None, typer.Option("--policy", help="A policy YAML: gates against `reference`, alpha.")]

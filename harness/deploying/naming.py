@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ModelError, Problem, UsageError, did_you_mean
-from harness.evidence import deployable
+from harness.evidence import deployable, pointers
 from harness.models import exists
 from harness.records import Candidate, SideKind
 from harness.store import ExperimentStore, Store
@@ -98,10 +98,5 @@ def _run(folder: ExperimentStore, run: str, given: str) -> Named:
 
 
 def _alias(given: str, store: Store) -> Named:
-    now = store.registry.current(given)
-    assert now is not None  # noqa: S101  it is among the aliases
-    if not store.holds(now.experiment):
-        what = f"points to {now.experiment}, which is no longer in the store"
-        hint = f"Restore its folder, or point {given} to another: harness promote ID --alias {given}"
-        raise UsageError(Problem(f"alias {given}", what, next=hint))
+    now = pointers(store)[given].whole()
     return Named(given, "alias", store.at(now.experiment), now.number, now.candidate)

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
-from harness import metrics, suites
 from harness import spec as specs
+from harness import suites
 from harness.compare.measures import LATENCIES
-from harness.deploying import naming, sides, taking
+from harness.deploying import naming, ruling, sides, taking
 from harness.deploying.naming import Named
 from harness.deploying.sides import Side, Wishes
-from harness.deploying.spec import DEFAULT_MARGIN, REFERENCE, DeploySpec, SideSpec
-from harness.errors import HarnessError, NotComparableError, Problem, SpecError, UsageError
+from harness.deploying.spec import REFERENCE, DeploySpec, SideSpec
+from harness.errors import NotComparableError, Problem, SpecError, UsageError
 from harness.evaluate import TASK_SUITE
-from harness.gates import GateSpec, PolicySpec
+from harness.gates import PolicySpec
 from harness.judgement import Case, asked_as
-from harness.metrics import CORPUS_METRICS, JudgeSpec
 from harness.progress import Progress
 from harness.records import DataRecord, digest
-from harness.spec import BudgetSpec, Experiment
+from harness.spec import Experiment
 from harness.store import ExperimentStore, Store
-from harness.suites import Suite, SuiteUse
+from harness.suites import Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Asked:
     candidate: str
     against: str
     suites: tuple[str, ...] = ()
-    """Names or folders, and `task`; empty for those of the policy's gates."""
+    """Names or folders, and `task`; empty for those of the policy's gates, else of the reference's experiment."""
     policy: Path | None = None
     model: str | None = None
     against_model: str | None = None
@@ -101,26 +99,24 @@ def plan(asked: Asked, store: Store, progress: Progress) -> Deployment:
     policy = PolicySpec() if asked.policy is None else specs.read_policy(asked.policy, Path.cwd())
     if "spending" not in policy.model_fields_set and "looks" not in policy.model_fields_set:
         policy = policy.model_copy(update={"spending": "open_ended"})
-    wanted = asked.suites or tuple(dict.fromkeys(gate.suite for gate in policy.gates))
-    if not wanted:
-        hint = "Name suites (--suites regression-core), or a policy with gates on them"
-        raise UsageError(Problem("harness gate", "no suite is named, so nothing would be shown", next=hint))
     candidate, reference = naming.read(asked.candidate, store, "candidate"), naming.read(
         asked.against, store, "--against"
     )  # fmt: skip
     if candidate.kind == "base" and candidate.given == naming.BASE:
         raise UsageError(Problem("candidate base", "is a reference alone", naming.KINDS))
+    uses = ruling.uses(asked.suites, policy, reference)
+    wanted = [use.suite for use in uses]
     of = _experiment_with_task(reference, candidate, store) if TASK_SUITE in wanted else None
-    loaded = _suites(wanted, Path.cwd())
-    gates, by_default = _rules(policy, [*([TASK_SUITE] if of else []), *(suite.name for suite in loaded)])
-    task, further = None if of is None else _loaded(of), _further(of, reference, candidate)
+    loaded = ruling.load_suites(uses, Path.cwd())
+    gates, by_default = ruling.rules(policy, [*([TASK_SUITE] if of else []), *(suite.name for suite in loaded)])
+    task, further = None if of is None else _loaded(of), ruling.further(of, reference, candidate)
     policy = policy.model_copy(update={"gates": gates})
-    terms = _Terms(policy, further.budget, task.spec.repeats if task else 1)
+    terms = ruling.Terms(policy, further.budget, task.spec.repeats if task else 1)
     name = asked.policy.name if asked.policy else "policy"
     problems = specs.deploy_problems(
         terms, loaded, task.spec.task if task else None, task.data if task else None, REFERENCE, name
     )
-    problems += _needs(loaded, further)
+    problems += ruling.needs(loaded, further)
     if problems:
         raise SpecError(problems)
     ours, theirs = sides.both(
@@ -134,7 +130,7 @@ def plan(asked: Asked, store: Store, progress: Progress) -> Deployment:
         serve=ours.spec.serve,
         candidate=ours.spec,
         reference=theirs.spec,
-        suites=tuple(SuiteUse(suite=name) for name in wanted if name != TASK_SUITE),
+        suites=tuple(use for use in uses if use.suite != TASK_SUITE),
         task_of=None if of is None else of.id,
         policy=policy,
         by_default=by_default,
@@ -194,80 +190,6 @@ def _loaded(folder: ExperimentStore) -> Experiment:
         what = f"{task.data.test.file} was changed since {folder.id} was judged on it"
         raise NotComparableError(Problem("task", what, next="Restore it, or run the experiment on the new rows"))
     return task
-
-
-def _suites(wanted: Sequence[str], near: Path) -> tuple[Suite, ...]:
-    problems, found = list[Problem](), list[Suite]()
-    for name in wanted:
-        if name == TASK_SUITE:
-            continue
-        try:
-            found.append(suites.load_suite(name, near=near))
-        except HarnessError as fault:
-            problems += [
-                Problem(": ".join(filter(None, (f"--suites {name}", p.where))), p.what, p.allowed, p.next)
-                for p in fault.problems
-            ]
-    names = [suite.name for suite in found]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        problems.append(Problem("--suites", f"{name!r} is named twice", next="Name each once"))
-    if problems:
-        raise SpecError(problems)
-    return tuple(found)
-
-
-def _rules(policy: PolicySpec, asked: Sequence[str]) -> tuple[tuple[GateSpec, ...], tuple[str, ...]]:
-    """The policy's gates against the reference, and the default rule where a suite that is asked has none."""
-    gates = tuple(
-        gate.model_copy(update={"against": REFERENCE}) if "against" not in gate.model_fields_set else gate
-        for gate in policy.gates
-    )
-    bare = tuple(name for name in asked if not any(gate.suite == name and gate.blocking for gate in gates))
-    return gates + tuple(GateSpec(suite=name, against=REFERENCE, min_delta=DEFAULT_MARGIN) for name in bare), bare
-
-
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """What gates are judged under."""
-
-    policy: PolicySpec
-    budget: BudgetSpec
-    repeats: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Further:
-    """What metrics may use, and prices."""
-
-    budget: BudgetSpec = field(default_factory=BudgetSpec)
-    allow_code_execution: bool = False
-    judge: JudgeSpec | None = None
-
-
-def _further(of: ExperimentStore | None, reference: Named, candidate: Named) -> _Further:
-    """As the experiment says whose task is judged, else the reference's, else the candidate's."""
-    for folder in (of, reference.folder, candidate.folder):
-        if folder is not None:
-            told = folder.spec()
-            judge = told.get("judge")
-            return _Further(
-                BudgetSpec.model_validate(told.get("budget") or {}),
-                bool(told.get("allow_code_execution")),
-                None if judge is None else JudgeSpec.model_validate(judge),
-            )
-    return _Further()
-
-
-def _needs(loaded: Sequence[Suite], further: _Further) -> list[Problem]:
-    """Suites whose metrics need what no experiment here allows or names."""
-    found = []
-    for suite, name in dict.fromkeys((s.name, name) for s in loaded for task in s.tasks for name in task.metrics):
-        need = None if name in CORPUS_METRICS else metrics.get(name).needs
-        if (need == "code" and not further.allow_code_execution) or (need == "judge" and further.judge is None):
-            what = f"{name!r} {'runs what the model writes' if need == 'code' else 'asks a judge'}"
-            hint = "Gate it with an experiment whose spec allows or names that (allow_code_execution, judge)"
-            found.append(Problem(f"--suites {suite}", what, next=hint))
-    return found
 
 
 def _name(asked: Asked) -> str:
