@@ -49,8 +49,10 @@ def broken_pointer(store: Store, move: ReleaseRecord) -> str:
     """
     if not store.holds(move.experiment):
         return f"points to {move.experiment}, which is no longer in the store"
+    if move.verdict_digest is None:  # moved before there was a verdict
+        return ""
     found = store.at(move.experiment).file_digest(VerdictRecord)
-    if found is None and move.verdict_digest is not None:
+    if found is None:
         return f"points to {move.experiment}, whose verdict is gone"
     if found != move.verdict_digest:
         return f"points to {move.experiment}, whose verdict is not the one that was promoted"
