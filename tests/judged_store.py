@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from harness.chat import Library
 from harness.engines import ServeSpec
 from harness.judgement.answers import Answers, Wanted
 from harness.models import LocalModel
@@ -27,6 +28,7 @@ from harness.records import (
     VerdictRecord,
 )
 from harness.serving import Serving
+from harness.spec import Experiment
 from harness.store import ExperimentStore, Store
 from harness.suites import Suite, Task
 
@@ -46,15 +48,21 @@ DECODING = Decoding(max_tokens=6, stop=("\n\n",))
 
 def build(
     root: Path, model: LocalModel, training: SeedTraining | None = None, *, prompt: Prompt = PROMPT,
-    decoding: Decoding = DECODING, items: Sequence[Item] = ITEMS, name: str = "clock",
+    decoding: Decoding = DECODING, items: Sequence[Item] = ITEMS, experiment: Experiment | None = None,
 ) -> Store:  # fmt: skip
-    """Ask the questions in process, and decide `promote`. training: what made the adapter; None for the base model."""
+    """Ask the questions in process, and decide `promote`. training: what made the adapter; None for the base model.
+
+    experiment: whose spec it has, and where prompts look things up.
+    """
     store = Store(root)
-    folder = store.create(f"{name}--00000001", yaml.safe_dump({"name": name, "model": str(model.path)}))
+    folder = store.at("clock--00000001")
+    spec = yaml.safe_dump({"name": "clock", "model": str(model.path)})
+    store.create(folder.id, experiment.resolved_yaml(folder.path) if experiment else spec)
+    library = experiment.shelves() if experiment else None
     adapter = training.adapter if training else None
     who = Candidate(name="tuned" if adapter else "prompted", model=model.ref, adapter=adapter, prompt=prompt,
                     decoding=decoding)  # fmt: skip
-    run = _answer(folder, model, who, Suite("task", "task", "test", (_task(items),)))
+    run = _answer(folder, model, who, Suite("task", "task", "test", (_task(items),)), library)
     if training is not None:
         folder.write(_training(training, prompt))
     pinned = JudgedRun(run=run.id, candidate_digest=run.candidate_digest, samples_digest=run.samples_digest)
@@ -69,12 +77,14 @@ def _task(items: Sequence[Item]) -> Task:
     return Task("task", "generate", tuple(items), ("exact_match",), Decoding())
 
 
-def _answer(folder: ExperimentStore, model: LocalModel, who: Candidate, suite: Suite) -> RunRecord:
+def _answer(
+    folder: ExperimentStore, model: LocalModel, who: Candidate, suite: Suite, library: Library | None
+) -> RunRecord:
     spec = ServeSpec(engine="transformers", cache=False)
     with Serving(spec, model, max_adapters=1, rank=16, folder=folder, progress=Silent()) as serving:
         if who.adapter is not None:
             serving.add(who.name, who.adapter)
-        return Answers(folder, serving, Silent()).evaluate_all([Wanted(who, suite)])[0]
+        return Answers(folder, serving, Silent(), library).evaluate_all([Wanted(who, suite)])[0]
 
 
 def _training(seed: SeedTraining, prompt: Prompt) -> TrainingRecord:

@@ -20,6 +20,7 @@ from judged_store import DECODING, ITEMS, PROMPT
 from small_training import CHATML, job, tiny
 
 from harness import evaluate
+from harness import spec as specs
 from harness.chat import chat
 from harness.cli import main
 from harness.engines import vllm
@@ -27,7 +28,7 @@ from harness.engines.transformers_engine import TransformersEngine
 from harness.errors import EngineError, StoreError, UsageError
 from harness.models import LocalModel
 from harness.progress import Silent
-from harness.records import Message
+from harness.records import Message, Retrieval
 from harness.releasing import promote, serving
 from harness.releasing.judged import ask_again, judged_questions
 from harness.releasing.serving import Plan
@@ -120,6 +121,34 @@ def test_conversations_are_not_put_together_from_their_last_turn(model: LocalMod
     assert not made.questions
     assert "a question that was not judged" in made.notes[-1]
     assert sent(made.curl())["messages"][-1]["content"] == "Your question"
+
+
+def test_where_examples_are_looked_up_the_line_shows_one_question_as_it_was_composed(
+    model: LocalModel, tmp_path: Path
+) -> None:
+    train = {"messages": [{"role": "user", "content": "It's 3 o'clock; what comes next?"},
+                          {"role": "assistant", "content": "4"}]}  # fmt: skip
+    for name in ("train", "dev", "test"):
+        rows = [json.dumps(train).replace("3 o'clock", f"{name} {n}") + "\n" for n in range(12)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(rows))
+    spec = {"name": "clock", "hypothesis": "x", "model": str(model.path), "task": {"metric": "exact_match"},
+            "data": {name: f"{name}.jsonl" for name in ("train", "dev", "test")},
+            "gates": [{"suite": "task", "against": "base", "min_delta": 0.0}]}  # fmt: skip
+    (tmp_path / "e.yaml").write_text(json.dumps(spec))
+    experiment = specs.load(tmp_path / "e.yaml")
+    corpus = experiment.shelves().corpus("train")
+    retrieval = Retrieval(source="train", use="demonstrations", count=2, corpus=corpus)
+    prompt = PROMPT.model_copy(update={"retrieval": retrieval, "demonstrations": ()})
+    store = judged_store.build(tmp_path / "reports", model, prompt=prompt, experiment=experiment)
+    made = planned(store)
+    (run,) = store.find("clock").runs()
+    assert store.find("clock").samples(run.id)[0].retrieved
+    turns = sent(made.curl())["messages"]
+    assert len(turns) == 6
+    assert turns[-1]["content"] == ITEMS[0].messages[0].content
+    assert "for every question train rows are looked up first" in made.notes[0]
+    (tmp_path / "train.jsonl").unlink()
+    assert "cannot be" in planned(store).why_none
 
 
 @pytest.mark.parametrize(

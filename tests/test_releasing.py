@@ -88,6 +88,12 @@ def test_an_alias_has_a_name_that_means_nothing_else(store: Store, alias: str) -
         promote(store, store.find(FIRST), alias)
 
 
+def test_an_experiment_of_another_store_is_not_promoted_in_this_one(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"does not lie in.*--reports"):
+        promote(Store(tmp_path / "other"), store.find(FIRST))
+    assert not (tmp_path / "other").exists()
+
+
 def test_aliases_move_apart_from_each_other(store: Store) -> None:
     promote(store, store.find(FIRST), "staging")
     promote(store, store.find(SECOND))

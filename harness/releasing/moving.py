@@ -47,6 +47,9 @@ def promote(
     changed, where somebody else moved the alias meanwhile, and where the store cannot be written. Then nothing moved.
     """
     _refuse_name(alias)
+    if folder.path.resolve() != store.at(folder.id).path.resolve():
+        hint = "Name its store with --reports, or copy the folder into this one"
+        raise UsageError(Problem(str(folder.path), f"does not lie in {store.root}, whose aliases are moved", next=hint))
     seen = store.registry.current(alias)
     candidate, verdict = evidence.deployable(folder), folder.read(VerdictRecord)
     assert verdict is not None  # noqa: S101  `deployable` refuses an experiment without one
