@@ -211,6 +211,7 @@ def start(store: Store, name: str, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return]
 
 
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="only Linux tells who waits for a lock")
 def test_of_two_who_promote_at_once_one_wins_and_the_other_is_told(store: Store) -> None:
     with store.registry.turn():  # both look before either may write
         movers = {name: start(store, name) for name in PROMOTED}
@@ -265,7 +266,8 @@ def test_the_commands_tell_people(store: Store, capsys: pytest.CaptureFixture[st
     assert "Nothing was promoted yet" in said(capsys, store, "aliases")[1]
     assert "production points to tickets-lora" in said(capsys, store, "promote", FIRST, "--why", "better")[1]
     assert "already" in said(capsys, store, "promote", FIRST)[1]
-    assert "; before: tickets-lora" in said(capsys, store, "promote", SECOND)[1]
+    said(capsys, store, "promote", SECOND, "--alias", "staging")
+    assert "; before: tickets-lora" in said(capsys, store, "promote", "staging")[1]
     assert "rollback to 1" in (said(capsys, store, "rollback"), said(capsys, store, "aliases", "production"))[1][1]
     assert "production" in said(capsys, store, "ls")[1]
     code, _, err = said(capsys, store, "promote", REJECTED)

@@ -23,7 +23,9 @@ Reports = Annotated[
     typer.Option("--reports", help="The store; default $HARNESS_REPORTS, else ./reports.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-WantedId = Annotated[str, typer.Argument(metavar="ID", help="An experiment's id, a unique part of it, or `latest`.")]
+WantedId = Annotated[
+    str, typer.Argument(metavar="ID", help="An experiment's id, a unique part of it, `latest`, or another alias.")
+]
 Alias = Annotated[str, typer.Option("--alias", help="Which pointer: production, staging, or any name.")]
 Why = Annotated[str, typer.Option("--why", help="Why, in your words; it is recorded.", show_default=False)]
 By = Annotated[str | None, typer.Option("--by", help="Who moves it; default you.", show_default=False)]
@@ -50,10 +52,10 @@ def promote(
 
     Exit codes: 0 it points there now (or did already), 2 not judged promote, 1 gone, changed, or moved meanwhile.
     """
-    from harness import releasing
+    from harness import evidence, releasing
 
     store = Store(reports)
-    _tell(releasing.promote(store, store.find(wanted), alias, override=override, why=why, by=by), json)
+    _tell(releasing.promote(store, evidence.named(store, wanted), alias, override=override, why=why, by=by), json)
 
 
 def rollback(

@@ -11,7 +11,7 @@ from typing import Final
 
 from harness import evidence
 from harness.errors import Problem, StoreError, UsageError, did_you_mean
-from harness.records import ReleaseRecord, VerdictRecord
+from harness.records import Candidate, ReleaseRecord, VerdictRecord
 from harness.releasing.checking import run_problems, weight_problems
 from harness.store import ExperimentStore, Store
 
@@ -54,7 +54,7 @@ def promote(
     candidate, verdict = evidence.deployable(folder), folder.read(VerdictRecord)
     assert verdict is not None  # noqa: S101  `deployable` refuses an experiment without one
     reason = _reason(folder, verdict, override)
-    notes = _whole(folder, verdict, seen_as=None)
+    notes = _whole(folder, verdict, candidate)
     record = ReleaseRecord(
         alias=alias,
         number=_next(seen),
@@ -90,7 +90,7 @@ def rollback(
         raise StoreError(Problem(f"alias {alias}", f"move {target.number} {fault}", next=_others(history, target)))
     folder = store.at(target.experiment)
     verdict = folder.read(VerdictRecord)
-    notes = () if verdict is None else _whole(folder, verdict, seen_as=target)
+    notes = () if verdict is None else _whole(folder, verdict, target.candidate)
     back = {"number": _next(seen), "action": "rollback", "back_to": target.number}
     told = {"by": _who(by), "why": why, "created": _now()}
     return _move(store, target.model_copy(update={**back, **told}), seen, notes)
@@ -136,9 +136,8 @@ def _reason(folder: ExperimentStore, verdict: VerdictRecord, override: str | Non
     return override
 
 
-def _whole(folder: ExperimentStore, verdict: VerdictRecord, seen_as: ReleaseRecord | None) -> tuple[str, ...]:
+def _whole(folder: ExperimentStore, verdict: VerdictRecord, candidate: Candidate) -> tuple[str, ...]:
     """Raise StoreError with all that is gone or changed of runs and weights; what could not be looked at."""
-    candidate = seen_as.candidate if seen_as else evidence.deployable(folder)
     wrong, notes = weight_problems(folder, candidate)
     if problems := [*run_problems(folder, verdict), *wrong]:
         raise StoreError(problems)
