@@ -186,6 +186,29 @@ def test_requests_cost_their_tokens_or_the_machines_time(promoted: ev.Evidence) 
     assert "throughput measured" in basis
 
 
+@given(
+    hour=st.floats(0, 1e3), read=st.floats(0, 1e3), written=st.floats(0, 1e3), width=st.floats(0, 10),
+    tokens=st.floats(0, 1e6), error=st.floats(0, 1e4), seconds=st.none() | st.floats(0, 1e5),
+)  # fmt: skip
+def test_no_cost_is_negative_and_every_range_holds_its_middle(
+    promoted: ev.Evidence,
+    hour: float,
+    read: float,
+    written: float,
+    width: float,
+    tokens: float,
+    error: float,
+    seconds: float | None,
+) -> None:
+    update = {"tokens_in": int(tokens), "tokens_out": int(tokens), "tokens_in_se": error, "machine_s": seconds}
+    run = promoted.runs[0].model_copy(update=update)
+    by_token, _ = money.requests(run, priced(input=(read, read + width), output=written), tuned=False)
+    by_hour, _ = money.requests(run, priced(machine=(hour, hour + width)), tuned=False)
+    assert (by_hour is None) is (not seconds)  # not measured is not known, and never 0
+    for span in (by_token, by_hour):
+        assert span is None or 0 <= span.low <= span.value * (1 + 1e-9) <= span.high * (1 + 2e-9)
+
+
 def timed(run: RunRecord) -> RunRecord:
     """Half a second of the machine for each answer."""
     return run.model_copy(update={"machine_s": run.n * 0.5})

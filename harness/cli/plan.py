@@ -104,5 +104,5 @@ def cost(ends: tuple[float, float] | None, currency: str) -> str:
     """`0.41 to 1.20 USD`, or that it is not known."""
     if ends is None:
         return UNKNOWN
-    low, high = (money(Span(end, end, end)) for end in ends)
+    low, high = (money(Span(end, end, end), cents=True) for end in ends)
     return f"{low if low == high else f'{low} to {high}'} {currency}".rstrip()

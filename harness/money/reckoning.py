@@ -152,7 +152,7 @@ def token_means(run: RunRecord) -> tuple[Span, Span] | None:
 
 def machine_seconds(run: RunRecord | None) -> float | None:
     """Seconds of the machine a request takes at the throughput that was measured; None where it was not."""
-    return None if run is None or run.machine_s is None or not run.n else run.machine_s / run.n
+    return None if run is None or not run.machine_s or not run.n else run.machine_s / run.n
 
 
 def requests(run: RunRecord | None, prices: PricesRecord, tuned: bool) -> tuple[Span | None, str]:
