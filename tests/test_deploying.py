@@ -18,7 +18,8 @@ import pytest
 import small_gate
 import yaml
 
-from harness import deploying, evidence
+from harness import deploying, evidence, pipeline
+from harness import spec as specs
 from harness.deploying import Asked
 from harness.errors import HarnessError, NotComparableError, SpecError, StoreError, TrainingError, UsageError
 from harness.gates import PolicySpec, level_at
@@ -33,9 +34,11 @@ from harness.records import (
     VerdictRecord,
 )
 from harness.report.junit import junit
+from harness.spec import Experiment
 from harness.store import Store
 
 DEPLOYING = Path(__file__).resolve().parents[1] / "docs" / "deploying.md"
+COUNTED = ("The integer", "In a queue, place", "Among whole numbers,")
 POLICY = {"gates": [{"suite": "kept", "min_delta": -0.3}]}
 
 
@@ -398,3 +401,67 @@ def test_a_gate_that_is_killed_goes_on_where_it_was(made: Any, server: str, writ
     assert done.returncode == verdict["exit_code"] == 0, done.stderr
     assert before < rows
     assert len(asked()) <= rows + 2 * 16  # those in flight when it died are asked again; the reference is the same
+
+
+# ------------------------------------------------------------------------- the task's own test split
+
+
+@pytest.fixture(scope="module")
+def tried(made: Any) -> Experiment:
+    """A real experiment on the tiny model: an adapter that was trained elsewhere, a dozen test rows."""
+    folder = made.folder / "experiment"
+    folder.mkdir()
+    names = {"train": 12, "dev": 6, "test": 12}
+    for at, (name, count) in enumerate(names.items()):
+        rows = [
+            {"prompt": f"{COUNTED[at]} {n} is followed by which number?", "completion": f"{n + 1}"}
+            for n in range(100 * at, 100 * at + count)
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = {
+        "name": "counting",
+        "model": str(made.tiny),
+        "data": {name: f"{name}.jsonl" for name in names},
+        "task": {"metric": "exact_match", "max_tokens": 8},
+        "prompt": {"search": "none", "contestants": [], "with_tuned": False},
+        "train": {"method": "existing", "adapter": str(made.same), "rank": 4},
+        "serve": {"engine": "transformers"},
+        "suites": [made.suite],
+        "forgetting": False,
+        "gates": [{"suite": "task", "against": "base", "min_delta": -0.5}],
+    }
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(spec))
+    experiment = specs.load(folder / "experiment.yaml")
+    pipeline.run(experiment, made.store, Silent())
+    return experiment
+
+
+def test_the_tasks_test_split_is_asked_and_its_looks_are_those_of_experiments(made: Any, tried: Experiment) -> None:
+    verdict = gate(made, tried.id, f"{tried.id}:base", suites=(), policy=None, engine=None)
+    assert {run.run for run in verdict.runs} == {
+        f"{side}--{suite}--test" for side in ("candidate", "reference") for suite in ("task", "kept")
+    }
+    looks = made.store.looks.at(tried.data.test.questions)
+    assert [(look.number, look.experiment) for look in looks] == [(1, tried.id), (2, verdict.experiment)]
+    assert len(gated(made.store, verdict).reused) == 4
+    assert verdict.parity is not None
+    assert verdict.decision == "inconclusive"  # nobody is right on a single row, so nothing was shown
+
+
+def test_an_adapter_is_asked_the_task_as_its_reference_is(made: Any, tried: Experiment) -> None:
+    verdict = gate(made, made.forgets, tried.id, suites=("task",), policy=None, engine=None)
+    folder = made.store.at(verdict.experiment)
+    ours, theirs = (folder.run(f"{side}--task--test").candidate for side in ("candidate", "reference"))
+    assert ours.prompt == theirs.prompt
+    assert ours.decoding == theirs.decoding
+
+
+def test_test_rows_that_were_changed_since_are_not_asked(made: Any, tried: Experiment) -> None:
+    file = made.folder / "experiment" / "test.jsonl"
+    before = file.read_text()
+    file.write_text(before.replace("followed by", "succeeded by"))
+    try:
+        with pytest.raises(NotComparableError, match="was changed since"):
+            gate(made, made.forgets, tried.id, suites=("task",), policy=None, name="changed")
+    finally:
+        file.write_text(before)
