@@ -36,6 +36,7 @@ from harness.records import (
 from harness.report.junit import junit
 from harness.spec import Experiment
 from harness.store import Store
+from harness.trainers import folder_of
 
 DEPLOYING = Path(__file__).resolve().parents[1] / "docs" / "deploying.md"
 COUNTED = ("The integer", "In a queue, place", "Among whole numbers,")
@@ -465,3 +466,36 @@ def test_test_rows_that_were_changed_since_are_not_asked(made: Any, tried: Exper
             gate(made, made.forgets, tried.id, suites=("task",), policy=None, name="changed")
     finally:
         file.write_text(before)
+
+
+def test_an_adapter_that_was_trained_here_over_other_weights_is_known_by_its_content(
+    made: Any, tried: Experiment, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    shutil.copytree(made.tiny, tmp_path / "twin")
+    twin = AutoModelForCausalLM.from_pretrained(tmp_path / "twin")
+    twin.model.norm.weight.data += 0.01  # of the very same shapes
+    twin.save_pretrained(tmp_path / "twin")
+    adapter = evidence.deployable(made.store.at(tried.id)).adapter
+    assert adapter is not None
+    with pytest.raises(TrainingError, match=f"was trained in {tried.id} over .*, and its base model here is") as fault:
+        gate(made, folder_of(adapter), suites=("task",), against=tried.id, policy=None, model=str(tmp_path / "twin"))
+    assert str(tmp_path / "twin") in str(fault.value)
+
+
+def test_weights_that_do_not_fit_are_refused_with_both_base_models_told(made: Any, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    config = json.loads((made.tiny / "config.json").read_text()) | {"hidden_size": 64}
+    LlamaForCausalLM(LlamaConfig(**config)).save_pretrained(tmp_path / "wide")
+    AutoTokenizer.from_pretrained(made.tiny).save_pretrained(tmp_path / "wide")
+    shutil.copytree(made.same, tmp_path / "theirs")
+    told = json.loads((tmp_path / "theirs" / "adapter_config.json").read_text())
+    (tmp_path / "theirs" / "adapter_config.json").write_text(
+        json.dumps(told | {"base_model_name_or_path": "someone/small"})
+    )
+    with pytest.raises(TrainingError, match="does not fit the base model") as fault:
+        gate(made, tmp_path / "theirs", model=str(tmp_path / "wide"))
+    assert "names 'someone/small'" in str(fault.value)
+    assert str(tmp_path / "wide") in str(fault.value)
