@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from harness.cli import console
-from harness.cli.tables import LEFT, RIGHT
-from harness.money import Span, money
-from harness.money.telling import clock
-from harness.preflight.planning import Fit, Plan, Stage
-from harness.preflight.planning import plan as planned
 from harness.store import Store
-from harness.trainers import forecast
+
+if TYPE_CHECKING:
+    from harness.preflight.planning import Fit, Plan, Stage
 
 UNKNOWN = "not known"
 
@@ -36,6 +33,7 @@ def plan(
     Exit codes: 0; 1 error, 2 bad spec.
     """
     from harness import spec as specs
+    from harness.preflight.planning import plan as planned
 
     found = planned(specs.load(spec, policy), Store(reports))
     if json:
@@ -52,7 +50,7 @@ def display(found: Plan) -> None:
         for one in found.stages
     ]
     rows.append(["all", "", hours(found.hours), cost(found.cost, found.currency)])
-    columns = [("stage", LEFT), ("at most", RIGHT), ("time", RIGHT), ("cost", RIGHT)]
+    columns = [("stage", "left"), ("at most", "right"), ("time", "right"), ("cost", "right")]
     console.out.print(console.table("", columns, rows))
     for line in (*sources(found.stages), *(f"{what}: {value}" for what, value in found.prices)):
         console.out.print(Text(console.plain(line), style="dim"))
@@ -72,6 +70,8 @@ def sources(stages: tuple[Stage, ...]) -> list[str]:
 
 def _fits(found: Plan) -> None:
     """Where training would fit, a row a method."""
+    from harness.trainers import forecast
+
     if not found.fits:
         console.out.print(Text(f"\nmemory: {found.unfitted}", style="dim"))
         return
@@ -83,7 +83,7 @@ def _fits(found: Plan) -> None:
         [method, forecast.gib(own[0].needs), *("fits" if one.fits else "no" for one in own)]
         for method, own in by_method.items()
     ]
-    columns = [("method", LEFT), ("needs", RIGHT), *((f"{size} GB", LEFT) for size in sizes)]
+    columns = [("method", "left"), ("needs", "right"), *((f"{size} GB", "left") for size in sizes)]
     console.out.print()
     console.out.print(console.table("where training would fit, on a GPU", columns, rows))
     for method, own in by_method.items():
@@ -94,6 +94,8 @@ def _fits(found: Plan) -> None:
 
 def hours(ends: tuple[float, float] | None) -> str:
     """`12 min to 1.4 h`, or that it is not known."""
+    from harness.money.telling import clock
+
     if ends is None:
         return UNKNOWN
     low, high = (clock(3600 * end) for end in ends)
@@ -102,6 +104,8 @@ def hours(ends: tuple[float, float] | None) -> str:
 
 def cost(ends: tuple[float, float] | None, currency: str) -> str:
     """`0.41 to 1.20 USD`, or that it is not known."""
+    from harness.money import Span, money
+
     if ends is None:
         return UNKNOWN
     low, high = (money(Span(end, end, end), cents=True) for end in ends)
