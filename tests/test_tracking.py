@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,13 +102,28 @@ def test_a_tracker_that_is_missing_says_how_to_install_it(
 # ------------------------------------------------------------------------ MLflow
 
 
-@pytest.fixture
-def mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="session")
+def new_mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store of MLflow's, whose tables take it seconds to make."""
     pytest.importorskip("mlflow", reason="mlflow is not installed here: `make tracking` makes an environment with it")
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own libraries, which it uses in older ways
+        from mlflow import MlflowClient
+
+        made = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+        MlflowClient(f"sqlite:///{made}").search_experiments()
+    return made
+
+
+@pytest.fixture
+def mlflow(new_mlflow_store: Path, tmp_path: Path) -> Iterator[Any]:
+    import warnings
+
+    shutil.copy(new_mlflow_store, tmp_path / "mlflow.db")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         import mlflow
 
         mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
@@ -152,7 +168,7 @@ def test_an_alias_of_mlflow_follows_the_registry(store: Store, mlflow: Any) -> N
         assert version.run_id == told.where
         assert mlflow.get_run(told.where).data.tags["harness.experiment"] == store.find(wanted).id
     back = tracking.mirror(store, release(store.find(WANTED)))
-    assert mlflow.get_model_version_by_alias("harness", "production").version == back.version
+    assert str(mlflow.get_model_version_by_alias("harness", "production").version) == back.version
     assert len(mlflow.search_model_versions("name = 'harness'")) == 2
 
 
@@ -164,8 +180,6 @@ def release(folder: ExperimentStore) -> ReleaseRecord:
 
 
 def test_an_alias_of_an_experiment_that_is_gone_is_not_mirrored(store: Store) -> None:
-    import shutil
-
     move = release(store.find(WANTED))
     shutil.rmtree(store.find(WANTED).path)
     with pytest.raises(StoreError, match="which is gone"):
@@ -191,6 +205,7 @@ def test_trackio_holds_a_verdict_once(folder: ExperimentStore, tmp_path: Path, m
     pytest.importorskip("trackio", reason="trackio is not installed here: `make tracking` makes an environment with it")
     import warnings
 
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is first imported, which is here
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from trackio.api import Api
@@ -224,9 +239,12 @@ def test_wandb_offline_holds_a_verdict_once(
     assert list(Path(made).glob("*.wandb"))
 
 
-def test_an_error_of_a_tracker_is_an_error_of_ours(folder: ExperimentStore, mlflow: Any) -> None:
+def test_an_error_of_a_tracker_is_an_error_of_ours(
+    folder: ExperimentStore, mlflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlflow as library
 
-    library.set_tracking_uri("sqlite:////nowhere/at/all.db")
-    with pytest.raises(HarnessError):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    library.set_tracking_uri("http://127.0.0.1:9")
+    with pytest.raises(HarnessError, match="MLFLOW_TRACKING_URI"):
         tell(folder, "mlflow")

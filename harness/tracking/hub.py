@@ -42,7 +42,7 @@ def upload(content: Content, repo: str | None, public: bool) -> tuple[str, bool]
         if any(commit.title == title for commit in api.list_repo_commits(repo)):
             return address, False
         return str(api.create_commit(repo, operations, commit_message=title).commit_url), True
-    except (HfHubHTTPError, OSError, ValueError) as fault:
+    except (HfHubHTTPError, OSError, ValueError, RuntimeError) as fault:
         hint = "Look at HF_TOKEN (it needs the right to write) and HF_ENDPOINT"
         raise HarnessError(Problem(f"hub {repo}", _first_line(fault), next=hint)) from fault
 
