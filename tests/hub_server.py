@@ -64,9 +64,13 @@ def running() -> Iterator[Hub]:
             return False
 
         def do_GET(self) -> None:
-            if "/commits/" in self.path and self._known():
-                self._send([{"id": c["id"], "authors": [], "date": "2026-01-15T12:00:00.000Z", "title": c["title"],
-                             "message": ""} for c in reversed(hub.commits)])  # fmt: skip
+            if not self._known():
+                return
+            if "/commits/" not in self.path:
+                self._send({"error": "Repository not found"}, 404)
+                return
+            told = [{"id": one["id"], "title": one["title"]} for one in reversed(hub.commits)]
+            self._send([{**one, "authors": [], "date": "2026-01-15T12:00:00.000Z", "message": ""} for one in told])
 
         def do_PUT(self) -> None:
             data = self._body()
