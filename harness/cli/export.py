@@ -142,7 +142,8 @@ def _outcome(record: ExportRecord) -> Text:
         return Text("not judged again (--samples 0): nobody knows whether it answers as it was judged", "bold yellow")
     words = {"pass": ("FIT", "bold green"), "fail": ("UNFIT", "bold red"), "inconclusive": ("UNDECIDED", "bold yellow")}
     label, style = words[record.rejudged.outcome]
-    return Text.assemble((label, style), console.plain(f"  {record.rejudged.reason}"))
+    more = ". More samples decide: --samples" if record.rejudged.outcome == "inconclusive" else ""
+    return Text.assemble((label, style), console.plain(f"  {record.rejudged.reason}{more}"))
 
 
 def _span(interval: Any) -> str:

@@ -8,6 +8,7 @@ ollama      the Modelfile and its template                         gguf     llam
 from __future__ import annotations
 
 import datetime
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from harness.store import Store
 __all__ = ["FORMATS", "Exported", "Source", "Terms", "Wanted", "bring", "export", "find", "finish"]
 
 FORMATS: Final[tuple[ExportFormat, ...]] = get_args(ExportFormat)
+UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What a system says of a place that cannot be written; any other fault is told as it is."""
 RECORD, UNFIT, UNDECIDED = "export.json", "UNFIT.md", "UNDECIDED.md"
 
 
@@ -146,6 +149,8 @@ def _staging(target: Path) -> Iterator[Path]:
         staging.mkdir()
         yield staging
     except OSError as fault:
+        if fault.errno not in UNWRITABLE:
+            raise
         hint = "Free some disk, or name another place (--out)"
         raise StoreError(Problem(str(target), f"cannot be written: {fault.strerror or fault}", next=hint)) from fault
     finally:

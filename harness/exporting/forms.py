@@ -110,7 +110,9 @@ def gguf_engine(file: Path, model: LocalModel, note: Note) -> Iterator[tuple[Eng
             return
         note("llama.cpp's server is not installed, so transformers reads the GGUF file")
         unpacked = gguf.unpack(file, Path(scratch) / "model", file.name)
-        with open_engine(ServeSpec(engine="transformers"), unpacked, max_adapters=0, log=file) as engine:
+        with open_engine(
+            ServeSpec(engine="transformers"), unpacked, max_adapters=0, log=Path(scratch) / "log"
+        ) as engine:
             yield engine, None
 
 
