@@ -499,3 +499,17 @@ def test_weights_that_do_not_fit_are_refused_with_both_base_models_told(made: An
         gate(made, tmp_path / "theirs", model=str(tmp_path / "wide"))
     assert "names 'someone/small'" in str(fault.value)
     assert str(tmp_path / "wide") in str(fault.value)
+
+
+def test_what_is_all_in_the_store_is_gated_without_the_base_model(made: Any, tried: Experiment) -> None:
+    shutil.move(made.tiny / "model.safetensors", made.folder / "aside")
+    try:
+        verdict = gate(made, tried.id, f"{tried.id}:base", suites=(made.suite,), name="without", engine=None)
+    finally:
+        shutil.move(made.folder / "aside", made.tiny / "model.safetensors")
+    assert verdict.decision == "promote"
+
+
+def test_one_held_against_itself_is_told(made: Any, kept: VerdictRecord) -> None:
+    verdict = gate(made, "production", "production", name="itself")
+    assert any("one and the same" in told for told in verdict.warnings)

@@ -72,7 +72,10 @@ def gate(
     if again is not None:
         if candidate is not None or against is not None:
             raise UsageError(Problem("--again", "runs a stored gate as it stands", next="Leave the others out"))
-        wanted = deploying.again(store.find(again), store)
+        stored = store.find(again)
+        wanted = deploying.again(stored, store)
+        if wanted.id != stored.id:
+            progress.note(f"what {stored.id} names has changed since, so this is another gate: {wanted.id}")
     elif candidate is None or against is None:
         hint = "harness gate CANDIDATE --against production --suites regression-core"
         raise UsageError(Problem("harness gate", "a candidate and --against are needed", next=hint))

@@ -15,8 +15,9 @@ from harness.deploying import stored, taking
 from harness.deploying.planning import Deployment
 from harness.deploying.sides import Side
 from harness.deploying.spec import CANDIDATE, DEFAULT_MARGIN
-from harness.errors import NotComparableError, Problem
-from harness.judgement import Answers, Contender, Court, Wanted
+from harness.engines.base import Engine
+from harness.errors import EngineError, NotComparableError, Problem
+from harness.judgement import Answers, Contender, Court, Wanted, asked_as
 from harness.progress import Progress
 from harness.records import (
     Conditions,
@@ -64,7 +65,7 @@ def refuse_unlike(gate: Deployment) -> None:
         return
     ours, theirs = gate.candidate, gate.reference
     told = []
-    names = [engines.choose(side.spec.serve).name for side in (ours, theirs)]
+    names = [_engine_name(side.spec.serve) for side in (ours, theirs)]
     if names[0] != names[1]:
         told.append(f"{names[0]} answers for the candidate and {names[1]} for the reference")
     elif names[0] == "openai" and ours.spec.serve != theirs.spec.serve:
@@ -81,7 +82,7 @@ def _answering(gate: Deployment) -> None:
     """Raise EngineError for a server that does not answer, before anything is written."""
     for side in (gate.candidate, gate.reference):
         serve = side.spec.serve
-        if engines.choose(serve).name == "openai" and serve.url:
+        if serve.engine == "openai" and serve.url:
             name = serve.api_model or side.spec.model.removeprefix("openai:")
             with engines.open_endpoint(serve.url, name, serve.api_key_env):
                 pass
@@ -103,10 +104,11 @@ class _Gate:
         """All stages in order."""
         self.record_training()
         self.take_stored(None)
-        serving = self.serving([self.ours, *([self.theirs] if self.together else [])])
+        owed = self.owed(self.ours) or (self.together and self.owed(self.theirs))
+        serving = self.serving([self.ours, *([self.theirs] if self.together else [])]) if owed else _Unneeded()
         court = Court(self.case, self.folder, self.store.looks, serving, self.progress, self.library)
         with serving:
-            if self.owed(self.ours) or (self.together and self.owed(self.theirs)):
+            if owed:
                 self.progress.stage("serving")
                 self.prove(serving, [self.ours, *([self.theirs] if self.together else [])])
                 self.take_stored(serving.engine.conditions)
@@ -250,6 +252,8 @@ class _Gate:
         runs = [self.folder.run(self.wanted(side)[0].id) for side in (self.ours, self.theirs)]
         ours, theirs = (one.conditions.model_dump() if one else {} for one in runs)
         unlike = [field for field in ours if ours[field] != theirs.get(field)]
+        if asked_as(self.ours.candidate) == asked_as(self.theirs.candidate):
+            told.append("Candidate and reference are one and the same: weights, prompt and decoding.")
         if unlike:
             told.append(f"Compared as deployed: the two sides differ in {', '.join(unlike)}.")
         if spec.by_default:
@@ -260,6 +264,29 @@ class _Gate:
         if named and named not in (model, self.ours.spec.model):
             told.append(f"The adapter's own configuration names {named} as its base model; it was served over {model}.")
         return told
+
+
+class _Unneeded(Serving):
+    """Where every answer is there already: needs no weights and starts nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    @property
+    def engine(self) -> Engine:
+        """Never asked."""
+        raise AssertionError("every answer was there")
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+def _engine_name(serve: engines.ServeSpec) -> str:
+    """Who would answer; where nobody can here, who is asked for: what is in the store needs no engine."""
+    try:
+        return engines.choose(serve).name
+    except EngineError:
+        return serve.engine
 
 
 def _served_together(ours: Side, theirs: Side) -> bool:

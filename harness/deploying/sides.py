@@ -35,8 +35,7 @@ class Side:
     @property
     def remote(self) -> bool:
         """Whether a server answers whose weights nobody here sees."""
-        adapter = self.candidate.adapter
-        return self.spec.model.startswith("openai:") or (adapter is not None and adapter.kind == "remote")
+        return self.spec.serve.engine == "openai"
 
     def resolved(self, near: Path, progress: Progress) -> LocalModel:
         """Its base model, on this machine. Raises ModelError where that is another one than was named."""
@@ -145,6 +144,7 @@ def _of_experiment(named: Named, folder: ExperimentStore, answers: Candidate, ro
         alias = f"alias {named.given}: " if named.kind == "alias" else ""
         hint = "Restore them, or delete training.json of the experiment and run it again"
         raise StoreError(Problem(f"{alias}{folder.id}", what, next=hint))
+    own = ServeSpec.model_validate((part or told).get("serve") or {})
     side = SideSpec(
         given=named.given,
         kind=named.kind,
@@ -152,14 +152,10 @@ def _of_experiment(named: Named, folder: ExperimentStore, answers: Candidate, ro
         move=named.move,
         model=str(here) if here.is_dir() else model,
         revision=(part or told).get("revision"),
-        serve=served,
+        serve=own if own.engine == "openai" else served,
         candidate=answers.model_copy(update={"name": role}),
     )
-    made = Side(side, training_of(folder, answers))
-    if made.remote:
-        own = ServeSpec.model_validate((part or told).get("serve") or {})
-        return Side(side.model_copy(update={"serve": own}), made.training)
-    return made
+    return Side(side, training_of(folder, answers))
 
 
 def training_of(folder: ExperimentStore, answers: Candidate) -> TrainingRecord | None:

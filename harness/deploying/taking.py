@@ -10,7 +10,7 @@ from harness import artifacts, models, trainers
 from harness.errors import HarnessError, Problem, TrainingError, UsageError
 from harness.models import LocalModel
 from harness.progress import Progress
-from harness.records import AdapterRef, Prompt, Provenance, SeedTraining, TrainingRecord, digest
+from harness.records import AdapterRef, GatedRecord, Prompt, Provenance, SeedTraining, TrainingRecord, digest
 from harness.store import Store
 from harness.trainers import Job, TrainSpec
 from harness.trainers.base import TRAINER_VERSION
@@ -105,16 +105,17 @@ def _refuse_another_base(folder: Path, model: LocalModel, store: Store) -> None:
     """Weights that were trained here are known by their content: so is the base model that they were trained over."""
     if trainers.trained_prompt(folder) is None:
         return
-    content = artifacts.digest_folder(folder)
+    content, found = artifacts.digest_folder(folder), list[tuple[bool, str, Provenance]]()
     for one in store.experiments():
         training, made = one.read(TrainingRecord), one.read(Provenance)
         trained = () if training is None else training.seeds
-        if made is None or made.model.digest == model.ref.digest:
-            continue
-        if any(seed.adapter.digest == content for seed in trained):
-            what = f"was trained in {one.id} over {made.model.name} ({made.model.digest[:8]})"
-            other = f"and its base model here is {model.ref.name} ({model.ref.digest[:8]})"
-            raise TrainingError(Problem(str(folder), f"{what}, {other}", next=f"Name it: --model {made.model.name}"))
+        if made is not None and any(seed.adapter.digest == content for seed in trained):
+            found.append((one.read(GatedRecord) is not None, one.id, made))  # gates copy what experiments recorded
+    if found and all(made.model.digest != model.ref.digest for _, _, made in found):
+        _, id, made = min(found, key=lambda one: one[:2])
+        what = f"was trained in {id} over {made.model.name} ({made.model.digest[:8]})"
+        other = f"and its base model here is {model.ref.name} ({model.ref.digest[:8]})"
+        raise TrainingError(Problem(str(folder), f"{what}, {other}", next=f"Name it: --model {made.model.name}"))
 
 
 def _rank(config: dict[str, Any]) -> int:

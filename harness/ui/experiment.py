@@ -171,7 +171,7 @@ def asked(details: pd.DataFrame) -> None:
 def prompt_section(arms: pd.DataFrame, trace: pd.DataFrame, facts: pd.DataFrame) -> None:
     """The prompt search: the best so far over the budget, every arm, best first, and each prompt's full text."""
     if arms.empty:
-        st.info("There was no prompt search yet.")
+        st.info("There was no prompt search.")
         return
     facts_table(facts, "prompt")
     if len(trace) > 1:
