@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,3 +119,23 @@ def test_answers_given_before_the_engine_died_are_kept(tmp_path: Path) -> None:
     engine = Scripted(echo)
     ask(tmp_path, engine, [request(str(n)) for n in range(4)])
     assert engine.calls == 2
+
+
+def test_a_model_that_computes_holds_nobody_up_who_writes_to_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    with CachedEngine(Scripted(echo), "m" * 64, Answers(path)) as slow:
+        answering = slow.answer([request("a"), request("b")])
+        next(answering)  # the first answer is there, the model is at the second
+        other = sqlite3.connect(path, timeout=0)
+        other.execute("INSERT INTO answers VALUES ('key', '{}')")
+        other.commit()
+        other.close()
+        assert len([*answering]) == 1
+
+
+def test_answers_are_kept_when_who_asks_has_heard_enough(tmp_path: Path) -> None:
+    with CachedEngine(Scripted(echo), "m" * 64, Answers(tmp_path / "answers.sqlite")) as cached:
+        answering = cached.answer([request("a"), request("b")])
+        next(answering)
+        answering.close()  # type: ignore[attr-defined]
+        assert [answer.cached for _, answer in cached.answer([request("a")])] == [True]

@@ -25,8 +25,8 @@ from harness.errors import EngineError
 from harness.records import digest
 
 FILE: Final = "answers.sqlite"
-COMMIT_S: Final = 0.5
-"""How often new answers are committed, in seconds: what a kill loses here is in the run's journal."""
+WRITE_S: Final = 0.5
+"""How often new answers are written, in seconds: what a kill loses here is in the run's journal."""
 AT_ONCE: Final = 500
 """Keys a query; SQLite takes some thousand parameters."""
 
@@ -37,7 +37,8 @@ class Answers:
     def __init__(self, path: Path, note: Callable[[str], None] = lambda text: None) -> None:
         self._path, self._note = path, note
         self._lock = threading.Lock()
-        self._committed = time.monotonic()
+        self._written = time.monotonic()
+        self._new: list[tuple[str, str]] = []
         self._open: sqlite3.Connection | None = None
         with self._told():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,30 +61,36 @@ class Answers:
         return found
 
     def keep(self, key: str, answer: Answer) -> None:
-        """Keep one whole answer."""
+        """Keep one whole answer.
+
+        Answers are gathered and written in one short transaction: one that stayed open while a model computes would
+        make every other experiment wait for its file.
+        """
         with self._lock, self._told():
             if self._open is not None:
-                self._open.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, _text(answer)))
-                if time.monotonic() - self._committed >= COMMIT_S:
-                    self._commit()
+                self._new.append((key, _text(answer)))
+                if time.monotonic() - self._written >= WRITE_S:
+                    self._write()
 
     def flush(self) -> None:
-        """Commit what is new."""
+        """Write what is new."""
         with self._lock, self._told():
             if self._open is not None:
-                self._commit()
+                self._write()
 
     def close(self) -> None:
-        """Commit and close. Safe to call twice."""
+        """Write what is new and close. Safe to call twice."""
         self.flush()
         if self._open is not None:
             self._open.close()
             self._open = None
 
-    def _commit(self) -> None:
+    def _write(self) -> None:
         assert self._open is not None  # noqa: S101  callers looked
-        self._open.commit()
-        self._committed = time.monotonic()
+        with self._open:  # a transaction, committed at its end
+            self._open.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", self._new)
+        self._new.clear()
+        self._written = time.monotonic()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -124,11 +131,13 @@ class CachedEngine(Engine):
                 self.hits += 1
                 yield index, replace(known[key], cached=True)
         if owed:
-            for at, answer in self._engine.answer([requests[index] for index in owed]):
-                if answer.error is None:
-                    self._answers.keep(keys[owed[at]], answer)
-                yield owed[at], answer
-            self._answers.flush()
+            try:
+                for at, answer in self._engine.answer([requests[index] for index in owed]):
+                    if answer.error is None:
+                        self._answers.keep(keys[owed[at]], answer)
+                    yield owed[at], answer
+            finally:  # also when who asks has heard enough
+                self._answers.flush()
 
     def _common(self, adapter: str | None) -> str:
         """What all keys of one model have in common: its weights, and under what it answers."""
