@@ -15,7 +15,7 @@ import pytest
 import tiny_chat_model
 from small_training import job
 
-from harness import exporting
+from harness import exporting, releasing
 from harness.cli import main
 from harness.engines.base import Request
 from harness.engines.transformers_engine import TransformersEngine
@@ -152,6 +152,15 @@ def test_every_form_is_fit_and_recorded(format: str, store: Store, tmp_path: Pat
     assert hidden(tmp_path) == []
 
 
+@pytest.mark.parametrize("format", ["merged", "gguf", "docker"])
+def test_a_prompt_alone_is_exported_with_its_base_model(format: str, model: LocalModel, tmp_path: Path) -> None:
+    store = judged_store.build(tmp_path / "reports", model, prompt=PROMPT, decoding=DECODING, items=ITEMS)
+    record = export(store, format, tmp_path / "out")
+    assert record.merge_drift is None
+    assert record.rejudged is not None
+    assert record.rejudged.outcome == "pass"
+
+
 def test_merging_and_training_are_held_against_each_other(store: Store, tmp_path: Path) -> None:
     record = export(store, "merged", tmp_path / "out")
     assert record.merge_drift is not None
@@ -174,6 +183,7 @@ def test_vllm_is_started_by_the_command_of_harness_serve_and_without_a_secret(st
     script = (tmp_path / "vllm" / "serve.sh").read_text()
     assert "exec vllm serve ./model" in script
     assert "./adapter" in script
+    assert "--dtype float32" in script  # in which it was judged
     assert str(tmp_path) not in script
     made = "".join((tmp_path / "out" / name).read_text() for name in ("Dockerfile", "compose.yaml"))
     assert "127.0.0.1:8000:8000" in made
@@ -290,6 +300,36 @@ def test_a_template_that_trims_is_refused_where_it_matters(tmp_path: Path) -> No
 
 def talk(*roles: str) -> Sequence[Message]:
     return [Message.model_validate({"role": role, "content": f"{role} {at}"}) for at, role in enumerate(roles)]
+
+
+# ------------------------------------------------------------------ what is meant
+
+
+def test_an_alias_is_exported_and_named_in_the_record(store: Store, tmp_path: Path) -> None:
+    releasing.promote(store, store.find("clock"), "production")
+    wanted = Wanted("production", "vllm", tmp_path / "out", terms=Terms(samples=0))
+    record = exporting.export(store, wanted, Silent()).record
+    assert record.alias == "production"
+    assert '"name": "production"' in (tmp_path / "out" / "serve.sh").read_text()
+
+
+def test_an_alias_of_what_is_gone_is_told(store: Store, tmp_path: Path) -> None:
+    releasing.promote(store, store.find("clock"), "production")
+    shutil.rmtree(store.find("clock").path)
+    with pytest.raises(StoreError, match="which is gone"):
+        exporting.export(store, Wanted("production", "merged", tmp_path / "out"), Silent())
+
+
+def test_what_was_not_promoted_is_exported_with_a_warning(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = store.find("clock").path / "verdict.json"
+    file.write_text(file.read_text().replace('"promote"', '"reject"'))
+    command = ["export", "clock", "--format", "merged", "--samples", "0", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as left:
+        main([*command, "--reports", str(store.root)])
+    assert left.value.code == 0
+    assert "it was judged reject, not promote" in capsys.readouterr().out
 
 
 # --------------------------------------------------------------------- bad input

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from harness import artifacts
+from harness import artifacts, evidence
 from harness.chat import Found, chat
 from harness.engines import Adapter, Engine, ServeSpec, llama_server, open_engine
 from harness.errors import Problem, UsageError
@@ -191,9 +191,12 @@ def _whole_engine(making: Making, folder: Path) -> Iterator[tuple[Engine, str | 
 
 
 def _serving(source: Source) -> ServeSpec:
-    """As the experiment serves, with the engine that can run here; its cache of answers is never asked."""
+    """As it was judged, with the engine that can run here; the cache of answers is never asked."""
     given = source.folder.spec().get("serve")
     kept = {key: value for key, value in (given or {}).items() if key in ("dtype", "max_model_len", "vllm_args")}
+    run = evidence.task_run(evidence.gather(source.folder), source.candidate.name)
+    if run is not None and run.conditions.dtype in ("float32", "bfloat16", "float16"):
+        kept["dtype"] = run.conditions.dtype
     return ServeSpec.model_validate({**kept, "engine": "auto", "cache": False})
 
 

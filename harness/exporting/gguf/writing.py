@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.metadata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -83,10 +84,12 @@ def write(model: Path, target: Path, quantization: str, name: str) -> str:
             values = _permuted(one.name, _load(one), config)
             writer.write_tensor_data(gguf.quants.quantize(values, _kind(one.shape, quantization)))
         writer.close()
-    except BaseException:  # Ctrl-C too must not leave the file open; it is raised again
+    except BaseException as fault:  # Ctrl-C too must not leave the file open; it is raised again
         for stream in writer.fout or ():
             with contextlib.suppress(OSError):  # what it still holds cannot be written either
                 stream.close()
+        if isinstance(fault, OSError) and fault.errno is None:  # numpy tells a short write by its text alone
+            raise OSError(errno.ENOSPC, str(fault)) from fault
         raise
     return f"gguf {importlib.metadata.version('gguf')}"
 
