@@ -189,6 +189,19 @@ def test_vllm_is_started_by_the_command_of_harness_serve_and_without_a_secret(st
     assert "127.0.0.1:8000:8000" in made
     assert "VLLM_API_KEY:?" in made
     assert str(tmp_path) not in made
+    for text in (script, made):
+        assert "HF_HUB_OFFLINE=1" in text
+        assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING=False" in text
+
+
+def test_an_export_beside_here_names_its_files_from_its_own_folder(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = exporting.export(store, Wanted("clock", "vllm", terms=Terms(samples=0)), Silent())
+    script = (made.path / "serve.sh").read_text()
+    assert '"path": "./adapter"' in script
+    assert str(tmp_path) not in script
 
 
 # ---------------------------------------------------------------- planted faults

@@ -132,24 +132,24 @@ def _template(model: LocalModel) -> tuple[ollama.Render, list[str]]:
 
 def vllm_form(making: Making) -> Made:
     """The adapter beside its base model, or the whole model, with the command that serves it."""
-    words, made = _served(making, "127.0.0.1")
-    start = making.into / "serve.sh"
-    start.write_text(served.script(words), encoding="utf-8")
-    start.chmod(0o755)
+    start, made = _served(making, "127.0.0.1")
+    file = making.into / "serve.sh"
+    file.write_text(served.script(start), encoding="utf-8")
+    file.chmod(0o755)
     return made
 
 
 def docker_form(making: Making) -> Made:
     """The same, with a Dockerfile and a compose file."""
-    words, made = _served(making, "0.0.0.0")  # noqa: S104  inside the container; compose shows it to the loopback alone
+    start, made = _served(making, "0.0.0.0")  # noqa: S104  inside the container; compose shows it to the loopback alone
     name = making.source.alias or making.source.folder.name
     (making.into / "compose.yaml").write_text(served.compose(name), encoding="utf-8")
     (making.into / ".dockerignore").write_text("Dockerfile\ncompose.yaml\n*.md\nexport.json\n", encoding="utf-8")
-    after = lambda judged: {"Dockerfile": served.dockerfile(words, judged)}  # noqa: E731
+    after = lambda judged: {"Dockerfile": served.dockerfile(start, judged)}  # noqa: E731
     return Made(made.tool, made.opened, made.drift, (*made.notes, "the image was not built here"), after=after)
 
 
-def _served(making: Making, host: str) -> tuple[list[str], Made]:
+def _served(making: Making, host: str) -> tuple[served.Command, Made]:
     source, into = making.source, making.into
     adapter = source.candidate.adapter
     beside = adapter is not None and adapter.kind == "lora"
@@ -159,9 +159,9 @@ def _served(making: Making, host: str) -> tuple[list[str], Made]:
         shutil.copytree(source.adapter_folder or into, into / served.ADAPTER)
     _prompt(source, into)
     spec = _serving(source)
-    words = served.command(source, into, made.model, spec, host)
+    start = served.command(source, into, made.model, spec, host)
     notes = _told((*_beyond(source), _system_note(source)))
-    return words, Made("harness", lambda: _served_engine(making, beside), made.drift, notes)
+    return start, Made("harness", lambda: _served_engine(making, beside), made.drift, notes)
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,52 +22,64 @@ MODEL: Final = "model"
 ADAPTER: Final = "adapter"
 PORT: Final = 8000
 IMAGE: Final = "vllm/vllm-openai"
-KEY: Final = "VLLM_API_KEY"
-"""Environment variable from which vLLM takes its key: it stands in no file and on no command line."""
+KEY: Final = vllm.KEY_VARIABLE
 
 
-def command(source: Source, folder: Path, model: LocalModel, spec: ServeSpec, host: str) -> list[str]:
-    """The words of `vllm serve` for an export, as on a GPU; run in the export's folder."""
-    adapter = folder / ADAPTER
-    name = source.alias or source.folder.name
-    there = Public(name, str(adapter) if adapter.is_dir() else "", host, PORT, "")
-    served = Served(spec, replace(model, path=folder / MODEL), there)
-    words = vllm.serve_command(served.model, served.settings("cuda"), PORT)
-    return [word.replace(str(folder) + "/", "./") for word in words]
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What starts vLLM over an export, as on a GPU, in the export's folder."""
+
+    words: tuple[str, ...]
+    environment: Mapping[str, str]
+    """What it needs there beside its key."""
 
 
-def script(words: list[str]) -> str:
+def command(source: Source, folder: Path, model: LocalModel, spec: ServeSpec, host: str) -> Command:
+    """The `vllm serve` of an export: every path in it is meant from the export's folder."""
+    here = folder.resolve()  # as the adapter's path stands in the words
+    adapter = here / ADAPTER
+    there = Public(source.alias or source.folder.name, str(adapter) if adapter.is_dir() else "", host, PORT, "")
+    served = Served(spec, replace(model, path=here / MODEL), there)
+    settings = served.settings("cuda")
+    words = vllm.serve_command(served.model, settings, PORT)
+    environment = vllm.needed_environment(settings, served.model)
+    return Command(tuple(word.replace(f"{here}/", "./") for word in words), environment)
+
+
+def script(start: Command) -> str:
     """A shell script that starts it from wherever it lies."""
+    settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in start.environment.items())
     return "\n".join(
         [
             "#!/bin/sh",
-            "# Serves what was judged. Set VLLM_API_KEY to a key that askers must know.",
+            f"# Serves what was judged. Set {KEY} to a key that askers must know.",
             'cd "$(dirname "$0")" || exit 1',
-            ': "${VLLM_API_KEY:?set VLLM_API_KEY to a key that askers must know}"',
-            f"exec {shlex.join(words)}",
+            f': "${{{KEY}:?set {KEY} to a key that askers must know}}"',
+            f"export {settings}",
+            f"exec {shlex.join(start.words)}",
             "",
         ]
     )
 
 
-def dockerfile(words: list[str], judged: RejudgedRecord | None) -> str:
+def dockerfile(start: Command, judged: RejudgedRecord | None) -> str:
     """An image of vLLM with the model in it; no secret enters it."""
     version = "latest"
     if judged is not None and judged.conditions.engine == "vllm":
         version = "v" + judged.conditions.engine_version.partition("+")[0]
-    arguments = words[words.index("serve") + 1 :]
+    program, serve, *arguments = start.words
     told = "the version that it was judged with" if version != "latest" else "name the version that you have tried"
     return "\n".join(
         [
             f"# {told[0].upper()}{told[1:]}.",
             f"ARG VLLM_VERSION={version}",
             f"FROM {IMAGE}:${{VLLM_VERSION}}",
-            "ENV HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1",
+            f"ENV {' '.join(f'{name}={value}' for name, value in start.environment.items())}",
             "WORKDIR /srv/export",
             "COPY . .",
             f"EXPOSE {PORT}",
-            'ENTRYPOINT ["vllm", "serve"]',
-            f"CMD {_json(arguments)}",
+            f"ENTRYPOINT {json.dumps([program, serve])}",
+            f"CMD {json.dumps(arguments)}",
             "",
         ]
     )
@@ -84,9 +98,3 @@ def compose(name: str) -> str:
         "deploy": {"resources": {"reservations": {"devices": [gpu]}}},
     }
     return yaml.safe_dump({"services": {"model": service}}, sort_keys=False, width=110)
-
-
-def _json(words: list[str]) -> str:
-    import json
-
-    return json.dumps(words)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from harness import artifacts, evidence, models, parity
 from harness.chat import Found, chat
-from harness.engines import ServeSpec, public
+from harness.engines import ServeSpec, public, vllm
 from harness.errors import EngineError, Problem, StoreError, UsageError
 from harness.models import LocalModel
 from harness.models.folder import describe
@@ -67,7 +67,7 @@ class Plan:
         """What starts the same by hand, its environment before it."""
         settings = [f"{name}={shlex.quote(value)}" for name, value in public.environment(self.served).items()]
         if self.served.public.api_key:
-            settings.append(f'VLLM_API_KEY="${KEY_VARIABLE}"')
+            settings.append(f'{vllm.KEY_VARIABLE}="${KEY_VARIABLE}"')
         return " ".join([*settings, shlex.join(public.line(self.served))])
 
     def curl(self, ends: Sequence[int] | None = None) -> str:

@@ -10,6 +10,7 @@ from harness.engines.vllm.adapters import adapter_rank
 from harness.engines.vllm.ask import beyond_openai
 from harness.engines.vllm.engine import VllmEngine
 from harness.engines.vllm.flags import (
+    KEY_VARIABLE,
     Public,
     Settings,
     needed_environment,
@@ -21,6 +22,7 @@ from harness.engines.vllm.found import INSTALL, Found, find
 
 __all__ = [
     "INSTALL",
+    "KEY_VARIABLE",
     "Found",
     "Public",
     "Settings",

@@ -31,6 +31,8 @@ LONGEST_CONTEXT: Final = 8192
 """Context bound when none is asked for: the key-value cache is paid for in memory."""
 CACHE: Final = "VLLM_CPU_KVCACHE_SPACE"
 """Variable that states the key-value cache of a CPU server; the user's own stands."""
+KEY_VARIABLE: Final = "VLLM_API_KEY"
+"""Variable from which vLLM takes the key that askers must know: it stands in no file and on no command line."""
 SPEC_KEYS: Final = {"dtype": "dtype", "max-model-len": "max_model_len", "max-num-seqs": "concurrency"}
 """Flags that have a key of their own under `serve`."""
 PASSED_FLAGS: Final = frozenset(
@@ -178,11 +180,11 @@ def server_environment(settings: Settings, model: LocalModel, api_key: str) -> d
     """The server's environment: the harness's own, and what vLLM needs."""
     # The server may live in an environment of its own, where these would point to the wrong packages.
     own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    own.pop("VLLM_API_KEY", None)
+    own.pop(KEY_VARIABLE, None)
     needed = needed_environment(settings, model)
     if CACHE in own:
         needed.pop(CACHE, None)
-    return own | needed | ({"VLLM_API_KEY": api_key} if api_key else {})
+    return own | needed | ({KEY_VARIABLE: api_key} if api_key else {})
 
 
 def needed_environment(settings: Settings, model: LocalModel) -> dict[str, str]:
