@@ -184,10 +184,9 @@ class _Gate:
             serving.add(side.candidate.name, adapter)
             if side.training is not None:
                 known[side.candidate.name] = side.training.seeds[0]
-        if known and CANDIDATE in known and self.folder.read(ParityRecord) is None:
-            self.folder.write(serving.parity(known))
-        elif known:
-            serving.parity(known)
+        proven = serving.parity(known) if known else None
+        if proven is not None and CANDIDATE in known and self.folder.read(ParityRecord) is None:
+            self.folder.write(proven)
 
     def pin(self) -> None:
         """Where and with what. Of what was all in the store already, the conditions are those of its runs."""

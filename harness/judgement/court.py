@@ -195,7 +195,7 @@ class Court:
         return None if both is None else Prices(input=both[0], output=both[1])
 
     def _reference(self, name: str, suite: str, runs: Sequence[Scored]) -> Scored:
-        """The run to compare with; of what is compared as it is deployed, whatever its conditions: the verdict says so."""
+        """The run to compare with; of deployments as they are whatever its conditions, and the verdict says so."""
         run, samples = self._scored(name, suite)
         return run.model_copy(update={"conditions": runs[0][0].conditions}) if self._case.as_deployed else run, samples
 
