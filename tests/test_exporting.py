@@ -13,6 +13,8 @@ import judged_store
 import numpy as np
 import pytest
 import tiny_chat_model
+from scripted import Scripted
+from scripted import text as answering
 from small_training import job
 
 from harness import exporting, releasing
@@ -247,7 +249,25 @@ def test_a_planted_fault_makes_the_export_unfit(plant: Any, store: Store, tmp_pa
 
 
 def test_without_a_fault_the_same_way_is_fit(store: Store, tmp_path: Path) -> None:
-    assert not planted(store, tmp_path / "out", lambda folder: None).unfit
+    record = planted(store, tmp_path / "out", lambda folder: None)
+    assert not record.unfit
+    assert record.rejudged is not None
+    assert (record.rejudged.same_template, record.rejudged.other_prompts) == (True, 0)
+
+
+def test_a_wrong_template_fails_although_every_answer_is_right(store: Store) -> None:
+    class Otherwise(Scripted):
+        conditions = Scripted.conditions.model_copy(update={"chat_template_digest": "another"})
+
+    source = exporting.bring(store, "clock")
+    asked = judging.questions(source, Terms(samples=80))
+    said = {f"{sample.question}": sample.answer or "" for sample in asked.before}
+    engine = Otherwise(lambda request: answering(said[request.messages[-1].content]))
+    judged = judging.judge(source, asked, engine, None, Terms(), Silent())
+    assert judged.agreement.value == 1
+    assert judged.outcome == "fail"
+    assert "its chat template is not the judged one" in judged.reason
+    assert "80 of 80 prompts have another number of tokens" in judged.reason
 
 
 def test_a_breach_ends_with_exit_code_10_and_names_samples(
@@ -329,7 +349,7 @@ def test_an_alias_is_exported_and_named_in_the_record(store: Store, tmp_path: Pa
 def test_an_alias_of_what_is_gone_is_told(store: Store, tmp_path: Path) -> None:
     releasing.promote(store, store.find("clock"), "production")
     shutil.rmtree(store.find("clock").path)
-    with pytest.raises(StoreError, match="which is gone"):
+    with pytest.raises(StoreError, match="no longer in the store"):
         exporting.export(store, Wanted("production", "merged", tmp_path / "out"), Silent())
 
 

@@ -50,6 +50,7 @@ def test_llama_cpp_reads_prompts_and_answers_as_transformers_does(digits: bool, 
     ours, theirs = said(server), said(TransformersEngine(model))
     assert [answer.tokens_in for answer in ours] == [answer.tokens_in for answer in theirs]
     assert server.conditions.engine == "llama.cpp"
+    assert server.conditions.chat_template_digest == model.ref.chat_template_digest
 
 
 def test_a_file_that_it_cannot_read_is_told_with_its_last_words(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import secrets
@@ -72,7 +74,7 @@ class LlamaServer(Engine):
             engine_version=_version(program),
             dtype="gguf",
             device="llama.cpp's own choice",
-            chat_template_digest=None,
+            chat_template_digest=self._template,
             flags={"max_model_len": str(room)},
         )
 
@@ -86,6 +88,7 @@ class LlamaServer(Engine):
                 raise EngineError(what)
             try:
                 _ready(url)
+                self._template = _template(url, os.environ[KEY])
                 return OpenAIEngine(model, remote, note)
             except (OSError, EngineError) as fault:
                 if time.monotonic() - began > STARTUP_S:
@@ -114,6 +117,18 @@ def _ready(url: str) -> None:
     address = url.removesuffix("/v1") + "/health"
     with urllib.request.urlopen(address, timeout=5) as reply:  # noqa: S310  an address on the loopback
         reply.read()
+
+
+def _template(url: str, key: str) -> str | None:
+    """sha256 of the chat template that the server renders with; None where it does not tell."""
+    import urllib.request
+
+    asked = urllib.request.Request(  # noqa: S310  an address on the loopback
+        url.removesuffix("/v1") + "/props", headers={"Authorization": f"Bearer {key}"}
+    )
+    with urllib.request.urlopen(asked, timeout=30) as reply:  # noqa: S310
+        told = json.loads(reply.read()).get("chat_template")
+    return hashlib.sha256(told.encode()).hexdigest() if isinstance(told, str) and told else None
 
 
 def _version(program: str) -> str:

@@ -1,7 +1,8 @@
 """Exports for deployment, each of them judged again in its own form before anyone is told to use it.
 
 source      what is exported: a candidate with its base model      forms    what each form writes, and who runs it
-judging     the smoke gate: the same questions again, two rules    served   vLLM's command, Dockerfile, compose file
+judging     the smoke gate: the same questions again               served   vLLM's command, Dockerfile, compose file
+drifting    how far it is from the training process
 ollama      the Modelfile and its template                         gguf     llama.cpp's file format
 """
 
@@ -18,14 +19,15 @@ from typing import Final, get_args
 
 from harness import artifacts
 from harness.errors import Problem, StoreError, UsageError, did_you_mean
+from harness.exporting.drifting import probe_drift
 from harness.exporting.forms import FORMS, Made, Making, check, prompts
-from harness.exporting.judging import Questions, Terms, judge, probe_drift, questions
-from harness.exporting.source import Source, bring, find
+from harness.exporting.judging import Questions, Terms, judge, questions
+from harness.exporting.source import Source, bring
 from harness.progress import Progress
 from harness.records import ExportFormat, ExportRecord, RejudgedRecord
 from harness.store import Store
 
-__all__ = ["FORMATS", "Exported", "Source", "Terms", "Wanted", "bring", "export", "find", "finish"]
+__all__ = ["FORMATS", "Exported", "Source", "Terms", "Wanted", "bring", "export", "finish"]
 
 FORMATS: Final[tuple[ExportFormat, ...]] = get_args(ExportFormat)
 UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)

@@ -2,7 +2,9 @@
 
 A wrong chat template, a damaged file or a quantisation that costs too much moves answers, and so shows here before a
 user sees it. Two rules, each by its interval: the score may not fall by more than a margin, and of greedy answers at
-least a share must be the very same text (which tells where a score cannot, because it is 0 before and after).
+least a share must be the very same text (which tells where a score cannot, because it is 0 before and after). A model
+that learned its task well answers right under a wrong template too, so template and prompts are held against the
+judged ones by themselves.
 """
 
 from __future__ import annotations
@@ -17,12 +19,10 @@ from harness import compare, evaluate, evidence, metrics, spec, stats
 from harness.asking import asking_key
 from harness.chat import Library
 from harness.engines import Engine
-from harness.engines.base import Request
-from harness.errors import EngineError, NotComparableError, Problem, UsageError
+from harness.errors import NotComparableError, Problem, UsageError
 from harness.evaluate.asking import Question, ask_all
 from harness.exporting.source import Source
 from harness.metrics import JudgeSpec
-from harness.probes import PROBES, PROBES_DIGEST
 from harness.progress import Progress
 from harness.records import (
     ChangedAnswer,
@@ -31,11 +31,9 @@ from harness.records import (
     Item,
     Message,
     Outcome,
-    ProbeScores,
     RejudgedRecord,
     RunRecord,
     SampleRecord,
-    TrainingRecord,
 )
 from harness.spec import Experiment
 from harness.suites import Task
@@ -68,6 +66,8 @@ class Questions:
     task: Task
     items: tuple[Item, ...]
     before: tuple[SampleRecord, ...]
+    template: str | None
+    """sha256 of the chat template under which it was judged; None where a server did not tell."""
     experiment: Experiment | None
     """The experiment with its data; None where the store alone tells the questions."""
 
@@ -97,7 +97,8 @@ def questions(source: Source, terms: Terms) -> Questions:
     known = [item for item in task.items if (task.name, item.id) in before]
     known.sort(key=lambda item: asking_key(terms.seed, task.name, item.id, item.cluster))
     chosen = tuple(known[: terms.samples])
-    return Questions(task, chosen, tuple(before[task.name, item.id] for item in chosen), experiment)
+    template = run.conditions.chat_template_digest
+    return Questions(task, chosen, tuple(before[task.name, item.id] for item in chosen), template, experiment)
 
 
 def _from_samples(source: Source, run: RunRecord, samples: Sequence[SampleRecord]) -> tuple[Task, ...] | None:
@@ -165,6 +166,11 @@ def _judged(
     failed = sum(sample.error is not None for sample in after)
     least = terms.min_agreement if terms.min_agreement > 0 and decoding.temperature == 0 else None
     outcome, reason = _decided(difference, agreement, terms.min_delta, least, failed, len(pairs), not ours.any())
+    same_template, others = _same_template(asked, engine), _other_prompts(pairs)
+    if same_template is False or others:
+        shape = "its chat template is not the judged one" if same_template is False else ""
+        counts = f"{others} of {len(pairs)} prompts have another number of tokens" if others else ""
+        outcome, reason = "fail", "; ".join(filter(None, (shape, counts, reason)))
     return RejudgedRecord(
         conditions=engine.conditions,
         metric=metric,
@@ -177,10 +183,23 @@ def _judged(
         min_delta=terms.min_delta,
         agreement=agreement,
         min_agreement=least,
+        same_template=same_template,
+        other_prompts=others,
         outcome=outcome,
         reason=reason,
         changed=_changed(pairs, metric, better),
     )
+
+
+def _same_template(asked: Questions, engine: Engine) -> bool | None:
+    now = engine.conditions.chat_template_digest
+    return None if now is None or asked.template is None else now == asked.template
+
+
+def _other_prompts(pairs: Sequence[tuple[SampleRecord, SampleRecord]]) -> int | None:
+    """Questions that became another prompt, by their tokens; None where nobody counted them."""
+    counted = [(b.tokens_in, a.tokens_in) for b, a in pairs if b.tokens_in is not None and a.tokens_in is not None]
+    return sum(before != after for before, after in counted) if counted else None
 
 
 def _decided(
@@ -244,35 +263,3 @@ def _changed(
     sign = 1 if better else -1
     found.sort(key=lambda one: sign * ((one.exported_score or 0.0) - (one.judged_score or 0.0)))
     return tuple(found[:NAMED])
-
-
-def probe_drift(source: Source, engine: Engine, adapter: str | None) -> float | None:
-    """Largest difference to the training process on the fixed probes, in nats per token.
-
-    None without numbers of training, or from an engine that tells no log-likelihoods.
-    """
-    trained = _trained(source)
-    if trained is None or trained.probes != PROBES_DIGEST:
-        return None
-    at = [index for index, tokens in enumerate(trained.tokens) if tokens]
-    asked = [(PROBES[index].messages, PROBES[index].text, PROBES[index].continuations) for index in at]
-    requests = [Request(Decoding(max_tokens=1), *one, adapter) for one in asked]
-    worst = 0.0
-    try:
-        for place, answer in engine.answer(requests):
-            if answer.logprobs is None:
-                return None
-            index = at[place]
-            rows = zip(answer.logprobs, trained.tuned[index], trained.tokens[index], strict=True)
-            worst = max(worst, *(abs(ours - theirs) / count for ours, theirs, count in rows))
-    except EngineError:
-        return None
-    return worst
-
-
-def _trained(source: Source) -> ProbeScores | None:
-    """What the training process said of the probes, unless it held other weights than are served."""
-    record, adapter = source.folder.read(TrainingRecord), source.candidate.adapter
-    seeds = record.seeds if record is not None and adapter is not None else ()
-    probes = next((seed.probes for seed in seeds if adapter and seed.adapter.digest == adapter.digest), None)
-    return None if probes is None or probes.quantized else probes

@@ -53,8 +53,13 @@ class RejudgedRecord(Record):
     """Share of answers that are the same text."""
     min_agreement: float | None
     """The agreement's limit, by the same rule; None for sampled answers, which differ anyway."""
+    same_template: bool | None = None
+    """Whether the chat template is the judged one, text for text; None where one of the engines does not tell it."""
+    other_prompts: int | None = None
+    """Items whose prompt has another number of tokens than when it was judged: another template, or other tokens for
+    the same text. None where that is not told."""
     outcome: Outcome
-    """The worse of the two rules."""
+    """The worst of the rules; another template or another prompt fails."""
     reason: str
     """In one sentence."""
     changed: tuple[ChangedAnswer, ...] = ()
