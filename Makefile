@@ -58,7 +58,9 @@ lint: setup ## Style, types and the architecture rule
 	$(BIN)/lint-imports
 
 test: lint $(VLLM_READY) ## Lint, then every test that takes no more than seconds, training and serving included
-	HARNESS_VLLM_PYTHON=$(if $(VLLM_READY),$(CURDIR)/$(VLLM_VENV)/bin/python) $(BIN)/python -m pytest
+	@# what no real model takes part in runs on all cores, a file at a time; the rest one after the other
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m 'not (slow or model or vllm or browser)'
+	HARNESS_VLLM_PYTHON=$(if $(VLLM_READY),$(CURDIR)/$(VLLM_VENV)/bin/python) $(BIN)/python -m pytest -m '(model or vllm or browser) and not slow'
 
 test-slow: setup $(VLLM_READY) ## The long checks alone
 	HARNESS_VLLM_PYTHON=$(if $(VLLM_READY),$(CURDIR)/$(VLLM_VENV)/bin/python) $(BIN)/python -m pytest -m slow

@@ -25,8 +25,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(data.app, name="data")
-app.add_typer(suite.app, name="suite")
+DECIDE, LOOK, DEPLOY, AROUND = "Decide", "Look", "Deploy", "Around"
+"""Groups of commands in the help."""
+app.add_typer(data.app, name="data", rich_help_panel=AROUND)
+app.add_typer(suite.app, name="suite", rich_help_panel=AROUND)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Reports = Annotated[
@@ -56,7 +58,7 @@ def _root(
     pass
 
 
-@app.command()
+@app.command(rich_help_panel=DECIDE)
 def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")], json: Json = False) -> None:
     """Write a new experiment (spec and example data) that runs as it stands."""
     written = scaffold.write(folder)
@@ -70,7 +72,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folde
     )
 
 
-@app.command()
+@app.command(rich_help_panel=DECIDE)
 def check(
     spec: SpecPath,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 11 when a blocking gate cannot be decided.")] = False,
@@ -95,7 +97,7 @@ def check(
         raise typer.Exit(EXIT_CODES["inconclusive"])
 
 
-@app.command()
+@app.command(rich_help_panel=DECIDE)
 def run(spec: SpecPath, policy: Policy = None, reports: Reports = None, json: Json = False) -> None:
     """Run or resume an experiment to its verdict.
 
@@ -118,7 +120,7 @@ def run(spec: SpecPath, policy: Policy = None, reports: Reports = None, json: Js
     raise typer.Exit(verdict.exit_code)
 
 
-@app.command()
+@app.command(rich_help_panel=DECIDE)
 def sweep(spec: SpecPath, policy: Policy = None, reports: Reports = None) -> None:
     """Help with the sweep of an experiment that runs on this machine: take trials until there is none left."""
     from harness import pipeline
@@ -130,7 +132,7 @@ def sweep(spec: SpecPath, policy: Policy = None, reports: Reports = None) -> Non
         raise Stopped(Problem("", "stopped", next="Whoever takes trials goes on from here")) from fault
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="Candidate run, as ID:RUN, e.g. latest:tuned-seed0.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Reference run, as ID:RUN, e.g. latest:best_prompt.")],
@@ -166,7 +168,7 @@ def compare(
         show.comparison(record, flipped, limit)
 
 
-@app.command("ls")
+@app.command("ls", rich_help_panel=LOOK)
 def list_(reports: Reports = None, json: Json = False) -> None:
     """List experiments with their verdicts, newest first."""
     from harness.cli import show
@@ -179,7 +181,7 @@ def list_(reports: Reports = None, json: Json = False) -> None:
         show.experiments(store, rows)
 
 
-@app.command("show")
+@app.command("show", rich_help_panel=LOOK)
 def show_(wanted: WantedId, reports: Reports = None, json: Json = False) -> None:
     """Show one experiment: verdict, gates, contestants."""
     from harness.cli import show
@@ -191,7 +193,7 @@ def show_(wanted: WantedId, reports: Reports = None, json: Json = False) -> None
         show.experiment(folder)
 
 
-@app.command("report")
+@app.command("report", rich_help_panel=LOOK)
 def report_(wanted: WantedId, reports: Reports = None, json: Json = False) -> None:
     """Rebuild the report files (markdown, HTML, JUnit, model card, data card) from the records."""
     from harness import report
@@ -204,7 +206,7 @@ def report_(wanted: WantedId, reports: Reports = None, json: Json = False) -> No
             console.out.print(f"wrote {path}", markup=False)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def ui(
     reports: Reports = None,
     port: Annotated[int, typer.Option(help="Port on the loopback address.")] = 8501,
@@ -222,18 +224,18 @@ def ui(
     raise typer.Exit(subprocess.call(command, env=environment))
 
 
-app.command("plan")(plan.plan)
-app.command("gate")(gate.gate)
-app.command("monitor")(monitor.monitor)
-app.command("cancel")(cancel.cancel)
-app.command("promote")(release.promote)
-app.command("rollback")(release.rollback)
-app.command("aliases")(release.aliases)
-app.command("serve")(serve.serve)
-app.command("export")(export.export)
+app.command("plan", rich_help_panel=DECIDE)(plan.plan)
+app.command("gate", rich_help_panel=DEPLOY)(gate.gate)
+app.command("monitor", rich_help_panel=DEPLOY)(monitor.monitor)
+app.command("cancel", rich_help_panel=AROUND)(cancel.cancel)
+app.command("promote", rich_help_panel=DEPLOY)(release.promote)
+app.command("rollback", rich_help_panel=DEPLOY)(release.rollback)
+app.command("aliases", rich_help_panel=DEPLOY)(release.aliases)
+app.command("serve", rich_help_panel=DEPLOY)(serve.serve)
+app.command("export", rich_help_panel=DEPLOY)(export.export)
 
 
-@app.command("doctor")
+@app.command("doctor", rich_help_panel=AROUND)
 def doctor_(json: Json = False) -> None:
     """What this machine can do: GPU, memory, engines found, what is missing and how to install it."""
     from harness.cli import doctor
