@@ -82,9 +82,9 @@ def export(
 
 
 def _tell(store: Store, what: str, to: str, options: dict[str, Any], json: bool) -> None:
-    from harness import exporting, tracking
+    from harness import evidence, tracking
 
-    folder, candidate, _ = exporting.find(store, what)
+    folder, candidate, _ = evidence.deployed(store, what)
     told = tracking.tell(folder, candidate, to, **options, note=console.ConsoleProgress().note)
     if json:
         console.print_json(told.document)

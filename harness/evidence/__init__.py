@@ -66,7 +66,7 @@ from harness.evidence.numbers import (
     unit_of,
 )
 from harness.evidence.prompting import prompt_parts, prompt_text, prompt_words
-from harness.evidence.released import Pointer, aliases_of, broken_pointer, named, pointers
+from harness.evidence.released import Pointer, aliases_of, broken_pointer, deployed, named, pointers
 from harness.evidence.sidebyside import Broken, Flip, Joined, broken_items, join
 from harness.evidence.wording import (
     DECISIONS,
@@ -115,6 +115,7 @@ __all__ = [
     "decided_by",
     "demand",
     "deployable",
+    "deployed",
     "drawable",
     "drawn_margin",
     "early_stops",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.errors import Problem, StoreError
-from harness.records import ReleaseRecord, VerdictRecord
+from harness.evidence.deploying import deployable
+from harness.records import Candidate, ReleaseRecord, VerdictRecord
 from harness.store import ExperimentStore, Store
 
 
@@ -40,6 +41,19 @@ def named(store: Store, wanted: str) -> ExperimentStore:
     """
     found = pointers(store)
     return store.at(found[wanted].whole().experiment) if wanted in found else store.find(wanted)
+
+
+def deployed(store: Store, wanted: str) -> tuple[ExperimentStore, Candidate, ReleaseRecord | None]:
+    """The candidate that an alias or an experiment stands for, whose experiment it is, and of an alias its move.
+
+    Raises as `named` and `deployable` do.
+    """
+    found = pointers(store)
+    if wanted in found:
+        move = found[wanted].whole()
+        return store.at(move.experiment), move.candidate, move
+    folder = store.find(wanted)
+    return folder, deployable(folder), None
 
 
 def broken_pointer(store: Store, move: ReleaseRecord) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import artifacts, evidence, models, trainers
-from harness.errors import ModelError, Problem, StoreError, UsageError
+from harness import evidence, models, trainers
+from harness.errors import Problem, UsageError
 from harness.models import LocalModel
 from harness.models.folder import describe
 from harness.records import Candidate, Decision, VerdictRecord
@@ -43,34 +43,14 @@ class Whole:
     """See `trainers.Merged`."""
 
 
-def find(store: Store, wanted: str) -> tuple[ExperimentStore, Candidate, str | None]:
-    """The experiment and the candidate that an id or an alias stands for, and the alias if it is one.
-
-    Raises UsageError for an unknown id or nothing to deploy; StoreError for an alias that points to what is gone.
-    """
-    release = store.registry.current(wanted)
-    if release is None:
-        folder = store.find(wanted)
-        return folder, evidence.deployable(folder), None
-    if not store.holds(release.experiment):
-        hint = f"Restore it, or point {wanted} elsewhere: harness rollback, harness promote"
-        raise StoreError(Problem(f"alias {wanted}", f"points to {release.experiment}, which is gone", next=hint))
-    return store.at(release.experiment), release.candidate, wanted
-
-
 def bring(store: Store, wanted: str, note: Callable[[str], None] = lambda text: None) -> Source:
     """A candidate with its base model and weights. Raises HarnessError for what cannot be exported, telling why."""
-    folder, candidate, alias = find(store, wanted)
+    folder, candidate, move = evidence.deployed(store, wanted)
     _refuse(folder, candidate)
-    spec = folder.spec()
-    name = str(spec.get("model") or candidate.model.name)
-    model = models.resolve(name, revision=spec.get("revision"), near=folder.path, note=note)
-    if model.ref.digest != candidate.model.digest:
-        digests = f"{model.ref.digest[:8]} instead of {candidate.model.digest[:8]}"
-        what = f"is not the one that was judged ({digests})"
-        raise ModelError(Problem(f"model {name}", what, next="Restore its weights, tokenizer and chat template"))
+    name = str(folder.spec().get("model") or candidate.model.name)
+    model = models.resolve_judged(name, candidate.model, near=folder.path, note=note)
     verdict = folder.read(VerdictRecord)
-    return Source(folder, candidate, model, verdict.decision if verdict else None, alias)
+    return Source(folder, candidate, model, verdict.decision if verdict else None, move.alias if move else None)
 
 
 def _refuse(folder: ExperimentStore, candidate: Candidate) -> None:
@@ -88,13 +68,9 @@ def _refuse(folder: ExperimentStore, candidate: Candidate) -> None:
         raise UsageError(Problem(where, f"was trained and is served elsewhere ({adapter.remote})", next=hint))
     if adapter.kind == "classifier":
         what = "is a label head over the base model: none of these forms can carry it"
-        raise UsageError(Problem(where, what, next="Serve it with `harness serve`, which runs transformers"))
-    path = trainers.folder_of(adapter)
-    if not path.is_dir():
-        hint = "Point HARNESS_HOME to where it was trained, or copy the folder from there"
-        raise StoreError(Problem(where, f"its weights are gone ({adapter.kind} {adapter.digest[:12]})", next=hint))
-    if artifacts.digest_folder(path) != adapter.digest:
-        raise StoreError(Problem(where, "its weights are not those that were judged", next="Restore the folder"))
+        hint = f"Load it with transformers from its folder: {trainers.folder_of(adapter)}"
+        raise UsageError(Problem(where, what, next=hint))
+    trainers.weights_of(adapter, where)
 
 
 def whole(source: Source) -> Whole:

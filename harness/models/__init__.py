@@ -8,11 +8,11 @@ the cheap check before anything is started; `resolve` fetches, converts and hash
 
 import os
 
-from harness.models.folder import LocalModel, chat_template, context_length
+from harness.models.folder import LocalModel, chat_template, context_length, refuse_other
 from harness.models.names import exists, identity
 from harness.models.present import licence, on_disk, prompt_text, token_counter
 from harness.models.quiet import quiet
-from harness.models.resolve import remote, resolve
+from harness.models.resolve import remote, resolve, resolve_judged
 
 __all__ = [
     "LocalModel",
@@ -24,8 +24,10 @@ __all__ = [
     "on_disk",
     "prompt_text",
     "quiet",
+    "refuse_other",
     "remote",
     "resolve",
+    "resolve_judged",
     "token_counter",
 ]
 

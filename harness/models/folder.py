@@ -53,6 +53,14 @@ def describe(name: str, path: Path, revision: str | None) -> LocalModel:
     return LocalModel(ref=ref, path=path, context_length=context_length(path))
 
 
+def refuse_other(found: LocalModel, judged: ModelRef) -> None:
+    """Raise ModelError where a model is not the one that something was judged on."""
+    if found.ref.digest != judged.digest:
+        what = f"is not the one that was judged ({found.ref.digest[:8]} instead of {judged.digest[:8]})"
+        where = f"model {found.ref.name} ({found.path})"
+        raise ModelError(Problem(where, what, next="Restore its weights, tokenizer and chat template"))
+
+
 def counts(name: str) -> bool:
     """Whether a file is part of the model's identity: weights, config, tokenizer, chat template.
 

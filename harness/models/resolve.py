@@ -52,6 +52,19 @@ def resolve(
     return folder.describe(name, path, path.name)
 
 
+def resolve_judged(
+    name: str, judged: ModelRef, *, near: Path, note: Callable[[str], None] = lambda message: None
+) -> LocalModel:
+    """The very model that something was judged on, of the hub in the revision that it had then; see `resolve`.
+
+    Raises ModelError where another one lies under its name.
+    """
+    pinned = judged.revision if names.read(name, near).kind == "hub" else None
+    found = resolve(name, revision=pinned, near=near, note=note)
+    folder.refuse_other(found, judged)
+    return found
+
+
 def remote(name: str) -> LocalModel:
     """A model that a server has: known by its name only, because its weights cannot be seen.
 

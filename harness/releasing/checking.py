@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from harness import artifacts, models
-from harness.errors import HarnessError, ModelError, Problem
-from harness.models import LocalModel
+from harness import models, trainers
+from harness.errors import HarnessError, Problem
 from harness.models.folder import describe
 from harness.records import Candidate, VerdictRecord
 from harness.store import ExperimentStore
-from harness.trainers import folder_of
 
 
 def run_problems(folder: ExperimentStore, verdict: VerdictRecord) -> list[Problem]:
@@ -35,42 +33,26 @@ def weight_problems(folder: ExperimentStore, candidate: Candidate) -> tuple[list
     if adapter is not None and adapter.kind == "remote":
         notes.append(f"the weights of {adapter.remote} lie at a server and were not looked at")
     elif adapter is not None:
-        path = folder_of(adapter)
-        where = f"{candidate.name}: {path}"
-        if not path.is_dir():
-            hint = "Point HARNESS_HOME to where it was trained, or copy the folder from there"
-            problems.append(Problem(where, "its weights are gone", next=hint))
-        elif artifacts.digest_folder(path) != adapter.digest:
-            problems.append(Problem(where, "its weights are not those that were judged", next="Restore the folder"))
+        try:
+            trainers.weights_of(adapter, f"{folder.id}: {candidate.name}")
+        except HarnessError as fault:
+            problems += fault.problems
         if adapter.kind == "model":
             return problems, notes
     try:
-        base = base_model(folder, candidate)
+        here = _base_is_here(folder, candidate)
     except HarnessError as fault:
         return [*problems, *fault.problems], notes
-    if base is None:
+    if not here:
         notes.append(f"the base model {candidate.model.name} is not on this machine and was not looked at")
     return problems, notes
 
 
-def base_model(folder: ExperimentStore, candidate: Candidate) -> LocalModel | None:
-    """The base model as it lies on this machine, held against the one that was judged; fetches nothing.
-
-    None where it is not here. Raises ModelError for another model under its name.
-    """
+def _base_is_here(folder: ExperimentStore, candidate: Candidate) -> bool:
+    """Whether the base model lies on this machine; fetches nothing. Raises ModelError for another under its name."""
     name = str(folder.spec().get("model") or candidate.model.name)
     path = models.on_disk(name, folder.path)
     if path is None:
-        return None
-    found = describe(name, path, candidate.model.revision)
-    refuse_other(found, candidate)
-    return found
-
-
-def refuse_other(found: LocalModel, candidate: Candidate) -> None:
-    """Raise ModelError where a model is not the one that the candidate was judged on."""
-    if found.ref.digest != candidate.model.digest:
-        digests = f"{found.ref.digest[:8]} instead of {candidate.model.digest[:8]}"
-        what = f"is not the one that was judged ({digests})"
-        where = f"model {found.ref.name} ({found.path})"
-        raise ModelError(Problem(where, what, next="Restore the weights, tokenizer and template"))
+        return False
+    models.refuse_other(describe(name, path, candidate.model.revision), candidate.model)
+    return True

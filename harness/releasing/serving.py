@@ -17,9 +17,8 @@ from harness.engines import ServeSpec, public, vllm
 from harness.errors import EngineError, Problem, StoreError, UsageError
 from harness.models import LocalModel
 from harness.models.folder import describe
-from harness.models.names import read as spelling
 from harness.records import Candidate, Item, Message, ParityRecord, ReleaseRecord, RunRecord, TrainingRecord
-from harness.releasing.checking import refuse_other, weight_problems
+from harness.releasing.checking import weight_problems
 from harness.releasing.judged import Judged, Repeated, ask_again, judged_questions
 from harness.store import ExperimentStore, Store
 from harness.trainers import folder_of, merged
@@ -110,11 +109,8 @@ class Ready:
 
 
 def find(store: Store, wanted: str) -> Deployed:
-    """An alias or an experiment. Raises UsageError for neither, StoreError for an alias whose experiment is gone."""
-    known = evidence.pointers(store)
-    move = known[wanted].whole() if wanted in known else None
-    folder = store.at(move.experiment) if move is not None else store.find(wanted)
-    candidate = move.candidate if move is not None else evidence.deployable(folder)
+    """An alias or an experiment. Raises UsageError for neither, StoreError for an alias that is broken."""
+    folder, candidate, move = evidence.deployed(store, wanted)
     run = evidence.task_run(evidence.gather(folder), candidate.name)
     if run is None or run.candidate != candidate:
         raise StoreError(Problem(folder.id, f"the run of {candidate.name} is gone", next="Restore the folder `runs/`"))
@@ -205,9 +201,7 @@ def _weights(deployed: Deployed, spec: ServeSpec, note: Note) -> tuple[LocalMode
     if adapter is not None and adapter.kind == "model":
         return describe(candidate.name, folder_of(adapter), None), ""
     name = str(folder.spec().get("model") or candidate.model.name)
-    pinned = candidate.model.revision if spelling(name, folder.path).kind == "hub" else None
-    base = models.resolve(name, revision=pinned, near=folder.path, note=note)
-    refuse_other(base, candidate)
+    base = models.resolve_judged(name, candidate.model, near=folder.path, note=note)
     base = replace(base, path=base.path.resolve())
     if adapter is None:
         return base, ""

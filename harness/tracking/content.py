@@ -50,7 +50,10 @@ class Content:
 
 
 def content(folder: ExperimentStore, candidate: Candidate, weights: bool = False) -> Content:
-    """Everything told of an experiment that has its verdict. Raises UsageError without one, or for weights not here."""
+    """Everything told of an experiment that has its verdict.
+
+    Raises UsageError without one; StoreError for weights that are not here, or not those that were judged.
+    """
     known = evidence.gather(folder)
     if known.verdict is None:
         missing = f"it has no {', no '.join(known.missing)}"
@@ -82,11 +85,7 @@ def _weights(folder: ExperimentStore, candidate: Candidate) -> Path | None:
     adapter = candidate.adapter
     if adapter is None or adapter.kind == "remote":
         return None
-    path = trainers.folder_of(adapter)
-    if not path.is_dir():
-        hint = "Point HARNESS_HOME to where it was trained, or leave --weights out"
-        raise UsageError(Problem(f"{folder.id}: {candidate.name}", "its weights are gone", next=hint))
-    return path
+    return trainers.weights_of(adapter, f"{folder.id}: {candidate.name}")
 
 
 def _parameters(folder: ExperimentStore, candidate: Candidate) -> dict[str, str]:

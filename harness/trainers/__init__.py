@@ -24,7 +24,7 @@ from harness.records import SeedTraining, Supervision
 from harness.trainers.base import Answered, Job, Scorer, Trainer, TrainSpec, no_scorer
 from harness.trainers.kinds import beside_base, unservable
 from harness.trainers.merging import Merged, merged
-from harness.trainers.publish import PROMPT_FILE, folder_of, trained_prompt
+from harness.trainers.publish import PROMPT_FILE, folder_of, trained_prompt, weights_of
 from harness.trainers.searching import trades
 from harness.trainers.spec import ELSEWHERE, Method, Objective
 
@@ -49,6 +49,7 @@ __all__ = [
     "train",
     "trained_prompt",
     "unservable",
+    "weights_of",
 ]
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "safetensors")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from harness import artifacts
-from harness.errors import Problem, TrainingError
+from harness.errors import Problem, StoreError, TrainingError
 from harness.models.folder import counts
 from harness.records import AdapterRef, Prompt
 from harness.trainers.base import Job
@@ -36,6 +36,22 @@ VLLM_LORA: Final = frozenset({
 def folder_of(adapter: AdapterRef) -> Path:
     """Where an adapter or a whole model lies, or would lie."""
     return artifacts.folder("models" if adapter.kind == "model" else "adapters", adapter.digest)
+
+
+def weights_of(adapter: AdapterRef, where: str) -> Path:
+    """Where its weights lie, looked at byte by byte. where: whose they are, for messages.
+
+    Raises StoreError where they are gone, or are not those that were judged.
+    """
+    path = folder_of(adapter)
+    if not path.is_dir():
+        hint = "Point HARNESS_HOME to where it was trained, or copy the folder from there"
+        raise StoreError(Problem(where, f"its weights are gone: no {path}", next=hint))
+    if artifacts.digest_folder(path) != adapter.digest:
+        raise StoreError(
+            Problem(where, f"its weights are not those that were judged: {path}", next="Restore the folder")
+        )
+    return path
 
 
 def initial(model: Any) -> dict[str, Any] | None:
