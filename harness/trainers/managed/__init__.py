@@ -151,7 +151,7 @@ def _started(asked: Asked, sent: Sent, service: Service, managed: ManagedSpec, p
             found = service.find(asked, sent)
             if found is not None:
                 return found
-            if "status 429" not in str(fault) or attempt == TURNED_AWAY:
+            if fault.status != 429 or attempt == TURNED_AWAY:
                 hint = "Run again: the service is asked for this very job before another is started"
                 raise TrainingError([*fault.problems, Problem("train.managed", "no job is known", next=hint)]) from None
             progress.note(f"{managed.service} has no room now, trying again: {fault}")

@@ -121,7 +121,19 @@ class Service(Protocol):
         ...
 
 
-class Away(TrainingError):
+class Told(TrainingError):
+    """An answer of a service that is a fault. status: of HTTP; None where there was no answer."""
+
+    def __init__(self, problem: Problem, status: int | None) -> None:
+        super().__init__(problem)
+        self.status = status
+
+
+class Refused(Told):
+    """The service will not, and would not the next time."""
+
+
+class Away(Told):
     """The service did not answer, or not to the point: what it was asked for may have happened or not."""
 
 
@@ -140,7 +152,8 @@ class Line:
     def telling(self, package: Any, doing: str) -> Iterator[None]:
         """Faults of a service's package, whose exceptions all have one form, as errors that do not show the key.
 
-        Raises Away for what may be otherwise next time, TrainingError for a refusal in the service's own words.
+        Raises Away for what may be otherwise next time, Refused in the service's own words, TrainingError for a key
+        that is not accepted and for what is no answer of such a service.
         """
         import httpx
 
@@ -153,11 +166,11 @@ class Line:
                 what = f"the key in {self.key_env} is not accepted (status {status})"
                 raise TrainingError(Problem(where, what, next="Put a key that may fine-tune into it")) from None
             if (status in (408, 409, 429) or status >= 500) and status != 501:
-                raise Away(Problem(where, f"status {status}: {words}")) from None
-            raise TrainingError(Problem(where, f"refused with status {status}: {words}")) from None
+                raise Away(Problem(where, f"status {status}: {words}"), status) from None
+            raise Refused(Problem(where, f"refused with status {status}: {words}"), status) from None
         except (package.APIConnectionError, httpx.HTTPError) as fault:
             what = f"{self.url} does not answer ({type(fault).__name__})"
-            raise Away(Problem(where, what)) from None
+            raise Away(Problem(where, what), None) from None
         except (package.APIError, ValueError, TypeError) as fault:  # an answer that its own package cannot read
             raise TrainingError(Problem(where, self.hidden(str(fault))[:SHOWN])) from None
 

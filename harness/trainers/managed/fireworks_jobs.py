@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import Problem, TrainingError
-from harness.trainers.managed.base import RETRIES, Asked, Away, Ended, Line, Look, Sent
+from harness.trainers.managed.base import RETRIES, Asked, Away, Ended, Line, Look, Refused, Sent
 
 OWN: Final = frozenset({
     "account_id", "dataset", "supervised_fine_tuning_job_id", "base_model", "evaluation_dataset", "output_model",
@@ -45,9 +45,9 @@ class FireworksJobs:
                     dataset_id=known, dataset={"user_uploaded": {}, "format": "CHAT", "example_count": str(rows)}
                 )
         except Away as fault:
-            if "409" not in str(fault):  # it was made before, by a run that was killed
+            if fault.status != 409:  # it was made before, by a run that was killed
                 raise
-        except TrainingError as fault:
+        except Refused as fault:
             raise _closed(fault) from None
         with self._line.telling(self._package, "upload"):
             self._client.datasets.upload(known, file=(name, file.read_bytes()))
@@ -66,9 +66,7 @@ class FireworksJobs:
                     output_model="-".join(part for part in (asked.suffix, _name(asked)) if part),
                     **more,
                 )
-        except Away:
-            raise
-        except TrainingError as fault:
+        except Refused as fault:
             raise _closed(fault) from None
         return _name(asked)
 
@@ -77,10 +75,8 @@ class FireworksJobs:
         try:
             with self._line.telling(self._package, "job"):
                 self._client.supervised_fine_tuning_jobs.get(_name(asked))
-        except Away:
-            raise
-        except TrainingError as fault:
-            if "status 404" in str(fault):
+        except Refused as fault:
+            if fault.status == 404:
                 return None
             raise
         return _name(asked)
@@ -129,9 +125,9 @@ def hyperparameters(objective: str) -> set[str]:
     return set(inspect.signature(SupervisedFineTuningJobsResource.create).parameters) - OWN - {"self"}
 
 
-def _closed(fault: TrainingError) -> TrainingError:
+def _closed(fault: Refused) -> TrainingError:
     """A refusal, with what to do where Fireworks says that the call is no more."""
-    if any(f"status {status}" in str(fault) for status in (404, 410, 501)):
+    if fault.status in (404, 410, 501):
         return TrainingError([*fault.problems, Problem("train.managed", "the service is closed for this", next=CLOSED)])
     return fault
 
