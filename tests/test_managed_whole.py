@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from managed_jobs import made
 from managed_server import ManagedServer, running
 from managed_words import BASE, KEY, TOKENS
 from small_training import Notes
 from test_preflight import write
-from test_train_managed import made
 from typer.testing import CliRunner
 
 from harness import evidence, money, pipeline, preflight, spec
