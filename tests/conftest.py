@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from harness import models
 from harness.models import LocalModel
+
+# trackio reads it when it is first imported, which other libraries do: no test may write into a user's own runs
+os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")
 
 
 @pytest.fixture(scope="session")
