@@ -11,7 +11,7 @@ aids        what metrics may use: code execution, a judge
 """
 
 from harness.evaluate.aids import aided
-from harness.evaluate.asking import ask, parsed
+from harness.evaluate.asking import ask, item_of, parsed
 from harness.evaluate.evaluating import CHECKS, MAX_FAILED, SMALLEST_BATCH, Job, Watch, batches, evaluate, evaluate_all
 from harness.evaluate.summary import summarise
 from harness.evaluate.task import TASK_SUITE, TaskSpec, compares_choices, items_suite, run_id, task_suite
@@ -30,6 +30,7 @@ __all__ = [
     "compares_choices",
     "evaluate",
     "evaluate_all",
+    "item_of",
     "items_suite",
     "parsed",
     "run_id",

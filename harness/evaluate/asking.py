@@ -14,7 +14,7 @@ from harness import metrics
 from harness.chat import Found, Library, chat
 from harness.engines.base import Answer, Engine, Request
 from harness.evaluate.threads import in_threads
-from harness.records import Decoding, Item, Prompt, Retrieval, SampleRecord
+from harness.records import Decoding, Item, Message, Prompt, Retrieval, SampleRecord
 from harness.suites import Task
 
 N = TypeVar("N", int, float)
@@ -225,6 +225,17 @@ def _verdicts(question: Question, answer: Answer) -> dict[str, metrics.Scored]:
 def _scored(question: Question, names: Sequence[str], text: str) -> dict[str, metrics.Scored]:
     item = question.item
     return {name: metrics.score(name, text, item.target, _asked_text(item)) for name in names}
+
+
+def item_of(sample: SampleRecord) -> Item | None:
+    """The item that a stored sample answers, proven by its digest; None where the sample does not show all of it.
+
+    It does not for several turns, choices and plain texts.
+    """
+    turn = Message(role="user", content=sample.question)
+    told = {"target": sample.target, "cluster": sample.cluster, "slices": sample.slices}
+    item = Item(id=sample.id, messages=(turn,), **told)
+    return item if item.digest == sample.item_digest else None
 
 
 def _sample(

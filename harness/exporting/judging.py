@@ -29,7 +29,6 @@ from harness.records import (
     Decoding,
     Interval,
     Item,
-    Message,
     Outcome,
     RejudgedRecord,
     RunRecord,
@@ -106,15 +105,10 @@ def _from_samples(source: Source, run: RunRecord, samples: Sequence[SampleRecord
     metric = next(iter(run.primary.values()))
     if len(run.primary) > 1 or metrics.names_a_file(metric) or source.candidate.prompt.retrieval is not None:
         return None
-    items = []
-    for sample in samples:
-        turn = Message(role="user", content=sample.question)
-        told = {"id": sample.id, "target": sample.target, "cluster": sample.cluster, "slices": sample.slices}
-        item = Item(messages=(turn,), **told)
-        if item.digest != sample.item_digest:
-            return None
-        items.append(item)
-    return (Task(next(iter(run.primary)), "generate", tuple(items), (metric,), source.candidate.decoding),)
+    items = tuple(item for sample in samples if (item := evaluate.item_of(sample)) is not None)
+    if len(items) < len(samples):
+        return None
+    return (Task(next(iter(run.primary)), "generate", items, (metric,), source.candidate.decoding),)
 
 
 def _from_data(source: Source, run: RunRecord) -> tuple[Experiment, tuple[Task, ...]]:

@@ -10,8 +10,8 @@ from harness import spec as specs
 from harness.chat import Found, chat
 from harness.engines.base import Engine, Request
 from harness.errors import HarnessError
-from harness.evaluate import TASK_SUITE, parsed
-from harness.records import Candidate, Item, Message, RunRecord, SampleRecord
+from harness.evaluate import TASK_SUITE, item_of, parsed
+from harness.records import Candidate, Item, Message, RunRecord
 from harness.retrieval import Shelves
 from harness.store import ExperimentStore
 
@@ -52,7 +52,7 @@ def judged_questions(folder: ExperimentStore, run: RunRecord, most: int = ASKED)
     if run.suite != TASK_SUITE:
         return [], "it was judged on suites alone, whose questions stand as they are, without its prompt"
     samples = [one for one in folder.samples(run.id) if one.answer is not None and not one.repeat and not one.error]
-    whole = [(sample, item) for sample in samples if (item := _item(sample)) is not None]
+    whole = [(sample, item) for sample in samples if (item := item_of(sample)) is not None]
     if not whole:
         why = "no answer was judged" if not samples else "its questions have several turns, or answers were chosen"
         return [], f"{why}, so they cannot be put together from the store"
@@ -78,13 +78,6 @@ def ask_again(engine: Engine, name: str | None, candidate: Candidate, questions:
             differ.append((one.id, one.answer, f"no answer: {answer.error}" if said is None else said))
     sampled = "answers are sampled, so they may differ" if candidate.decoding.temperature else ""
     return Repeated(len(questions), len(questions) - len(differ), tuple(sorted(differ)), sampled)
-
-
-def _item(sample: SampleRecord) -> Item | None:
-    """The item of a sample, where the sample shows all of it."""
-    turn = Message(role="user", content=sample.question)
-    item = Item(id=sample.id, messages=(turn,), target=sample.target, cluster=sample.cluster)
-    return item if item.digest == sample.item_digest else None
 
 
 def _looked_up(folder: ExperimentStore, candidate: Candidate, items: Sequence[Item]) -> Sequence[Found | None]:
