@@ -32,7 +32,7 @@ def pages(experiment: str) -> dict[str, tuple[str, str]]:
         "compare": (f"/compare?{one}", ".hx-said"),
         "review": (f"/review?{one}&reviewer=Ann", ".hx-said"),
         "data": (f"/data?{one}", "[data-testid=stDataFrame]"),
-        "production": ("/production", "[data-testid=stAlert]"),
+        "production": ("/production", "[data-testid=stHeading]"),
     }
 
 
