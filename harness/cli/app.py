@@ -12,6 +12,7 @@ import typer
 
 import harness
 from harness.cli import cancel, console, data, export, gate, monitor, plan, release, scaffold, serve, suite
+from harness.cli.options import Json, Policy, Reports
 from harness.errors import HarnessError, Problem, Stopped, UsageError
 from harness.records import EXIT_CODES
 from harness.store import Store
@@ -30,15 +31,6 @@ DECIDE, LOOK, DEPLOY, AROUND = "Decide", "Look", "Deploy", "Around"
 app.add_typer(data.app, name="data", rich_help_panel=AROUND)
 app.add_typer(suite.app, name="suite", rich_help_panel=AROUND)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-Reports = Annotated[
-    Path | None,
-    typer.Option("--reports", help="The store; default $HARNESS_REPORTS, else ./reports.", show_default=False),
-]
-Policy = Annotated[
-    Path | None,
-    typer.Option("--policy", help="A policy YAML that takes the place of the spec's own.", show_default=False),
-]
 SpecPath = Annotated[Path, typer.Argument(help="An experiment YAML.", show_default=False)]
 WantedId = Annotated[str, typer.Argument(metavar="ID", help="An experiment's id, a unique part of it, or `latest`.")]
 

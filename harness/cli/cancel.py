@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from harness.cli import console
+from harness.cli.options import Json
 
 
 def cancel(
     job: Annotated[
         str | None, typer.Argument(metavar="JOB", help="Its id at the service; without one, list.", show_default=False)
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
+    json: Json = False,
 ) -> None:
     """End a fine-tuning job at its service; without an id, list those that were not seen to end."""
     from harness.trainers import managed

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from harness.cli import console
+from harness.cli.options import Json
 from harness.errors import Problem, UsageError, did_you_mean
 from harness.records import Action, Finding
 
@@ -23,7 +24,6 @@ FOUND = 10
 SHOWN = 40
 """Findings that the terminal shows; all are in --json."""
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 File = Annotated[str, typer.Argument(help="JSONL, JSON, CSV, TSV, Parquet, or hf:NAME[:SPLIT].", show_default=False)]
 Test = Annotated[list[str] | None, typer.Option("--test", help="Rows that must not be learned from; repeatable.")]
 Dev = Annotated[list[str] | None, typer.Option("--dev", help="Dev rows, likewise; repeatable.")]

@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from harness.cli import console
+from harness.cli.options import Json, Reports
 from harness.errors import Problem, UsageError
 from harness.records import EXIT_CODES, ExportRecord
 from harness.store import Store
@@ -37,8 +38,6 @@ Alias = Annotated[str | None, typer.Option("--alias", help="With --to mlflow: al
 Repo = Annotated[str | None, typer.Option("--repo", metavar="OWNER/NAME", help="With --to hub: the repository.")]
 Public = Annotated[bool, typer.Option("--public", help="With --to hub: a new repository is public.")]
 Weights = Annotated[bool, typer.Option("--weights", help="With --to mlflow, wandb, trackio: the weights too.")]
-Reports = Annotated[Path | None, typer.Option("--reports", help="The store; default $HARNESS_REPORTS, else ./reports.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
 def export(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import console
+from harness.cli.options import Json, Reports
 from harness.errors import Problem, Stopped, UsageError
 from harness.store import Store, write_file
 
@@ -41,8 +42,6 @@ AsDeployed = Annotated[
 Again = Annotated[str | None, typer.Option("--again", metavar="ID", help="Run a stored gate again as it stands.")]
 Junit = Annotated[Path | None, typer.Option("--junit", help="Write the gates as JUnit XML, for CI.")]
 Markdown = Annotated[Path | None, typer.Option("--markdown", help="Write a comment for a pull request.")]
-Reports = Annotated[Path | None, typer.Option("--reports", help="The store; default $HARNESS_REPORTS, else ./reports.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
 def gate(

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli import console
+from harness.cli.options import Json, Reports
 from harness.errors import Problem, UsageError
 from harness.records import CanaryRecord, MonitorRecord
 from harness.store import Store
@@ -43,8 +44,6 @@ Rows = Annotated[int, typer.Option("--rows", help="With --suggest-rows: how many
 Accept = Annotated[
     str | None, typer.Option("--accept", metavar="REASON", help="These requests are the new normal; bets begin anew.")
 ]
-Reports = Annotated[Path | None, typer.Option("--reports", help="The store; default $HARNESS_REPORTS, else ./reports.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
 def monitor(

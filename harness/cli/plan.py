@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from harness.cli import console
+from harness.cli.options import Json, Policy, Reports
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -19,14 +20,9 @@ UNKNOWN = "not known"
 
 def plan(
     spec: Annotated[Path, typer.Argument(help="An experiment YAML.", show_default=False)],
-    policy: Annotated[
-        Path | None, typer.Option("--policy", help="A policy YAML laid over it.", show_default=False)
-    ] = None,
-    reports: Annotated[
-        Path | None,
-        typer.Option("--reports", help="The store; default $HARNESS_REPORTS, else ./reports.", show_default=False),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
+    policy: Policy = None,
+    reports: Reports = None,
+    json: Json = False,
 ) -> None:
     """Forecast time, money and memory by stage, and where training would fit. Touches no model, spends nothing.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from harness.cli import console
+from harness.cli.options import Json, Reports
 from harness.errors import Problem, UsageError, did_you_mean
 from harness.records import ReleaseRecord
 from harness.store import Store
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 LEFT, RIGHT = "left", "right"
 
-Reports = Annotated[
-    Path | None,
-    typer.Option("--reports", help="The store; default $HARNESS_REPORTS, else ./reports.", show_default=False),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 WantedId = Annotated[
     str, typer.Argument(metavar="ID", help="An experiment's id, a unique part of it, `latest`, or another alias.")
 ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from harness.cli import console
+from harness.cli.options import Reports
 from harness.errors import EngineError, Problem
 from harness.store import Store
 
@@ -24,10 +24,6 @@ Wanted = Annotated[
 Port = Annotated[int, typer.Option("--port", help="Port that is listened on.", min=1, max=65535)]
 Host = Annotated[str, typer.Option("--host", help="Address; any but loopback needs a key in HARNESS_SERVE_KEY.")]
 Print = Annotated[bool, typer.Option("--print", help="Print the server's command and a curl line; start nothing.")]
-Reports = Annotated[
-    Path | None,
-    typer.Option("--reports", help="The store; default $HARNESS_REPORTS, else ./reports.", show_default=False),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout when it is ready.")]
 LOOK_S = 0.5
 """How often it is looked whether the server still runs."""

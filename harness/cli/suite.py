@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from harness.cli import console
+from harness.cli.options import Json
 from harness.errors import SuiteError
 from harness.records import SplitName
 
@@ -23,7 +24,6 @@ UNSOUND = 2
 """Exit code of a suite that cannot tell right from wrong."""
 STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Data = Annotated[
     Path | None,
     typer.Option("--data", help="Folder with the data files of a published suite; default $HARNESS_DATA."),
