@@ -87,6 +87,15 @@ def test_where_there_is_no_verdict_the_comment_says_so(place: Path) -> None:
     assert run(place, HARNESS_CANDIDATE="").returncode == 2
 
 
+def test_nothing_that_is_said_is_a_command_to_githubs_runner(place: Path) -> None:
+    lines = run(place, HARNESS_OUT="github", HARNESS_AGAINST="production", GITHUB_ACTIONS="true").stdout.splitlines()
+    quiet = lines[0].removeprefix("::stop-commands::")
+    assert re.fullmatch(r"[0-9a-f]{32}", quiet)
+    assert lines[-1] == f"::{quiet}::"
+    assert len(lines) > 2
+    assert "stop-commands" not in run(place, HARNESS_OUT="elsewhere", HARNESS_AGAINST="production").stdout
+
+
 def test_the_hook_gates_the_adapters_that_a_push_changes(place: Path, tmp_path: Path) -> None:
     def git(*words: str) -> str:
         named = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example", *words]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -20,14 +21,17 @@ import yaml
 
 from harness import deploying, evidence, pipeline
 from harness import spec as specs
-from harness.deploying import Asked
+from harness.cli.app import main
+from harness.deploying import Asked, sides
 from harness.errors import HarnessError, NotComparableError, SpecError, StoreError, TrainingError, UsageError
 from harness.gates import PolicySpec, level_at
+from harness.judgement.looking import Looking
 from harness.leaderboard import BOARD_COLUMNS
 from harness.leaderboard.answered import answered
 from harness.progress import Silent
 from harness.records import (
     GatedRecord,
+    Prompt,
     ReleaseRecord,
     RunRecord,
     TrainingRecord,
@@ -167,6 +171,27 @@ def test_the_same_command_again_ends_from_the_records(made: Any, kept: VerdictRe
         shutil.move(made.folder / "aside", made.tiny / "model.safetensors")
 
 
+def test_a_gate_that_was_killed_after_its_verdict_writes_its_report_then(made: Any, kept: VerdictRecord) -> None:
+    folder = made.store.at(kept.experiment)
+    whole = (folder.path / "junit.xml").read_text()
+    (folder.path / "junit.xml").unlink()
+    assert deploying.run(deploying.again(folder, made.store), made.store, Silent()) == kept
+    assert (folder.path / "junit.xml").read_text() == whole
+
+
+@pytest.mark.parametrize("option", ["--junit", "--markdown"])
+def test_a_file_that_cannot_be_written_is_told_before_a_look_is_spent(
+    option: str, made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["gate", str(made.same), "--against", "base", "--suites", made.suite, "--reports", str(tmp_path / "r")]
+    for file in (tmp_path, made.policy / "x"):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, option, str(file)])
+        assert ended.value.code == 2
+        assert f"{option} {file}: cannot be written" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
 def test_candidates_for_one_place_share_a_ledger_that_never_runs_out(made: Any, tmp_path: Path) -> None:
     store = Store(tmp_path / "reports")
     first, second = gate(made, made.same, store=store), gate(made, made.forgets, store=store)
@@ -193,6 +218,52 @@ def test_all_candidates_together_spend_no_more_than_alpha() -> None:
         assert float(percent) == pytest.approx(100 * levels[int(number) - 1], rel=0.02)
 
 
+def test_on_plain_texts_another_prompt_is_no_other_reference(made: Any, kept: VerdictRecord, tmp_path: Path) -> None:
+    asked = Asked(str(made.same), "base", (made.suite,), made.policy, engine="transformers")
+    wanted, folder = deploying.plan(asked, made.store, Silent()), made.store.at(kept.experiment)
+    looking = Looking(wanted.case, folder, Store(tmp_path).looks, Silent())
+    ours, theirs = wanted.candidate.candidate, wanted.reference.candidate
+    first = looking.enter_against(ours, theirs)
+    prompted = theirs.model_copy(update={"prompt": Prompt(name="other", instruction="Count.")})
+    assert looking.enter_against(ours, prompted).look == first.look
+
+
+def test_a_server_has_one_ledger_however_its_url_is_spelled(
+    made: Any, server: str, written: str, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "reports")
+    asked = {"suites": (written,), "policy": None, "against_model": "small", "as_deployed": True}
+    for number, (candidate, spelled) in enumerate([(made.tiny, server), (made.forgets, f"{server}/")], start=1):
+        verdict = gate(made, candidate, spelled, **asked, store=store)
+        assert verdict.finalists[0].look.number == number
+    assert sides.spelled_alike("https://HOST:443/v1/") == sides.spelled_alike("https://host/v1")
+    assert sides.spelled_alike("https://host:8000/v1") != sides.spelled_alike("https://host/v1")
+
+
+@pytest.mark.parametrize("part", ["serve: 3", "budget: [1]", "suites: 3", "judge: 3", "suites: [{a: 1}]"])
+def test_a_stored_spec_that_is_none_any_more_is_told(part: str, made: Any, kept: VerdictRecord, tmp_path: Path) -> None:
+    store = Store(tmp_path / "reports")
+    shutil.copytree(made.store.at(kept.experiment).path, store.at(kept.experiment).path)
+    (store.at(kept.experiment).path / "spec.yaml").write_text(f"name: x\n{part}\n")
+    suites = () if part.startswith("suites") else (made.suite,)
+    with pytest.raises(StoreError, match=rf"spec.yaml: {part.partition(':')[0]}.*Restore"):
+        gate(made, made.merged, kept.experiment, store=store, suites=suites, policy=None, engine=None)
+
+
+def test_a_disk_without_room_is_told_as_that(made: Any, tmp_path: Path) -> None:
+    folder = shutil.copytree(made.forgets, tmp_path / "never taken")
+    (folder / "prompt.json").write_text('{"name": "own", "instruction": "Another."}')
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
+    try:
+        with pytest.raises(StoreError, match="Free some disk") as fault:
+            gate(made, folder, store=Store(tmp_path / "reports"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "--model" not in str(fault.value)
+    assert not (tmp_path / "reports").exists()
+
+
 @pytest.mark.parametrize(("changes", "told"), [
     ({"candidate": "nothing-here"}, "names nothing that is here"),
     ({"against": "production-x"}, "names nothing that is here"),
@@ -207,6 +278,9 @@ def test_all_candidates_together_spend_no_more_than_alpha() -> None:
     ({"policy": {"gates": [{"must_not_break": "rows.jsonl"}]}}, "belongs to an experiment"),
     ({"name": "a--b"}, "--name"),
     ({"candidate": "MERGED"}, "is its own base model"),
+    ({"candidate": ""}, "candidate: got an empty name"),
+    ({"against": " "}, "--against: got an empty name"),
+    ({"candidate": "http://someone:secret@127.0.0.1/v1", "model": "m"}, "^candidate: url: holds a user name"),
 ])  # fmt: skip
 def test_what_cannot_be_gated_is_one_clear_error_and_leaves_nothing(
     changes: dict[str, Any], told: str, made: Any, tmp_path: Path

@@ -205,6 +205,16 @@ def test_a_fault_that_stays_is_an_answer_with_its_reason() -> None:
         assert len(server.asked) == 3
 
 
+def test_a_servers_words_are_one_short_line() -> None:
+    fault = {"error": {"message": "no\n::error::your build\r\n" + 5000 * "x"}}
+    with serving(lambda *_: (400, fault, {})) as server, client(server.url) as made:
+        told = ask(made).error
+    assert told is not None
+    assert told.startswith("status 400: no ::error::your build xxx")
+    assert len(told.splitlines()) == 1
+    assert len(told) < 600
+
+
 def test_a_refused_request_is_not_sent_twice() -> None:
     with serving(lambda *_: (400, {"error": {"message": "too long"}}, {})) as server, client(server.url) as made:
         assert ask(made).error == "status 400: too long"

@@ -78,6 +78,11 @@ def test_an_old_price_is_told_and_a_new_one_is_not() -> None:
     assert resolve(BudgetSpec(machine="h100-80gb"), Path(), TODAY).notes == ()
 
 
+def test_a_price_of_a_day_still_to_come_is_told() -> None:
+    (note,) = resolve(BudgetSpec(machine="h100-80gb"), Path(), datetime.date(2026, 1, 1)).notes
+    assert "a day still to come" in note
+
+
 def test_a_name_that_is_not_in_the_list_is_refused_with_the_right_one() -> None:
     with pytest.raises(SpecError, match=r"budget\.machine: no gpu_hour price 'h100'.*Known: a100-80gb") as fault:
         resolve(BudgetSpec(machine="h100", provider="nobody"), Path())
@@ -105,6 +110,7 @@ def test_a_list_of_ones_own_counts_by_the_spec_before_the_environment(
         ("- {name: a, kind: gpu_hour}", r"price 1\.low"),
         ("- {name: a, kind: b, low: 1, high: 1, currency: E, as_of: 2026-01-01, source: s}", r"price 1\.kind"),
         ("- {name: a, kind: gpu_hour, low: 2, high: 1, currency: E, as_of: 2026-01-01, source: s}", "above high"),
+        ("- {name: a, kind: gpu_hour, low: 1, high: 1, currency: '', as_of: 2026-01-01, source: s}", "currency"),
         ("- {name: a, kind: gpu_hour, low: 1, high: 1, currency: E, as_of: 2026-01-01, source: s}\n" * 2, "two prices"),
         ("- [", "not valid YAML"),
     ],

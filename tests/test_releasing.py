@@ -82,7 +82,7 @@ def test_the_same_candidate_twice_is_told_and_writes_nothing(store: Store) -> No
     assert len(store.registry.all()) == 1
 
 
-@pytest.mark.parametrize("alias", ["latest", "base", "../x", "", "a b"])
+@pytest.mark.parametrize("alias", ["latest", "base", "../x", "", "a b", "tickets--12345678"])
 def test_an_alias_has_a_name_that_means_nothing_else(store: Store, alias: str) -> None:
     with pytest.raises(UsageError, match="cannot be an alias"):
         promote(store, store.find(FIRST), alias)

@@ -102,6 +102,14 @@ def test_find_takes_an_id_a_part_or_latest_and_suggests(tmp_path: Path) -> None:
         store.find("bank--aaab")
 
 
+@pytest.mark.parametrize("nothing", ["", " "])
+def test_an_empty_name_is_no_experiment(tmp_path: Path, nothing: str) -> None:
+    store = Store(tmp_path)
+    store.create("only--12345678", "name: only\n")
+    with pytest.raises(UsageError, match="is empty"):
+        store.find(nothing)
+
+
 def test_foreign_and_damaged_folders_are_listed_with_the_reason(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.create("good--1", "name: good\n")

@@ -28,6 +28,11 @@ case $inconclusive in
     ;;
 esac
 
+if [ -n "${GITHUB_ACTIONS:-}" ]; then # what models and servers said is no command to the runner
+  quiet=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+  echo "::stop-commands::$quiet"
+  trap 'echo "::$quiet::"' EXIT
+fi
 mkdir -p "$out" || exit 1
 rm -f "$out/gate.xml" "$out/gate.md" "$out/gate.json"
 arguments=("$HARNESS_CANDIDATE" --against "${HARNESS_AGAINST:-production}")

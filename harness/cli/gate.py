@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -67,6 +68,9 @@ def gate(
     from harness import deploying
     from harness.cli import gating
 
+    for option, file in (("--junit", junit), ("--markdown", markdown)):
+        if file is not None:
+            _refuse_unwritable(option, file)
     store, progress = Store(reports), console.ConsoleProgress()
     if again is not None:
         if candidate is not None or against is not None:
@@ -100,3 +104,10 @@ def gate(
     else:
         gating.display(folder)
     raise typer.Exit(verdict.exit_code)
+
+
+def _refuse_unwritable(option: str, file: Path) -> None:
+    """Raise UsageError for a file that could not be written, before a look is spent on it."""
+    above = next(one for one in file.absolute().parents if one.exists())
+    if file.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
+        raise UsageError(Problem(f"{option} {file}", "cannot be written", next="Name a file in a folder that can be"))

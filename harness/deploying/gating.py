@@ -47,6 +47,8 @@ def run(gate: Deployment, store: Store, progress: Progress) -> VerdictRecord:
         progress.note(f"{gate.id} has its verdict of {verdict.created}; nothing to do")
         if gate.candidate.remote or gate.reference.remote:
             progress.note("a server may have other weights by now under the same name: --name makes another gate")
+        if not (folder.path / "junit.xml").exists():  # it was killed after its verdict
+            report.write_reports(folder)
         return verdict
     refuse_unlike(gate)
     _answering(gate)

@@ -39,6 +39,8 @@ def read(given: str, store: Store, where: str) -> Named:
 
     A folder wins over an alias, an alias over a part of an experiment's id. where: the argument, for messages.
     """
+    if not given.strip():
+        raise UsageError(Problem(where, "got an empty name", KINDS))
     if given.startswith(("http://", "https://")):
         return Named(given, "url")
     if given == BASE:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import metrics, suites
 from harness.deploying.naming import Named
-from harness.deploying.spec import DEFAULT_MARGIN, REFERENCE
+from harness.deploying.spec import DEFAULT_MARGIN, REFERENCE, stored_part
 from harness.errors import HarnessError, Problem, SpecError, UsageError
 from harness.evaluate import TASK_SUITE
 from harness.gates import GateSpec, PolicySpec
@@ -27,8 +27,13 @@ def uses(named_here: Sequence[str], policy: PolicySpec, reference: Named) -> tup
     if named:
         return tuple(SuiteUse(suite=name) for name in named)
     told = reference.folder.spec() if reference.folder is not None else {}
-    found = [SuiteUse.model_validate(use) for use in told.get("suites") or ()]
+    found = list[SuiteUse]()
     if reference.folder is not None:
+        given = told.get("suites") or []
+        found = [
+            stored_part(reference.folder, "suites", SuiteUse, use)
+            for use in (given if isinstance(given, list) else [given])
+        ]
         home = reference.folder.path
         places = ("suite", "data")
         found = [
@@ -105,9 +110,9 @@ def further(of: ExperimentStore | None, reference: Named, candidate: Named) -> F
             told = folder.spec()
             judge = told.get("judge")
             return Further(
-                BudgetSpec.model_validate(told.get("budget") or {}),
+                stored_part(folder, "budget", BudgetSpec, told.get("budget") or {}),
                 bool(told.get("allow_code_execution")),
-                None if judge is None else JudgeSpec.model_validate(judge),
+                None if judge is None else stored_part(folder, "judge", JudgeSpec, judge),
             )
     return Further()
 

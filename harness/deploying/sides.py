@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
 
 from harness import models, prompts, trainers
 from harness.deploying import taking
 from harness.deploying.naming import BASE, Named
-from harness.deploying.spec import CANDIDATE, REFERENCE, SideSpec
+from harness.deploying.spec import CANDIDATE, REFERENCE, SideSpec, stored_part
 from harness.engines import ServeSpec
 from harness.errors import ModelError, Problem, StoreError, UsageError
 from harness.judgement import asked_as
@@ -111,7 +114,7 @@ def _served(candidate: Named, reference: Named, wishes: Wishes) -> ServeSpec:
 
 def serve_of(folder: ExperimentStore) -> ServeSpec:
     """How an experiment, or a gate, serves."""
-    return ServeSpec.model_validate(folder.spec().get("serve") or {})
+    return stored_part(folder, "serve", ServeSpec, folder.spec().get("serve") or {})
 
 
 def _side(
@@ -136,6 +139,7 @@ def _of_experiment(named: Named, folder: ExperimentStore, answers: Candidate, ro
     """What an experiment, one of its runs or an alias names. Its weights must still be there."""
     told = folder.spec()
     part = told.get("reference") if named.kind == "run" and answers.name == REFERENCE else None
+    part = part if isinstance(part, dict) else None
     model = str((part or told).get("model") or answers.model.name)
     here = folder.path / model
     adapter = answers.adapter
@@ -144,7 +148,7 @@ def _of_experiment(named: Named, folder: ExperimentStore, answers: Candidate, ro
         alias = f"alias {named.given}: " if named.kind == "alias" else ""
         hint = "Restore them, or delete training.json of the experiment and run it again"
         raise StoreError(Problem(f"{alias}{folder.id}", what, next=hint))
-    own = ServeSpec.model_validate((part or told).get("serve") or {})
+    own = stored_part(folder, "serve", ServeSpec, (part or told).get("serve") or {})
     side = SideSpec(
         given=named.given,
         kind=named.kind,
@@ -171,11 +175,26 @@ def _at_url(named: Named, role: str, model: str | None, asking: _Asking) -> Side
     if model is None:
         option = "--model" if role == CANDIDATE else "--against-model"
         raise UsageError(Problem(named.given, "which model of this server?", next=f"Name it: {option} NAME"))
-    serve = ServeSpec.model_validate({"engine": "openai", "url": named.given, "api_model": model})
+    try:
+        serve = ServeSpec.model_validate({"engine": "openai", "url": spelled_alike(named.given), "api_model": model})
+    except ValidationError as fault:  # the URL is not repeated: it may hold a password
+        where = "candidate" if role == CANDIDATE else "--against"
+        raise UsageError([Problem(where, one["msg"].removeprefix("Value error, ")) for one in fault.errors()]) from None
     ref = models.remote(model).ref
-    ref = ref.model_copy(update={"digest": digest({"served model": model, "url": named.given})})  # not by name alone
+    ref = ref.model_copy(update={"digest": digest({"served model": model, "url": serve.url})})  # not by name alone
     answers = Candidate(name=role, model=ref, prompt=asking.prompt, decoding=asking.decoding)
     return Side(SideSpec(given=named.given, kind="url", model=f"openai:{model}", serve=serve, candidate=answers))
+
+
+def spelled_alike(url: str) -> str:
+    """A URL in the one spelling that all of its spellings share: letter case of the host, usual port, last slash."""
+    try:
+        parts = urlsplit(url)
+        usual = parts.port == {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:  # told by who asks it
+        return url
+    host = parts.netloc.removesuffix(f":{parts.port}") if usual else parts.netloc
+    return parts._replace(netloc=host.lower(), path=parts.path.rstrip("/")).geturl()
 
 
 def _taken(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from harness.engines import ServeSpec
+from harness.errors import Problem, StoreError
 from harness.gates import PolicySpec
 from harness.metrics import JudgeSpec
 from harness.partspec import PartSpec
 from harness.records import Candidate, SideKind
 from harness.spec import BudgetSpec
+from harness.store import ExperimentStore
 from harness.suites import SuiteUse
 
 CANDIDATE: Final = "candidate"
@@ -76,3 +78,16 @@ class DeploySpec(PartSpec):
     """Whether metrics may run what the model writes."""
     judge: JudgeSpec | None = None
     """Who is asked by the metrics `judge` and `judge_pairwise`."""
+
+
+P = TypeVar("P", bound=PartSpec)
+
+
+def stored_part(folder: ExperimentStore, key: str, kind: type[P], told: Any) -> P:
+    """A part of an experiment's stored spec. Raises StoreError where it is none, as after an edit by hand."""
+    try:
+        return kind.model_validate(told)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        where = f"{folder.path / 'spec.yaml'}: {'.'.join(map(str, (key, *first['loc'])))}"
+        raise StoreError(Problem(where, first["msg"], next="Restore the file")) from fault

@@ -38,6 +38,8 @@ FATAL: Final = frozenset({401, 403, 404})
 """Statuses that every further call would meet too: wrong key, unknown model or path."""
 LONGEST_PAUSE_S: Final = 30.0
 """Longest pause of our own choosing."""
+LONGEST_REASON: Final = 500
+"""Characters of a server's own words that a message repeats."""
 LONGEST_WAIT_S: Final = 300.0
 """Longest pause that a server may ask for; who asks for more has refused."""
 CONNECT_S: Final = 20.0
@@ -162,6 +164,7 @@ class HttpClient:
     def _refuse(self, status: int, text: str, path: str, asked: float | None, last: bool) -> None:
         """Raise for a status that ends the call; return for one after which it may be tried again."""
         reason, code = _reason(text)
+        reason = " ".join(reason.split())[:LONGEST_REASON]  # a line of its own could pass for another program's
         if self._key:
             reason = reason.replace(self._key, "***")
         if status < 400:
@@ -268,7 +271,8 @@ def url_fault(url: str) -> str:
         return "holds a user name or password; leave it out, and put the key into its environment variable"
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return f"{url!r} is not an http or https URL"
-    return f"{url!r} has a query or fragment; give the URL of the API alone" if parts.query or parts.fragment else ""
+    told = "has a query or fragment; give the URL of the API alone, and put a key into its environment variable"
+    return told if parts.query or parts.fragment else ""
 
 
 def _decoded(body: bytes) -> Any:

@@ -8,7 +8,7 @@ from functools import partial
 
 from harness import evaluate, gates
 from harness.gates import GateSpec
-from harness.judgement.answers import asked_as
+from harness.judgement.answers import Wanted, asked_as
 from harness.judgement.case import Case, questions
 from harness.progress import Progress
 from harness.records import Candidate, Conditions, LookRecord, canonical_json, digest
@@ -54,12 +54,15 @@ class Looking:
         Each suite has a ledger of its own for every reference: its candidates are one family. The task's test split
         has the ledger that it has in experiments.
         """
-        who, whom = (digest([asked_as(one)]) for one in (candidate, reference))
-        kind, looks = AGAINST.format(whom[:12]), dict[str, LookRecord]()
+        looks = dict[str, LookRecord]()
         for suite in self._case.suites:
+            plain = Wanted(candidate, suite).plain  # no prompt touches it, so none makes another candidate or reference
+            who, whom = (digest([asked_as(one, plain)]) for one in (candidate, reference))
             test = digest([self._suite_digest(suite), whom, self._case.as_deployed])
+            kind = AGAINST.format(whom[:12])
             looks[suite.name] = self._take(kind, questions(suite), [candidate], test, who, suite.name)
         if self._case.test is not None:
+            whom = digest([asked_as(reference)])
             test = self._digest_of(self._case.rules, [s.fingerprint for s in self._case.all_suites], reference=whom)
             looks[evaluate.TASK_SUITE] = self._take(evaluate.TASK_SUITE, self._case.test.questions, [candidate], test)
         least = min(looks.values(), key=lambda look: look.level)

@@ -32,7 +32,7 @@ class PriceLine(PartSpec):
     """The least that it is offered for."""
     high: float = Field(ge=0)
     """The most."""
-    currency: str
+    currency: str = Field(min_length=1)
     """Currency, e.g. USD."""
     as_of: datetime.date
     """Day on which the source told it."""
@@ -78,7 +78,7 @@ def price_list(budget: BudgetSpec, near: Path) -> tuple[Path, tuple[PriceLine, .
             lines.append(PriceLine.model_validate(line))
         except ValidationError as fault:
             problems += [
-                Problem(f"{path}: price {number}.{'.'.join(map(str, one['loc']))}", one["msg"])
+                Problem(f"{path}: price {'.'.join(map(str, (number, *one['loc'])))}", one["msg"])
                 for one in fault.errors()
             ]
     keys = [(line.name, line.kind) for line in lines]
@@ -166,5 +166,7 @@ def _old(found: dict[str, Price], days: int, today: datetime.date) -> Iterator[s
         if price.as_of is None:
             continue
         age = (today - datetime.date.fromisoformat(price.as_of)).days
+        if age < 0:
+            yield f"the price of {price.name} is of {price.as_of}, a day still to come: correct its date"
         if age > days:
             yield f"the price of {price.name} is of {price.as_of}, more than {days} days old: look it up again"

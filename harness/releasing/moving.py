@@ -118,8 +118,8 @@ def standing(history: list[ReleaseRecord]) -> list[ReleaseRecord]:
 
 
 def _refuse_name(alias: str) -> None:
-    if not NAME.fullmatch(alias) or alias in TAKEN:
-        allowed = "Letters, digits, dot, dash and underscore, at most 64, and none of " + ", ".join(TAKEN)
+    if not NAME.fullmatch(alias) or alias in TAKEN or "--" in alias:  # ids hold two dashes, aliases none
+        allowed = "Letters, digits, dot, single dashes and underscore, at most 64, and none of " + ", ".join(TAKEN)
         raise UsageError(Problem("--alias", f"{alias!r} cannot be an alias", allowed))
 
 

@@ -168,6 +168,8 @@ class Store:
     def find(self, wanted: str) -> ExperimentStore:
         """An experiment by its id, a unique part of its id, or its folder. `latest` is the newest."""
         ids = self.ids()
+        if not wanted.strip():  # of an unset variable, say; every id contains an empty text
+            raise UsageError(Problem(str(self.root), "the name that was given is empty", next="See harness ls"))
         if wanted == "latest" and ids:
             return ExperimentStore(self.root / ids[0])
         as_path = Path(wanted)

@@ -10,6 +10,7 @@ when its parent is gone.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -24,8 +25,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from harness import errors
-from harness.errors import HarnessError, Problem, TrainingError
+from harness import artifacts, errors
+from harness.errors import HarnessError, Problem, StoreError, TrainingError
 from harness.models import LocalModel
 from harness.progress import Bar, Progress
 from harness.records import (
@@ -44,6 +45,8 @@ from harness.trainers.base import LESS_MEMORY, Answered, Job, Scorer, TrainSpec,
 
 Result = tuple[SeedTraining, Supervision]
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says of a disk without room."""
 WATCH_S = 0.2
 """How often the child looks whether its parent still lives."""
 
@@ -229,6 +232,12 @@ def main(parent: int) -> None:
         training, supervision = METHODS[job.spec.method](job, _Asking(told), told)
     except HarnessError as fault:
         told.tell(fault={"kind": type(fault).__name__, "problems": [asdict(one) for one in fault.problems]})
+    except OSError as fault:
+        if fault.errno not in FULL:
+            raise
+        where = str(fault.filename2 or fault.filename or artifacts.home())
+        problem = Problem(where, f"cannot write: {fault.strerror}", next="Free some disk and run again")
+        told.tell(fault={"kind": StoreError.__name__, "problems": [asdict(problem)]})
     else:
         told.tell(result=[training.model_dump(mode="json"), supervision.model_dump(mode="json")])
 
