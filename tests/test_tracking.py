@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 import released_store
 
-from harness import evidence, tracking
+from harness import evidence, tracking, trainers
 from harness.cli import main
 from harness.errors import HarnessError, StoreError, UsageError
-from harness.records import ReleaseRecord
 from harness.store import ExperimentStore, Store
 from harness.tracking.content import content
 
@@ -52,6 +51,15 @@ def test_metrics_come_with_their_ends_and_what_was_not_measured_is_left_out(fold
         score.value, score.low, score.n,
     )  # fmt: skip
     assert not any(value != value for value in told.metrics.values())
+
+
+def test_weights_that_are_not_those_that_were_judged_are_told_to_nobody(folder: ExperimentStore) -> None:
+    candidate = evidence.deployable(folder)
+    assert candidate.adapter is not None
+    with (trainers.folder_of(candidate.adapter) / "adapter_config.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(StoreError, match="not those that were judged"):
+        content(folder, candidate, weights=True)
 
 
 def test_no_text_of_a_model_is_a_parameter_tag_or_metric(folder: ExperimentStore) -> None:
@@ -163,27 +171,13 @@ def test_a_run_that_broke_off_is_made_again(folder: ExperimentStore, mlflow: Any
 
 def test_an_alias_of_mlflow_follows_the_registry(store: Store, mlflow: Any) -> None:
     for wanted in released_store.PROMOTED:
-        told = tracking.mirror(store, release(store.find(wanted)))
+        told = tell(store.find(wanted), "mlflow", alias="production")
         version = mlflow.get_model_version_by_alias("harness", "production")
         assert version.run_id == told.where
         assert mlflow.get_run(told.where).data.tags["harness.experiment"] == store.find(wanted).id
-    back = tracking.mirror(store, release(store.find(WANTED)))
+    back = tell(store.find(WANTED), "mlflow", alias="production")
     assert str(mlflow.get_model_version_by_alias("harness", "production").version) == back.version
     assert len(mlflow.search_model_versions("name = 'harness'")) == 2
-
-
-def release(folder: ExperimentStore) -> ReleaseRecord:
-    return ReleaseRecord(
-        alias="production", number=1, action="promote", experiment=folder.id, candidate=evidence.deployable(folder),
-        decision="promote", verdict_digest=None, by="tester", created="2026-01-15T12:00:00Z",
-    )  # fmt: skip
-
-
-def test_an_alias_of_an_experiment_that_is_gone_is_not_mirrored(store: Store) -> None:
-    move = release(store.find(WANTED))
-    shutil.rmtree(store.find(WANTED).path)
-    with pytest.raises(StoreError, match="which is gone"):
-        tracking.mirror(store, move)
 
 
 def test_the_command_prints_one_document(store: Store, mlflow: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Results told to other trackers through their own APIs, each verdict once; the registry's aliases mirrored.
+"""Results told to other trackers through their own APIs, each verdict once, and an alias of theirs pointed to it.
 
 content      what is told           mlflow_runs   MLflow's store and its model registry
 wandb_runs   Weights & Biases       trackio_runs  trackio       hub   a repository on the Hugging Face Hub
@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.errors import Problem, StoreError, UsageError, did_you_mean
-from harness.records import Candidate, ReleaseRecord
-from harness.store import ExperimentStore, Store
+from harness.errors import Problem, UsageError, did_you_mean
+from harness.records import Candidate
+from harness.store import ExperimentStore
 from harness.tracking import hub, mlflow_runs, trackio_runs, wandb_runs
 from harness.tracking.content import Content, content
 
-__all__ = ["MIRRORS", "TRACKERS", "Told", "mirror", "tell"]
+__all__ = ["MIRRORS", "TRACKERS", "Told", "tell"]
 
 TRACKERS: Final[Mapping[str, Callable[[Content], tuple[str, bool]]]] = {
     "mlflow": mlflow_runs.tell,
@@ -87,15 +87,3 @@ def tell(
         return Told(to, folder.id, made.identity, where, new)
     version, _ = MIRRORS[to](made, alias)
     return Told(to, folder.id, made.identity, where, new, alias, version)
-
-
-def mirror(store: Store, release: ReleaseRecord, to: str = "mlflow") -> Told:
-    """Mirror a move of an alias: the same alias of the tracker's registered model points to the same candidate.
-
-    Raises UsageError for a tracker without aliases, StoreError where the experiment is gone; nothing of ours changes.
-    """
-    if to not in MIRRORS:
-        raise UsageError(Problem("--mirror", f"cannot mirror to {to!r}", did_you_mean(to, list(MIRRORS))))
-    if not store.holds(release.experiment):
-        raise StoreError(Problem(f"alias {release.alias}", f"points to {release.experiment}, which is gone"))
-    return tell(store.at(release.experiment), release.candidate, to, alias=release.alias)
