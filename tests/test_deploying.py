@@ -24,6 +24,7 @@ from harness import spec as specs
 from harness.cli.app import main
 from harness.deploying import Asked, sides
 from harness.errors import HarnessError, NotComparableError, SpecError, StoreError, TrainingError, UsageError
+from harness.exporting import Terms, Wanted, export
 from harness.gates import PolicySpec, level_at
 from harness.judgement.looking import Looking
 from harness.leaderboard import BOARD_COLUMNS
@@ -587,3 +588,17 @@ def test_what_is_all_in_the_store_is_gated_without_the_base_model(made: Any, tri
 def test_one_held_against_itself_is_told(made: Any, kept: VerdictRecord) -> None:
     verdict = gate(made, "production", "production", name="itself")
     assert any("one and the same" in told for told in verdict.warnings)
+
+
+@pytest.mark.parametrize("of", ["suites", "task"])
+def test_what_passed_a_gate_is_exported_and_judged_again_by_what_the_gate_asked(
+    of: str, made: Any, kept: VerdictRecord, tried: Experiment, tmp_path: Path
+) -> None:
+    passed = (
+        kept if of == "suites" else gate(made, tried.id, f"{tried.id}:base", suites=("task",), policy=None, engine=None)
+    )
+    wanted = Wanted(passed.experiment, "merged", tmp_path / "out", terms=Terms(samples=10))
+    again = export(made.store, wanted, Silent()).record.rejudged
+    assert again is not None
+    assert again.n == 10
+    assert not again.changed

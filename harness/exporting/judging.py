@@ -35,7 +35,7 @@ from harness.records import (
     SampleRecord,
 )
 from harness.spec import Experiment
-from harness.suites import Task
+from harness.suites import Suite, SuiteUse, Task, load_suite
 
 NAMED: Final = 20
 """How many changed answers a record names."""
@@ -111,11 +111,18 @@ def _from_samples(source: Source, run: RunRecord, samples: Sequence[SampleRecord
     return (Task(next(iter(run.primary)), "generate", items, (metric,), source.candidate.decoding),)
 
 
-def _from_data(source: Source, run: RunRecord) -> tuple[Experiment, tuple[Task, ...]]:
-    """The same from the experiment's files."""
-    loaded = spec.load(source.folder.path / "spec.yaml")
-    suites = [evaluate.task_suite(loaded.data.test.unseal(), loaded.spec.task), *loaded.suites]
-    for suite in suites:
+def _from_data(source: Source, run: RunRecord) -> tuple[Experiment | None, tuple[Task, ...]]:
+    """The same from the files of the experiment; of a deploy gate, from its suites, or those whose task it asked."""
+    home, told = source.folder.path, source.folder.spec()
+    loaded: Experiment | None = None
+    asked: list[Suite] = []
+    if "reference" in told:
+        asked = [load_suite(SuiteUse.model_validate(use), near=home) for use in told.get("suites") or ()]
+        home = home.parent / str(told["task_of"]) if told.get("task_of") else home
+    if home != source.folder.path or "reference" not in told:
+        loaded = spec.load(home / "spec.yaml")
+        asked += [evaluate.task_suite(loaded.data.test.unseal(), loaded.spec.task), *loaded.suites]
+    for suite in asked:
         if (suite.name, suite.fingerprint) == (run.suite, run.fingerprint):
             return loaded, suite.tasks
     what = f"the rows of {run.suite} are not those that the candidate was judged on"

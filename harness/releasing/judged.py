@@ -84,5 +84,7 @@ def _looked_up(folder: ExperimentStore, candidate: Candidate, items: Sequence[It
     retrieval = candidate.prompt.retrieval
     if retrieval is None:
         return [None] * len(items)
-    shelves: Shelves = specs.load(folder.path / "spec.yaml").shelves()
+    of = folder.spec().get("task_of")  # of a deploy gate: the experiment whose task it asked
+    home = folder.path.parent / str(of) if of else folder.path
+    shelves: Shelves = specs.load(home / "spec.yaml").shelves()
     return shelves.look_up(retrieval, items)
