@@ -393,7 +393,7 @@ def test_what_no_form_can_hold_is_refused(kind: str, told: str, store: Store, tm
 
 
 def test_a_full_disk_leaves_nothing_behind(store: Store, tmp_path: Path) -> None:
-    with full_disk(tmp_path), pytest.raises(StoreError, match="cannot be written"):
+    with full_disk(tmp_path), pytest.raises(StoreError, match="cannot (be )?writ"):
         export(store, "gguf", tmp_path / "out", terms=Terms(samples=0))
     assert not (tmp_path / "out").exists()
     assert hidden(tmp_path) == []

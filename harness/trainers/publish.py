@@ -136,11 +136,20 @@ _Kind = Literal["lora", "peft", "model", "classifier", "remote"]
 
 
 def save_model(model: Any, base: Path, staging: Path, dtype: str) -> None:
-    """Write a whole model to a new folder, beside the base model's tokenizer and chat template."""
+    """Write a whole model to a new folder, beside the base model's tokenizer and chat template.
+
+    Raises StoreError, with nothing left behind, when it cannot be written.
+    """
     import torch
+    from safetensors import SafetensorError
 
     model.to(getattr(torch, dtype))
-    model.save_pretrained(str(staging), safe_serialization=True)
+    try:
+        model.save_pretrained(str(staging), safe_serialization=True)
+    except (OSError, SafetensorError) as fault:
+        shutil.rmtree(staging, ignore_errors=True)
+        hint = "Free some disk where HARNESS_HOME lies and run again"
+        raise StoreError(Problem(str(staging), f"the model cannot be written: {fault}", next=hint)) from fault
     for name in ("README.md", "generation_config.json"):  # nothing is taken from either
         (staging / name).unlink(missing_ok=True)
     for file in sorted(base.iterdir()):
