@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -393,7 +395,7 @@ def test_what_no_form_can_hold_is_refused(kind: str, told: str, store: Store, tm
 
 
 def test_a_full_disk_leaves_nothing_behind(store: Store, tmp_path: Path) -> None:
-    with full_disk(tmp_path), pytest.raises(StoreError, match="cannot (be )?writ"):
+    with full_disk(tmp_path), pytest.raises(StoreError, match=r"cannot (be )?writ"):
         export(store, "gguf", tmp_path / "out", terms=Terms(samples=0))
     assert not (tmp_path / "out").exists()
     assert hidden(tmp_path) == []
@@ -474,3 +476,18 @@ def test_another_choice_of_items_has_another_seed(store: Store) -> None:
     first, again, other = (judging.questions(source, replace(Terms(samples=9), seed=seed)) for seed in (0, 0, 1))
     assert first.items == again.items
     assert first.items != other.items
+
+
+def test_two_exports_to_one_place_do_not_take_each_others_files(store: Store, tmp_path: Path) -> None:
+    staging = tmp_path / ".there.incoming"
+    staging.mkdir()
+    (staging / "half").touch()
+    held = os.open(staging, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with pytest.raises(StoreError, match="another process exports"):
+        export(store, "merged", tmp_path / "there", terms=Terms(samples=0))
+    assert (staging / "half").exists()
+    os.close(held)
+    export(store, "merged", tmp_path / "there", terms=Terms(samples=0))  # what one that was killed left is cleared away
+    assert (tmp_path / "there" / "export.json").exists()
+    assert not staging.exists()

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import datetime
 import errno
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,11 +147,14 @@ def _default_name(source: Source, format: ExportFormat, quantization: str) -> st
 def _staging(target: Path) -> Iterator[Path]:
     """A folder beside the target, gone whatever ends the block, unless it was renamed to its place."""
     staging = target.with_name(f".{target.name}.incoming")
+    if staging.exists():
+        with _alone(staging, target):  # else of one that was killed
+            shutil.rmtree(staging, ignore_errors=True)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(staging, ignore_errors=True)  # of one that was killed
         staging.mkdir()
-        yield staging
+        with _alone(staging, target):
+            yield staging
     except OSError as fault:
         if fault.errno not in UNWRITABLE:
             raise
@@ -157,3 +162,18 @@ def _staging(target: Path) -> Iterator[Path]:
         raise StoreError(Problem(str(target), f"cannot be written: {fault.strerror or fault}", next=hint)) from fault
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def _alone(staging: Path, target: Path) -> Iterator[None]:
+    """Held while an export is made. Raises StoreError where another process makes one for the same place."""
+    held = os.open(staging, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            what = "another process exports to this place"
+            raise StoreError(Problem(str(target), what, next="Wait for it, or end it")) from fault
+        yield
+    finally:
+        os.close(held)
