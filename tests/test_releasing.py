@@ -125,6 +125,16 @@ def test_a_verdict_whose_runs_were_changed_is_not_deployed(store: Store) -> None
     assert "best_prompt--task--test: is gone" in str(told.value)
 
 
+def test_a_verdict_that_was_edited_to_promote_is_not_deployed(store: Store) -> None:
+    folder = store.find(FIRST)
+    verdict = folder.read(VerdictRecord)
+    assert verdict is not None
+    gates = tuple(gate.model_copy(update={"outcome": "fail"}) for gate in verdict.gates)
+    (folder.path / "verdict.json").write_text(verdict.model_copy(update={"gates": gates}).model_dump_json())
+    with pytest.raises(StoreError, match="a blocking gate that did not pass"):
+        promote(store, folder)
+
+
 def test_samples_that_were_changed_are_found(store: Store) -> None:
     folder = store.find(FIRST)
     runs = folder.path / "runs"

@@ -13,7 +13,7 @@ from harness.deploying import taking
 from harness.deploying.naming import BASE, Named
 from harness.deploying.spec import CANDIDATE, REFERENCE, SideSpec, stored_part
 from harness.engines import ServeSpec
-from harness.errors import ModelError, Problem, StoreError, UsageError
+from harness.errors import ModelError, Problem, UsageError
 from harness.judgement import asked_as
 from harness.models import LocalModel
 from harness.progress import Progress
@@ -143,11 +143,9 @@ def _of_experiment(named: Named, folder: ExperimentStore, answers: Candidate, ro
     model = str((part or told).get("model") or answers.model.name)
     here = folder.path / model
     adapter = answers.adapter
-    if adapter is not None and adapter.kind != "remote" and not trainers.folder_of(adapter).is_dir():
-        what = f"its weights are gone: no {trainers.folder_of(adapter)}"
+    if adapter is not None and adapter.kind != "remote":
         alias = f"alias {named.given}: " if named.kind == "alias" else ""
-        hint = "Restore them, or delete training.json of the experiment and run it again"
-        raise StoreError(Problem(f"{alias}{folder.id}", what, next=hint))
+        trainers.weights_of(adapter, f"{alias}{folder.id}")
     own = stored_part(folder, "serve", ServeSpec, (part or told).get("serve") or {})
     side = SideSpec(
         given=named.given,

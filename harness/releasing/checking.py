@@ -10,8 +10,15 @@ from harness.store import ExperimentStore
 
 
 def run_problems(folder: ExperimentStore, verdict: VerdictRecord) -> list[Problem]:
-    """Runs that the verdict pins and that are gone or not what was judged; every sample is looked at."""
+    """Runs that the verdict pins and that are gone or not what was judged; every sample is looked at.
+
+    Also a verdict that says promote over gates that did not pass: it was edited.
+    """
     problems, hint = [], "Restore the folder, or run the experiment again in another store"
+    mine = [gate for gate in verdict.gates if gate.candidate in ("", verdict.candidate) and gate.blocking]
+    if verdict.decision == "promote" and any(gate.outcome != "pass" for gate in mine):
+        what = "says promote over a blocking gate that did not pass: it is not as it was judged"
+        problems.append(Problem(f"{folder.id}/verdict.json", what, next=hint))
     for pinned in verdict.runs:
         where = f"{folder.id}/runs/{pinned.run}"
         try:
