@@ -79,6 +79,11 @@ def test_answers_that_fit_other_questions_as_well_as_their_own_are_no_better_tha
     assert said(seen, FLAT, pairs(0.1, 0.1)) == []  # nothing was learned at all
 
 
+def test_a_low_score_above_chance_on_few_items_is_no_fault() -> None:
+    seen = looks([0.0, 0.2, 0.2], [2.0, 1.9, 1.9])
+    assert said(seen, crossed=[(1.0, 0.0)] * 4 + [(0.0, 0.0)] * 16) == []
+
+
 def log(**values: float) -> dict[str, float]:
     return {"loss": 1.0, "grad_norm": 1.0} | values
 

@@ -7,6 +7,7 @@ Every comparison is paired over the dev items, with an interval at a level share
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Hashable, Sequence
 
 from harness.records import TrainingFinding, TrainingPoint
@@ -21,6 +22,9 @@ FALLEN = 0.1
 """Share by which the training loss must have fallen for a rule to speak."""
 FEWEST = 20
 """Dev items below which nothing is said."""
+ALIKE = 1.0
+"""Standard errors within which two mean scores must lie to be called no better than each other: that few items cannot
+tell them apart is no fault of a training that scores low but above chance."""
 
 Clusters = Sequence[Hashable] | None
 
@@ -87,7 +91,10 @@ def _by_chance(
         return None
     own, other = [pair[0] for pair in crossed], [pair[1] for pair in crossed]
     interval = paired_interval(own, other, confidence=1 - ALPHA / looks)
-    if interval.low is None or interval.high is None or interval.low > 0:
+    if interval.value is None or interval.low is None or interval.high is None or interval.low > 0:
+        return None
+    spread = [one - two for one, two in zip(own, other, strict=True)]
+    if interval.value > ALIKE * statistics.stdev(spread) / math.sqrt(len(spread)):
         return None
     means = [math.fsum(values) / len(values) for values in (own, other)]
     message = (
