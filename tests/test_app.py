@@ -17,7 +17,7 @@ from sample_store import HOSTILE, Case, begin, build
 
 from harness.cli import main
 from harness.store import Store
-from harness.ui import diff, places
+from harness.ui import diff, markup, places
 
 with warnings.catch_warnings():
     # What Streamlit's own imports deprecate is not ours to answer for.
@@ -324,3 +324,12 @@ def test_secrets_that_cannot_be_read_let_nobody_in(
     app = AppTest.from_file(str(APP), default_timeout=60).run()
     assert "cannot be read" in app.error[0].value
     assert tables(app) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "question"), [("gate", "Better than the reference?"), ("experiment", "Beat the best prompt?")]
+)
+def test_a_card_asks_what_was_asked(kind: str, question: str) -> None:
+    told = dict.fromkeys([name for name, *_ in markup.QUESTIONS], "No")
+    card = markup.five({"kind": kind, **told, **{f"{name}_told": "so" for name in told}})
+    assert question in card

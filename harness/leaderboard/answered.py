@@ -74,6 +74,8 @@ def _on_the_task(gate: GateRecord, bar: str) -> bool:
 
 def _seeds(evidence: Evidence) -> str:
     """`3 seeds from 0.870 to 0.930`, for more than one training."""
+    if evidence.is_gate:  # two sides, not two trainings of one recipe
+        return ""
     tuned = [one for one in ev.contestants(evidence) if one.seed is not None]
     own = [one for one in tuned if one.candidate.prompt.name == tuned[0].candidate.prompt.name]
     scores = [one.score.value for one in own if one.score and one.score.value is not None]

@@ -42,7 +42,10 @@ def training_told(evidence: Evidence) -> str:
         return "; ".join(filter(None, (none, whole))) or ev.DASH
     cost = money.all_trainings(evidence, prices)
     price = "" if cost is None else f", price {money.money(cost, prices.currency)}"
-    trained = f"{duration(sum(seed.seconds for seed in training.seeds))} of training{price}"
+    took = sum(seed.seconds for seed in training.seeds)
+    if seconds is not None and seconds < took:  # an earlier experiment's training was taken over
+        whole = ""
+    trained = f"{duration(took)} of training{price}"
     return "; ".join(filter(None, (trained, whole)))
 
 

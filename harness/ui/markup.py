@@ -30,6 +30,10 @@ QUESTIONS: Final = (
     ("cost", "What it cost", "Time and price of training; what a request takes at inference."),
 )
 """Column of an experiment's row, question, help."""
+BARS: Final = ("best_prompt", "reference")
+"""Whose score is the bar: in an experiment, and in a deploy gate."""
+OF_A_GATE: Final = {"beat": "Better than the reference?"}
+"""Questions that read otherwise of a deploy gate."""
 _ANSWERS: Final = {"Yes": ("yes", "●"), "No": ("no", "■"), "Not shown": ("soft", "◆")}
 
 
@@ -39,8 +43,9 @@ def five(experiment: Row) -> str:
     for name, question, told in QUESTIONS:
         value, note = text(experiment[name]), text(experiment[f"{name}_told"])
         kind, glyph = _ANSWERS.get(experiment[name], ("", "")) if name == "beat" else ("", "")
+        asked = OF_A_GATE.get(name, question) if experiment.get("kind") == "gate" else question
         lead = f'<span class="{kind}" aria-hidden="true">{glyph}</span> ' if glyph else ""
-        cells.append(f'<div><dt title="{text(told)}">{question}</dt><dd>{lead}{value}<small>{note}</small></dd></div>')
+        cells.append(f'<div><dt title="{text(told)}">{asked}</dt><dd>{lead}{value}<small>{note}</small></dd></div>')
     return f'<dl class="hx hx-five">{"".join(cells)}</dl>'
 
 
@@ -77,7 +82,7 @@ def scale_of(rows: pd.DataFrame) -> Scale:
     """From 0 to 1 where all scores lie there, else from the lowest to the highest end."""
     ends = rows[["score", "score_low", "score_high"]].astype("float64")
     low, high = min(0.0, float(ends.min().min())), max(1.0, float(ends.max().max()))
-    bar = rows.loc[rows["candidate"] == "best_prompt", "score"].dropna()
+    bar = rows.loc[rows["candidate"].isin(BARS), "score"].dropna()
     return Scale(low if low == low else 0.0, high if high == high else 1.0, float(bar.iloc[0]) if len(bar) else None)
 
 
@@ -235,11 +240,14 @@ def _help(*names: str) -> str:
 
 COLUMNS: Final[dict[str, Column]] = {
     "interval": Column(
-        "0 to 1", "Score with its interval; the yellow line is the best prompt: the bar to beat.", _drawn, width=10.4
+        "0 to 1",
+        "Score with its interval; the yellow line is the bar: the best prompt, or a gate's reference.",
+        _drawn,
+        width=10.4,
     ),
     "score": Column("score", _help("score"), _score, width=7.2),
     "n": Column("n", _help("score_n"), _plain("score_n", ","), number=True, shown=False, width=3.6),
-    "gain": Column("Δ to best prompt", _help("delta", "gain"), _delta, width=7.8),
+    "gain": Column("Δ to the bar", _help("delta", "gain"), _delta, width=7.8),
     "task": Column("task gates", _help("task_gate"), _light("task_gate"), width=6.8),
     "regression": Column("regression", _help("regression"), _light("regression"), width=6.8),
     "safety": Column("safety", _help("safety"), _light("safety"), width=6.8),
