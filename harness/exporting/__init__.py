@@ -94,7 +94,7 @@ def finish(
     apart: float | None = None
     if asked is not None:
         progress.stage("judge it again")
-        with made.opened() as (engine, adapter):
+        with made.engine_of() as (engine, adapter):
             apart = probe_drift(source, engine, adapter)
             judged = judge(source, asked, engine, adapter, terms, progress)
     for name, text in made.after(judged).items():

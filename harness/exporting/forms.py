@@ -47,7 +47,7 @@ class Made:
     """What was made."""
 
     tool: str
-    opened: Callable[[], Opened]
+    engine_of: Callable[[], Opened]
     """Opens the engine that will run it, or the nearest one here."""
     drift: float | None = None
     notes: tuple[str, ...] = ()
@@ -146,7 +146,7 @@ def docker_form(making: Making) -> Made:
     (making.into / "compose.yaml").write_text(served.compose(name), encoding="utf-8")
     (making.into / ".dockerignore").write_text("Dockerfile\ncompose.yaml\n*.md\nexport.json\n", encoding="utf-8")
     after = lambda judged: {"Dockerfile": served.dockerfile(start, judged)}  # noqa: E731
-    return Made(made.tool, made.opened, made.drift, (*made.notes, "the image was not built here"), after=after)
+    return Made(made.tool, made.engine_of, made.drift, (*made.notes, "the image was not built here"), after=after)
 
 
 def _served(making: Making, host: str) -> tuple[served.Command, Made]:
