@@ -258,6 +258,39 @@ def test_labels_are_scored_by_the_tasks_metric_and_missing_ones_are_no_zeros(tmp
     assert (look.quality.value, look.quality.n, look.scored_by) == (0.75, 40, "labels")
 
 
+class Judge(BaseHTTPRequestHandler):
+    """An OpenAI-compatible server that finds every answer good."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        message = {"role": "assistant", "content": "Right.\nGrade: 4"}
+        body = json.dumps({"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_experiments_own_judge_grades_as_many_answers_as_are_asked_for(tmp_path: Path) -> None:
+    store = sample_store.build(tmp_path / "store")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Judge)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    spec = store.find("tickets-lora").path / "spec.yaml"
+    judge = f"judge: {{url: 'http://127.0.0.1:{server.server_address[1]}/v1', model: a-judge}}\n"
+    spec.write_text(spec.read_text() + judge)
+    try:
+        logs = write(tmp_path / "a.jsonl", quiet(40, 1))
+        _, look = looked(store.root, logs, "--against", "tickets-lora", "--judge", "12")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (look.quality.value, look.quality.n, look.scored_by) == (0.75, 12, "judge a-judge")
+
+
 def test_versions_that_answered_the_same_questions_are_compared_in_pairs() -> None:
     def request(i: int, version: str, score: float) -> Request:
         return read_request(row(i, f"question {i}", "x", version=version, score=score), "f:1")

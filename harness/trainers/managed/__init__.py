@@ -31,6 +31,7 @@ from harness.trainers.managed.base import Asked, Away, Look, Sent, Service
 from harness.trainers.managed.journal import DONE, Journal, read, unfinished
 from harness.trainers.managed.services import PACKAGES, exposed, opened, reached, unready
 from harness.trainers.parts import ManagedSpec
+from harness.trainers.taking import NOTHING_SEEN
 
 __all__ = ["cancel", "train_managed", "unfinished", "unready"]
 
@@ -242,21 +243,7 @@ def _published(
             tokens=look.tokens,
             cost=pricing.cost(managed, look),
         ),
-    ), _nothing_seen()
-
-
-def _nothing_seen() -> Supervision:
-    """Evidence of a training whose tensors nobody here saw: of no row."""
-    return Supervision(
-        rows=0,
-        tokens=0,
-        supervised_tokens=0,
-        rows_without_loss=0,
-        rows_truncated=0,
-        rows_with_end_of_turn=0,
-        longest=0,
-        example="(trained at a service: its tensors were not seen here)",
-    )
+    ), NOTHING_SEEN
 
 
 def cancel(wanted: str) -> Journal:
