@@ -134,6 +134,12 @@ def test_instructions_state_what_the_rows_show() -> None:
     assert '"kind" (one of a, b); "place" (string)' in keys
 
 
+def test_a_key_that_may_be_null_is_told_in_words() -> None:
+    rows = train([json.dumps({"order": None if n % 3 else f"R{n}"}) for n in range(40)])
+    keys = {one.name: one.text for one in by_rule(PromptSpec(), "Do it.", rows)}["keys"]
+    assert '"order" (null or string)' in keys
+
+
 def test_no_instruction_stands_twice() -> None:
     texts = [one.text for one in by_rule(PromptSpec(instructions=("Do it.", "Do it.")), "Do it.", OPEN)]
     assert len(set(texts)) == len(texts)

@@ -129,7 +129,8 @@ def _keys(shape: dict[str, object]) -> str:
     told = []
     for path, inner, required in fields_of(shape):
         enum = inner.get("enum")
-        kind = inner.get("type")
-        among = f"one of {', '.join(enum)}" if enum and len(enum) <= MOST_LISTED else str(kind)
+        kind = inner["type"]
+        kinds = [kind] if isinstance(kind, str) else kind
+        among = f"one of {', '.join(enum)}" if enum and len(enum) <= MOST_LISTED else " or ".join(kinds)
         told.append(f'"{path}" ({among}{"" if required else ", only where it applies"})')
     return f"Its keys: {'; '.join(told)}."
