@@ -155,6 +155,21 @@ def test_an_adapter_of_another_shape_than_the_spec_says_is_not_gone_on_from(mode
         here(model, spec_of("dpo", rank=8), start=sft.adapter)
 
 
+def test_the_likelihood_loss_of_orpo_falls_on_the_answers_alone(model: LocalModel, tmp_path: Path) -> None:
+    import torch
+
+    with quiet():
+        trainer, _, _ = build(job(model, spec_of("orpo"), pairs=PAIRS), no_scorer, ORIGIN, tmp_path)
+        batch = trainer.data_collator([trainer.train_dataset[at] for at in range(4)])
+        with torch.no_grad():
+            told = trainer.concatenated_forward(trainer.model, batch)[4]
+            logits = trainer.model(batch["chosen_input_ids"], attention_mask=batch["chosen_attention_mask"]).logits
+        labels = batch["chosen_labels"]
+    wanted = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+    assert (labels == -100).sum() > (labels != -100).sum()
+    assert told.item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
 # ------------------------------------------------------------------------------- rewards
 
 GRPO = spec_of("grpo", learning_rate=0.05, epochs=5.0, save_steps=4)

@@ -24,7 +24,7 @@ from harness.trainers.spec import Method, Objective, TrainSpec
 
 __all__ = ["Method", "Objective", "TrainSpec"]
 
-TRAINER_VERSION = 6
+TRAINER_VERSION = 7
 """Raise it when the same spec gives other weights, or other files beside them: earlier trainings are then not taken
 over."""
 

@@ -1,4 +1,7 @@
-"""Odds ratio preference optimisation (Hong et al. 2024) with TRL's ORPOTrainer: there is no reference model."""
+"""Odds ratio preference optimisation (Hong et al. 2024) with TRL's ORPOTrainer: there is no reference model.
+
+Its likelihood loss falls on the chosen answer alone, as in the paper's equation: TRL's falls on the prompt too.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ SIDES = ("chosen", "rejected")
 def build(job: Job, loaded: Loaded, scorer: Scorer) -> tuple[Any, Supervision]:
     """See `Builder`. Pairs go in as prompt, chosen and rejected."""
     from datasets import Dataset
-    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+    from trl.experimental.orpo import ORPOConfig
 
     given = job.spec.preference.beta
     more = {
@@ -27,7 +30,7 @@ def build(job: Job, loaded: Loaded, scorer: Scorer) -> tuple[Any, Supervision]:
         "disable_dropout": job.spec.dropout == 0,
         "remove_unused_columns": False,  # its collator wants them
     }
-    trainer = ORPOTrainer(
+    trainer = _on_answers()(
         model=loaded.base,
         args=configured(ORPOConfig, job.spec, loaded.arguments | more),
         train_dataset=Dataset.from_list(paired(job)),
@@ -39,6 +42,21 @@ def build(job: Job, loaded: Loaded, scorer: Scorer) -> tuple[Any, Supervision]:
     lengths = [max(len(row["chosen_input_ids"]), len(row["rejected_input_ids"])) for row in rows]
     trainer.train_dataset = rows.select(order(lengths, job))
     return trainer, supervision
+
+
+def _on_answers() -> type[Any]:
+    """TRL's trainer, its mean likelihood loss of chosen rows taken over the tokens of their answers."""
+    from trl.experimental.orpo import ORPOTrainer
+
+    class OnAnswers(ORPOTrainer):  # type: ignore[misc]  # TRL has no types
+        def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> tuple[Any, ...]:
+            """As in TRL, whose fifth value is that loss; the first is an answer's mean log-probability a token."""
+            chosen, *others = super().concatenated_forward(model, batch)
+            tokens = (batch["chosen_labels"][:, 1:] != -100).sum(-1).to(chosen.device)
+            others[3] = -(chosen * tokens).sum() / tokens.sum()
+            return chosen, *others
+
+    return OnAnswers
 
 
 def _ending_as_served(row: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
