@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -331,8 +332,10 @@ def test_the_data_of_an_experiment_come_with_their_rows_and_the_balance_of_answe
     assert examining.examined(folder)["findings"]["row"].isna().all()
     spec = folder.spec() | {"data": {"train": "train.jsonl", "dev": "dev.jsonl", "test": "test.jsonl"}}
     (folder.path / "spec.yaml").write_text(yaml.safe_dump(spec))
-    (folder.path / "train.jsonl").write_text("".join(f'{{"row": {n}}}\n' for n in range(1, 30)))
+    row = {"id": "t", "messages": [{"role": "user", "content": "How?\nSo."}, {"role": "assistant", "content": "Thus."}]}
+    lines = [json.dumps(row | {"slices": {"line": n}}) for n in range(1, 30)]
+    (folder.path / "train.jsonl").write_text("\n".join(lines))
     read = examining.examined(folder)
-    assert list(read["findings"]["row"]) == ['{"row": 17}']
+    assert list(read["findings"]["row"]) == ['[user]\nHow?\nSo.\n\n[assistant]\nThus.\n\nid: t\nslices: {"line": 17}']
     assert read["labels"].groupby("split")["share"].sum().to_dict() == {"test": pytest.approx(1)}
     assert list(read["splits"]["split"]) == ["train", "dev", "test"]

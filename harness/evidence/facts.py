@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from harness.evidence.gatesides import side_rows
 from harness.evidence.gathered import Evidence
-from harness.evidence.numbers import number
+from harness.evidence.numbers import field, number
 from harness.evidence.prompting import prompt_parts
 from harness.records import DataRecord, PromptRecord, Provenance, TrainingRecord
 
@@ -53,7 +56,7 @@ def _training_facts(training: TrainingRecord | None) -> list[Fact]:
     seen = training.supervision
     made = [
         ("training", "method", f"{training.method} on {training.device}"),
-        ("training", "arguments", ", ".join(f"{k} {v}" for k, v in sorted(training.arguments.items()))),
+        ("training", "arguments", ", ".join(_settings(training.arguments))),
     ]
     if training.learned_from:
         made.append(("training", "rows", training.learned_from))
@@ -83,6 +86,16 @@ def _training_facts(training: TrainingRecord | None) -> list[Fact]:
     if training.cost is not None:
         made.append(("training", "cost", f"{training.cost:.2f}"))
     return made
+
+
+def _settings(given: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """`rank 16`, `select.items 60`: what was set, by name; what was left to its default is left out."""
+    for name, value in sorted(given.items()):
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{above}{name}.")
+        elif value is not None:
+            listed = value if isinstance(value, list | tuple) else [value]
+            yield f"{above}{name} {' '.join(str(v).lower() if isinstance(v, bool) else field(v) for v in listed)}"
 
 
 def _provenance_facts(made_with: Provenance | None) -> list[Fact]:

@@ -7,6 +7,7 @@ answers are those of the stored samples.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -75,18 +76,38 @@ def _files(experiment: ExperimentStore, spec: Mapping[str, Any], record: DataRec
 
 
 def _lines(path: Path, wanted: set[int]) -> dict[int, str]:
-    """These lines of a file, from 1; none where it cannot be read."""
+    """These rows of a file by their line, from 1, for reading; none where it cannot be read."""
     found = {}
     try:
         with path.open(encoding="utf-8", errors="replace") as stream:
             for number, line in enumerate(stream, start=1):
                 if number in wanted:
-                    found[number] = line.rstrip("\n")[:LINE_BYTES]
+                    found[number] = _written(line.rstrip("\n")[:LINE_BYTES])
                 if number >= max(wanted, default=0):
                     break
     except OSError:
         return {}
     return found
+
+
+def _written(line: str) -> str:
+    """A row for reading: its turns one below the other, then its other fields; as it stands where it is no object."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(row, dict):
+        return line
+    turns = row.get("messages")
+    plain = isinstance(turns, list) and all(
+        isinstance(one, dict) and {"role", "content"} <= one.keys() for one in turns
+    )
+    parts = [f"[{one['role']}]\n{_value(one['content'])}\n" for one in turns] if plain else []
+    return "\n".join([*parts, *(f"{k}: {_value(v)}" for k, v in row.items() if not (plain and k == "messages"))])
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _loaded(experiment: ExperimentStore, spec: Mapping[str, Any], record: DataRecord | None) -> Data | None:
