@@ -9,7 +9,7 @@ from __future__ import annotations
 import streamlit as st
 
 from harness.ui import door, places
-from harness.ui.style import ICON, style
+from harness.ui.style import ICON, margins
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     listed = [one for one in places.PLACES.values() if one.listed]
     position = "top" if len(listed) > 1 else "hidden"
     current = st.navigation([places.page(name) for name in places.PLACES], position=position)
-    style()
+    margins()
     if not door.may_enter():
         return
     if current.url_path == "" and places.asked("experiment"):

@@ -93,6 +93,13 @@ def test_the_leaderboard_answers_the_five_questions_of_every_judged_experiment(o
         assert verdict in page
 
 
+def test_every_drawing_brings_its_stylesheet_so_that_none_is_painted_bare(open_page: Open, store: Store) -> None:
+    for name in ("leaderboard", "compare"):
+        drawings = [part.value for part in open_page(store.root, name).html if "hx" in part.value]
+        assert drawings
+        assert all(one.startswith("<style>") and ".hx .pass" in one.partition("</style>")[0] for one in drawings)
+
+
 def test_row_zero_of_every_table_is_the_raw_base_and_the_last_page_has_the_oldest(open_app: Open, store: Store) -> None:
     first, second = tables(open_app(store.root)), tables(open_app(store.root, page="2"))
     assert (len(first), len(second)) == (8, 1)

@@ -12,7 +12,7 @@
     diff         two texts word by word
     shared       what more than one page draws
     markup       the leaderboard's own tables as HTML, every text escaped
-    style        their stylesheet
+    style        their stylesheet, and the page's margins
 
 Nothing is computed, and nothing is written but votes of people, through the store. Model text is shown with `st.code`,
 `st.text` or escaped by `markup.text`, and never as markdown, so that whatever a model says stays inert.

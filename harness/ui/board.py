@@ -13,6 +13,7 @@ from harness.leaderboard.text import plain
 from harness.store import Store
 from harness.ui import markup, places
 from harness.ui.shared import BADGES, badge, index_of, paged
+from harness.ui.style import drawn
 
 PER_PAGE: Final = 8
 AT_ONCE: Final = 0.7
@@ -143,9 +144,9 @@ def card(experiment: pd.Series, rows: pd.DataFrame, columns: list[str], aliases:
         if experiment["decision"] in ("unfinished", "prompt_suffices"):
             st.markdown(plain(experiment["headline"]))
         else:
-            st.html(markup.five(experiment.to_dict()))
+            drawn(markup.five(experiment.to_dict()))
         if not rows.empty:
-            st.html(markup.candidates(rows, columns, experiment["judged"]))
+            drawn(markup.candidates(rows, columns, experiment["judged"]))
 
 
 def _about(experiment: pd.Series) -> str:

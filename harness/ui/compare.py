@@ -14,6 +14,7 @@ from harness.leaderboard.text import FLIPS, plain, score_text
 from harness.store import ExperimentStore, Store
 from harness.ui import diff, markup
 from harness.ui.shared import chosen_experiment, index_of
+from harness.ui.style import drawn
 
 SHOWS = ("flipped", "won", "lost", "tied", "unscored", "all")
 Sides = tuple[ExperimentStore, str, ExperimentStore, str]
@@ -154,8 +155,8 @@ def _sample(one: dict[str, Any], sides: Sides) -> None:
             f"{FLIPS[one['flip']]}   {one['task']} / {one['id']}" + (f"   {one['slices']}" if one["slices"] else "")
         )
         question, gold = st.columns([3, 1])
-        question.html(diff.block("Question", markup.text(one["question"])))
-        gold.html(diff.block("Gold", markup.text(one["target"])))
+        drawn(diff.block("Question", markup.text(one["question"])), question)
+        drawn(diff.block("Gold", markup.text(one["target"])), gold)
         said = {side: one[f"{side}_answer"] for side in names}
         scored = pd.Series(one)
         for place, (side, other_side, kind) in zip(
@@ -164,10 +165,10 @@ def _sample(one: dict[str, Any], sides: Sides) -> None:
             label = f"{names[side]}: {one['metric']} {score_text(scored, side)}"
             answer = said[side]
             body = "(no answer)" if answer is None else diff.marked(answer, said[other_side] or "", kind)
-            place.html(diff.block(label, body))
+            drawn(diff.block(label, body), place)
             for what in ("reasoning", "retrieved"):
                 if told := one[f"{side}_{what}"]:
-                    place.html(diff.block(what, markup.text(told if isinstance(told, str) else ", ".join(told))))
+                    drawn(diff.block(what, markup.text(told if isinstance(told, str) else ", ".join(told))), place)
         st.caption("Marked is what only one of the two answers says.")
         with st.expander("Every score, and the exact prompt", key="prompt", on_change="rerun") as opened:
             if opened.open:
@@ -188,10 +189,10 @@ def _details(one: dict[str, Any], runs: dict[str, tuple[ExperimentStore, str]], 
             continue
         exact = comparing.rendered(run, turns)
         if exact is not None:
-            place.html(diff.block("The prompt as the model got it", markup.text(exact)))
+            drawn(diff.block("The prompt as the model got it", markup.text(exact)), place)
             continue
         written = "\n\n".join(f"[{role}]\n{content}" for role, content in turns)
-        place.html(diff.block("Turns that were sent", markup.text(written)))
+        drawn(diff.block("Turns that were sent", markup.text(written)), place)
         template = run.candidate.model.chat_template_digest if run else None
         where = f"the chat template {template[:12]}, which is not here" if template else "no chat template"
         place.caption(f"They were put into {where}.")

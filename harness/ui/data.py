@@ -14,6 +14,7 @@ from harness.leaderboard.text import plain
 from harness.store import ExperimentStore, Store
 from harness.ui import diff, markup
 from harness.ui.shared import chosen_experiment, paged, two_columns
+from harness.ui.style import drawn
 
 PER_PAGE = 8
 SIGNS = {"error": "■ error", "warning": "◆ warning", "info": "● info"}
@@ -74,7 +75,7 @@ def _findings(findings: pd.DataFrame) -> None:
             st.text(f"{SIGNS[one['severity']]}   {one['rule']}   {where}")
             st.text(one["message"])
             if isinstance(one["row"], str):
-                st.html(diff.block("The row", markup.text(one["row"])))
+                drawn(diff.block("The row", markup.text(one["row"])))
 
 
 def _labels(labels: pd.DataFrame) -> None:

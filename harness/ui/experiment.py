@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
@@ -15,7 +15,11 @@ from harness.leaderboard.text import plain
 from harness.store import ExperimentStore, Store
 from harness.ui import diff, gates, markup, places
 from harness.ui.shared import badge, cell, contestants_table, two_columns
+from harness.ui.style import drawn
 
+TABS: Final = ("Prompt search", "Training", "Money", "Data", "Provenance")
+"""Parts of the evidence; `&tab=Money` in an address opens one. Which is open is not bound to the address: one that is
+clicked while the page is drawn anew would jump back."""
 SHOWN = 20
 """Prompts of a search that are shown in full, the best first; more of them are in the table."""
 
@@ -85,7 +89,8 @@ def evidence(experiment: ExperimentStore, read: dict[str, Any]) -> None:
         contestants_table(rows, judged=read["summary"]["judged"])
         asked(read["prompt_details"])
     further(experiment)
-    tabs = st.tabs(["Prompt search", "Training", "Money", "Data", "Provenance"], key="tab", bind="query-params")
+    opened = places.asked("tab")
+    tabs = st.tabs(TABS, key="tab", default=opened if opened in TABS else None)
     with tabs[0]:
         prompt_section(read["prompt_arms"], read["prompt_trace"], facts)
     with tabs[1]:
@@ -114,7 +119,7 @@ def training_section(read: dict[str, Any], facts: pd.DataFrame) -> None:
     if read["supervised"]:
         with st.expander("Rows as the trainer saw them; what is learned stands between [[ and ]]"):
             for number, row in enumerate(read["supervised"], start=1):
-                st.html(diff.block(f"Row {number}", markup.text(row)))
+                drawn(diff.block(f"Row {number}", markup.text(row)))
 
 
 MONEY = ("candidate", "tokens_in", "tokens_out", "latency_p50_s", "cost_per_1000", "training_s", "training_cost")

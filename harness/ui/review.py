@@ -21,6 +21,7 @@ from harness.reviewing import Blind, Review
 from harness.store import ExperimentStore, Store, counted
 from harness.ui import diff, markup
 from harness.ui.shared import chosen_experiment
+from harness.ui.style import drawn
 
 BUTTONS: dict[Choice, tuple[str, str]] = {
     "a": ("A is better", "A"),
@@ -100,9 +101,9 @@ def _one(
     sides = (one.candidate, one.reference) if first == "candidate" else (one.reference, one.candidate)
     seen = st.session_state.setdefault("seen", {})
     shown_at = seen.setdefault((reviewer, *pair, *one.key), time.time())
-    st.html(diff.block("Question", markup.text(one.question)))
+    drawn(diff.block("Question", markup.text(one.question)))
     for place, name, said in zip(st.columns(2), "AB", sides, strict=True):
-        place.html(diff.block(f"Answer {name}", markup.text(said)))
+        drawn(diff.block(f"Answer {name}", markup.text(said)), place)
     note = st.text_input("Note", key=f"note-{reviewer}-{one.key}", placeholder="Why, if you like", max_chars=2000)
 
     def cast(choice: Choice) -> None:
@@ -132,7 +133,7 @@ def _one(
     if fault := st.session_state.pop("fault", None):
         st.error(f"The vote was not kept: {plain(fault)}")
     with st.expander("Gold answer", key=f"gold-{one.key}"):
-        st.html(diff.block("Gold", markup.text(one.target)))
+        drawn(diff.block("Gold", markup.text(one.target)))
 
 
 def _typed(key: str, otherwise: str) -> str:

@@ -13,6 +13,7 @@ from harness.leaderboard import Index
 from harness.leaderboard.text import plain
 from harness.store import Store
 from harness.ui import markup, places
+from harness.ui.style import drawn
 
 BADGES: dict[str, tuple[str, Any, str]] = {
     "promote": ("Promote", "blue", ":material/check_circle:"),
@@ -47,7 +48,7 @@ def contestants_table(rows: pd.DataFrame, columns: Sequence[str] = markup.SHOWN,
 
     judged: whom the verdict speaks of.
     """
-    st.html(markup.candidates(rows, markup.filled(rows, columns), judged))
+    drawn(markup.candidates(rows, markup.filled(rows, columns), judged))
 
 
 @st.cache_resource(show_spinner=False)  # type: ignore[untyped-decorator]  # its types are not followed
@@ -74,4 +75,4 @@ def chosen_experiment(store: Store) -> str | None:
 
 def two_columns(lines: pd.DataFrame) -> None:
     """Lines of `what` and `value` without headings."""
-    st.html(markup.lines(lines))
+    drawn(markup.lines(lines))
