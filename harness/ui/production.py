@@ -18,6 +18,7 @@ from harness.ui.shared import badge
 
 SHOWN = ("created", "requests", "errors", "valid", "quality", "p50_s", "p95_s", "drift", "degraded", "alarms", "due")
 MOVES = ("number", "action", "back_to", "experiment", "candidate", "decision", "by", "created", "why", "override")
+TITLES = {"p50_s": "p50 s", "p95_s": "p95 s", "degraded": "lost quality", "due": "retrain", "created": "looked at"}
 SHARES = ("errors", "valid", "quality")
 
 
@@ -109,12 +110,13 @@ def _deployment(store: Store, name: str) -> None:
 
 def _table(looks: pd.DataFrame) -> None:
     column, told = st.column_config, monitoring.LOOK_COLUMNS
-    config: dict[str, Any] = {name: column.Column(name, help=told[name]) for name in SHOWN}
+    titles = {name: name for name in SHOWN} | TITLES
+    config: dict[str, Any] = {name: column.Column(titles[name], help=told[name]) for name in SHOWN}
     config |= {name: column.NumberColumn(name, help=told[name], format="percent") for name in SHARES}
     numbers = ("p50_s", "p95_s", "drift", "degraded")
-    config |= {name: column.NumberColumn(name, help=told[name], format="%.2f") for name in numbers}
+    config |= {name: column.NumberColumn(titles[name], help=told[name], format="%.2f") for name in numbers}
     st.dataframe(
-        looks,
+        looks.assign(created=looks["created"].map(_when)),
         column_order=list(SHOWN),
         column_config=config,
         hide_index=True,
