@@ -98,12 +98,10 @@ def _written(line: str) -> str:
         return line
     if not isinstance(row, dict):
         return line
-    turns = row.get("messages")
-    plain = isinstance(turns, list) and all(
-        isinstance(one, dict) and {"role", "content"} <= one.keys() for one in turns
-    )
-    parts = [f"[{one['role']}]\n{_value(one['content'])}\n" for one in turns] if plain else []
-    return "\n".join([*parts, *(f"{k}: {_value(v)}" for k, v in row.items() if not (plain and k == "messages"))])
+    said = row.get("messages")
+    turns = said if isinstance(said, list) and all(isinstance(one, dict) and "content" in one for one in said) else []
+    parts = [f"[{one.get('role')}]\n{_value(one['content'])}\n" for one in turns]
+    return "\n".join([*parts, *(f"{k}: {_value(v)}" for k, v in row.items() if not (turns and k == "messages"))])
 
 
 def _value(value: Any) -> str:
