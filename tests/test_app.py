@@ -15,7 +15,17 @@ import pytest
 from sample_records import samples, write_run
 from sample_store import HOSTILE, Case, begin, build
 
+from harness import leaderboard as frames
 from harness.cli import main
+from harness.records import (
+    AdapterRef,
+    ForgettingRecord,
+    Forgotten,
+    Interval,
+    SweepRecord,
+    TrialRecord,
+    VerdictRecord,
+)
 from harness.store import Store
 from harness.ui import diff, markup, places
 
@@ -32,6 +42,8 @@ from harness.ui import diff, places
 st.navigation([places.page(name) for name in places.PLACES], position="hidden").run()
 """
 Open = Callable[..., Any]
+OWN_WORDS = {"harness", "python", "created", "source", "licence", "notes"}
+"""Facts that say what they are."""
 
 
 @pytest.fixture(scope="module")
@@ -154,12 +166,19 @@ def test_every_experiment_has_a_page_with_the_verdict_first(open_app: Open, stor
     experiment = store.find(name)
     app = open_app(store.root, experiment=experiment.id)
     assert app.title[0].value.replace("\\", "") == experiment.name
-    assert app.metric[0].label == "Beat the best prompt?"
+    assert "Beat the best prompt?" in app.html[0].value
 
 
 def test_what_broke_is_told_on_top(open_app: Open, store: Store) -> None:
     app = open_app(store.root, experiment=store.find("intents").id)
-    assert "##### regression-core" in [part.value.replace("\\", "") for part in app.markdown]
+    assert "What it broke</dt><dd>regression-core<" in app.html[0].value
+
+
+def test_what_a_fact_means_is_told_to_who_rests_on_it(open_app: Open, store: Store) -> None:
+    page = "".join(part.value for part in open_app(store.root, experiment=store.find("routing").id).html)
+    assert '<th scope="row" title="What a promotion speaks of: this adapter' in page
+    named = set(re.findall(r'<th scope="row"( title="[^"]+")?>([^<]+)</th><td>', page))
+    assert [what for told, what in named if not told and what not in OWN_WORDS] == []
 
 
 def shown(app: Any) -> str:
@@ -271,12 +290,52 @@ def test_the_page_of_a_finalist_shows_its_gates_its_slices_and_what_it_broke(ope
     page = said(app)
     assert "**must not break critical.jsonl**: 3 broken" in page
     assert HOSTILE in [code.value for code in app.code]
-    gates = next(frame.value for frame in app.dataframe if "demand" in frame.value.columns)
-    assert set(gates["candidate"]) == {"tuned-seed0"}
+    judged = [gate for gate in verdict_of(store, "claims").gates if gate.candidate == "tuned-seed0"]
+    assert gate_rows(app) == len(judged)
     slices = next(frame.value for frame in app.dataframe if "slice" in frame.value.columns)
     assert list(slices["slice"]) == ["language=de", "language=en", "language=fr"]
     app.segmented_control(key="finalist").set_value("tuned-seed1").run()
     assert "**must not break critical.jsonl**" not in said(app)
+    assert gate_rows(app) == sum(gate.candidate == "tuned-seed1" for gate in verdict_of(store, "claims").gates)
+
+
+def verdict_of(store: Store, name: str) -> VerdictRecord:
+    found = store.find(name).read(VerdictRecord)
+    assert found is not None
+    return found
+
+
+def gate_rows(app: Any) -> int:
+    """Rows of the table of gates."""
+    (table,) = [part.value for part in app.html if "Every gate in words and numbers" in part.value]
+    return int(table.count("<tr>")) - 1
+
+
+def test_a_sweep_is_shown_trial_by_trial_with_what_each_forgot(open_app: Open, tmp_path: Path) -> None:
+    experiment = build(tmp_path).find("tickets")
+    trials = [
+        TrialRecord(number=0, fields={"rank": 8}, score=0.5, state="complete", steps=40, adapter=adapter("a")),
+        TrialRecord(number=1, fields={"rank": 64}, score=0.7, state="complete", steps=40, adapter=adapter("b")),
+        TrialRecord(number=2, fields={"rank": 128}, score=None, state="failed", reason="out of memory"),
+    ]
+    experiment.write(SweepRecord(fields={"rank": [8, 64, 128]}, trials=tuple(trials), best={"rank": 64}, seconds=1.0))
+    experiment.write(ForgettingRecord(texts="t", adapters=(forgotten("a", 0.1), forgotten("b", 0.4))))
+    shown = frames.trials(experiment)
+    assert list(shown["fields"]) == ["rank 8", "rank 64 (taken)", "rank 128"]
+    assert shown["kl_value"].dropna().to_list() == [0.1, 0.4]
+    app = open_app(experiment.path.parent, experiment=experiment.id)
+    (table,) = [part.value for part in app.html if "Trials of the sweep" in part.value]
+    assert "rank 64 (taken)" in table
+    assert "out of memory" in table
+
+
+def adapter(sign: str) -> AdapterRef:
+    return AdapterRef(digest=sign * 64, method="lora", seed=0)
+
+
+def forgotten(sign: str, kl: float) -> Forgotten:
+    measured = Interval(value=kl, low=kl / 2, high=kl * 2, n=30, method="t+bca", confidence=0.95)
+    return Forgotten(candidate=sign, adapter=sign * 64, text=measured, base_text=1.0, kl=measured)
 
 
 def test_samples_can_be_cut_to_a_slice(open_page: Open, store: Store) -> None:

@@ -8,7 +8,7 @@
     pointers(store), moves(store)  where each alias points, and every move that led there
     summary, contestant_rows, gates, slices, broken, finalists, standing,
     comparing                  two runs side by side, column by column
-    learning_curve, learning_dev, prompt_arms, prompt_trace, prompts, prompt_details, findings, facts
+    learning_curve, learning_dev, trials, prompt_arms, prompt_trace, prompts, prompt_details, findings, facts
                                frames of one experiment
 
 What was not measured is missing (None or NaN) and never 0. `COLUMNS` documents every
@@ -36,6 +36,7 @@ from harness.leaderboard.candidates import COLUMNS, SUITE_COLUMNS, frame, rows_o
 from harness.leaderboard.costs import money_monthly, money_rows, money_stages, money_terms
 from harness.leaderboard.deployed import MOVE_COLUMNS, POINTER_COLUMNS, aliases, moves, pointers
 from harness.leaderboard.detail import (
+    TRIAL_COLUMNS,
     facts,
     findings,
     learning_curve,
@@ -43,6 +44,7 @@ from harness.leaderboard.detail import (
     prompt_arms,
     prompt_trace,
     supervised,
+    trials,
 )
 from harness.leaderboard.gating import GATE_COLUMNS, broken, finalists, gates, slices, standing
 from harness.leaderboard.index import Index
@@ -56,6 +58,7 @@ __all__ = [
     "POINTER_COLUMNS",
     "SUITE_COLUMNS",
     "SUMMARY_COLUMNS",
+    "TRIAL_COLUMNS",
     "Index",
     "aliases",
     "answered",
@@ -87,6 +90,7 @@ __all__ = [
     "standing",
     "summary",
     "supervised",
+    "trials",
 ]
 
 

@@ -5,7 +5,7 @@ altair is imported here alone, and only when a chart is asked for.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -98,23 +98,37 @@ def curve(points: pd.DataFrame) -> Any:
     )
 
 
-def dev(points: pd.DataFrame) -> Any:
-    """Score on dev by step, a line a seed; the step whose weights came out is a large diamond."""
+def dev(points: pd.DataFrame, of: Literal["score", "loss"] = "score") -> Any:
+    """Score (or loss) on dev by step, a line a seed; the step whose weights came out is a large diamond."""
     import altair as alt
 
-    named = points.dropna(subset=["score"]).assign(seed="seed " + points["seed"].astype(str))
+    named = points.dropna(subset=[of]).assign(seed="seed " + points["seed"].astype(str))
     legend = alt.Legend(title=None, orient="top")
     color = alt.Color("seed:N", legend=legend, scale=alt.Scale(range=[_TEAL, "#d1602b", "#2a9d8f", _GREY]))
     tips = ["seed:N", "step:Q", alt.Tooltip("score:Q", format=".3f"), "n:Q", alt.Tooltip("loss:Q", format=".4f")]
+    title = {"score": "score on dev", "loss": "loss on dev (nats / token)"}[of]
     base = alt.Chart(named).encode(
         x=alt.X("step:Q", title="optimizer step (◆ the weights that came out)"),
-        y=alt.Y("score:Q", title="score on dev", scale=alt.Scale(zero=False)),
+        y=alt.Y(f"{of}:Q", title=title, scale=alt.Scale(zero=False)),
         color=color,
         tooltip=tips,
     )
     lines = base.mark_line(size=2).encode(strokeDash=alt.StrokeDash("seed:N", legend=legend))
     chosen = base.transform_filter("datum.chosen").mark_point(shape="diamond", size=220, filled=True, opacity=1)
     return (lines + base.mark_point(size=30, filled=True, opacity=1) + chosen).properties(height=280)
+
+
+def trade_off(trials: pd.DataFrame) -> Any:
+    """Score on dev over KL to the base model, a mark a trial with what it tried beside it."""
+    import altair as alt
+
+    base = alt.Chart(trials).encode(
+        x=alt.X("kl_value:Q", title="KL to the base model (nats / token)", scale=alt.Scale(zero=False)),
+        y=alt.Y("score:Q", title="score on dev", scale=alt.Scale(zero=False)),
+        tooltip=["number:Q", "fields:N", alt.Tooltip("score:Q", format=".3f"), "text_lost:N", "kl:N"],
+    )
+    named = base.mark_text(align="left", dx=9, color=_GREY).encode(text="fields:N")
+    return (base.mark_point(size=90, filled=True, opacity=1, color=_TEAL) + named).properties(height=280)
 
 
 def balance(labels: pd.DataFrame) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from harness import evidence as ev
 from harness.evidence import facts_of, gather, prompt_text, prompt_words
 from harness.records import DataRecord, PromptRecord, TrainingRecord
 from harness.store import ExperimentStore
@@ -30,6 +31,34 @@ def learning_dev(experiment: ExperimentStore) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(made, columns=["seed", "step", "score", "n", "loss", "chosen"])
     return frame.astype({"score": "float64", "loss": "float64", "chosen": "bool"})
+
+
+TRIAL_COLUMNS: dict[str, str] = {
+    "number": "Which trial, from 0.",
+    "fields": "The settings that it tried; `(taken)` where they were then trained with every seed.",
+    "score": "Its best look at dev; missing where it had none.",
+    "steps": "Optimizer steps that it took.",
+    "ended": "complete, or why it was stopped.",
+    "text_lost": "How much less likely general text became, with its interval.",
+    "kl": "How far its answers to general prompts lie from the base model's, with its interval.",
+    "kl_value": "The same as a number.",
+}
+"""Every column of `trials`, with what it means."""
+
+
+def trials(experiment: ExperimentStore) -> pd.DataFrame:
+    """Every trial of the sweep; empty where there was none."""
+    known = gather(experiment)
+    measured = {trial.number: one for trial, one in ev.trade_off(known)}
+    made = []
+    for one in known.sweep.trials if known.sweep else ():
+        told = ", ".join(f"{name} {ev.field(value)}" for name, value in one.fields.items())
+        if known.sweep is not None and one.state == "complete" and one.fields == known.sweep.best:
+            told += " (taken)"
+        forgot = measured.get(one.number)
+        lost = (None, None, None) if forgot is None else (ev.span(forgot.text), ev.span(forgot.kl), forgot.kl.value)
+        made.append((one.number, told, one.score, one.steps, one.reason or one.state, *lost))
+    return pd.DataFrame(made, columns=list(TRIAL_COLUMNS)).astype({"score": "float64", "kl_value": "float64"})
 
 
 def supervised(experiment: ExperimentStore) -> list[str]:

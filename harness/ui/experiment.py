@@ -13,15 +13,16 @@ from harness.errors import HarnessError
 from harness.leaderboard import charts
 from harness.leaderboard.text import plain
 from harness.store import ExperimentStore, Store
-from harness.ui import diff, gates, markup, places
-from harness.ui.shared import badge, cell, contestants_table, two_columns
+from harness.ui import diff, gates, markup, places, tables
+from harness.ui.shared import badge, cell, contestants_table, paged, two_columns
 from harness.ui.style import drawn
+from harness.ui.tables import Told
 
 TABS: Final = ("Prompt search", "Training", "Money", "Data", "Provenance")
 """Parts of the evidence; `&tab=Money` in an address opens one. Which is open is not bound to the address: one that is
 clicked while the page is drawn anew would jump back."""
 SHOWN = 20
-"""Prompts of a search that are shown in full, the best first; more of them are in the table."""
+"""Prompts of a search on a page, the best first."""
 
 
 def show(store: Store) -> None:
@@ -41,29 +42,15 @@ def show(store: Store) -> None:
 
 
 def verdict(summary: dict[str, Any]) -> None:
-    """The verdict in one sentence, the four answers, and what to know before acting on it."""
+    """The verdict in one sentence, the five answers, and what to know before acting on it."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(plain(summary["name"]), width="content")
         badge(summary["decision"])
     st.markdown(f"#### {plain(summary['headline'])}", anchors=False)
     if summary["reason"]:
         st.markdown(plain(summary["reason"]))
-    four = st.columns([3, 3, 4, 4])
-    four[0].metric(
-        "Better than the reference?" if summary["kind"] == "gate" else "Beat the best prompt?",
-        summary["beat"],
-        border=True,
-        height="stretch",
-        help="Yes when the whole interval lies above 0.",
-    )
-    four[1].metric(
-        "By how much", summary["margin"], border=True, height="stretch", help=frames.SUMMARY_COLUMNS["margin"]
-    )
-    rests_on: dict[str, Any] = {"delta": summary["basis"], "delta_color": "off", "delta_arrow": "off"}
-    four[2].metric("How sure", summary["certainty"], border=True, help=frames.SUMMARY_COLUMNS["certainty"], **rests_on)
-    with four[3].container(border=True, height="stretch"):  # a metric would cut a list of names short
-        st.caption("What it broke", help=frames.SUMMARY_COLUMNS["broke"])
-        st.markdown(f"##### {plain(summary['broke'])}", anchors=False)
+    with st.container(border=True):
+        drawn(markup.five(summary))
     for warning in summary["warnings"]:
         st.warning(plain(warning), icon=":material/warning:")
     if summary["missing"]:
@@ -115,11 +102,36 @@ def training_section(read: dict[str, Any], facts: pd.DataFrame) -> None:
         st.altair_chart(charts.curve(read["learning_curve"]), alt="Training loss by optimizer step")
     elif not read["supervised"]:
         st.info("Nothing was trained.")
+    if not read["learning_dev"]["loss"].dropna().empty:
+        of_dev = charts.dev(read["learning_dev"], "loss")
+        st.altair_chart(of_dev, alt="Loss on dev by optimizer step; the chosen one marked")
     facts_table(facts, "training")
+    if not read["trials"].empty:
+        sweep_section(read["trials"])
     if read["supervised"]:
         with st.expander("Rows as the trainer saw them; what is learned stands between [[ and ]]"):
             for number, row in enumerate(read["supervised"], start=1):
                 drawn(diff.block(f"Row {number}", markup.text(row)))
+
+
+def sweep_section(trials: pd.DataFrame) -> None:
+    """Every trial of the sweep, and what each forgot for what it gained, where that was measured."""
+    st.markdown("**Sweep**, by dev alone; the best of it was trained with every seed")
+    told = frames.TRIAL_COLUMNS
+    columns = {
+        "number": Told("trial", told["number"], 4.0, ","),
+        "fields": Told("what it tried", told["fields"]),
+        "score": Told("score on dev", told["score"], 6.6, ".3f"),
+        "steps": Told("steps", told["steps"], 4.4, ","),
+        "ended": Told("how it ended", told["ended"]),
+        "text_lost": Told("text lost, nats per byte", told["text_lost"]),
+        "kl": Told("KL to base, nats per token", told["kl"]),
+    }
+    known = {name: one for name, one in columns.items() if not trials[name].isna().all()}
+    drawn(tables.table(trials, known, "Trials of the sweep"))
+    measured = trials.dropna(subset=["kl_value", "score"])
+    if len(measured) > 1:
+        st.altair_chart(charts.trade_off(measured), alt="Score on dev over KL to the base model, a mark a trial")
 
 
 MONEY = ("candidate", "tokens_in", "tokens_out", "latency_p50_s", "cost_per_1000", "training_s", "training_cost")
@@ -181,22 +193,19 @@ def prompt_section(arms: pd.DataFrame, trace: pd.DataFrame, facts: pd.DataFrame)
     facts_table(facts, "prompt")
     if len(trace) > 1:
         st.altair_chart(charts.trace(trace), alt="Best mean on dev so far by budget spent")
-    column = st.column_config
-    config = {
-        "arm": column.TextColumn("prompt", help="Name of the variant."),
-        "mean": column.NumberColumn(
-            "mean on dev", format="%.3f", help="Mean of the scored dev items (chosen on them)."
-        ),
-        "n": column.NumberColumn("n", help="Dev items scored."),
-        "origin": column.TextColumn("origin", help="Where it came from: a rule, you, a model, a crossing."),
-        "what": column.TextColumn("what it is", help="Demonstrations, what is looked up, reasoning, constraint."),
-        "tokens": column.NumberColumn("tokens / call", format="%.0f", help="Prompt and answer tokens per call."),
-        "round": column.NumberColumn("round", help="Last round in which it was asked."),
-        "fate": column.TextColumn("fate", help="Winner, or why and when it fell."),
+    columns = {
+        "arm": Told("prompt", "Name of the variant.", 9.0),
+        "origin": Told("origin", "Where it came from: a rule, you, a model, a crossing.", 8.4),
+        "what": Told("what it is", "Demonstrations, what is looked up, reasoning, constraint."),
+        "mean": Told("mean on dev", "Mean of the scored dev items (chosen on them).", 6.4, ".3f"),
+        "n": Told("n", "Dev items scored.", 3.4, ","),
+        "tokens": Told("tokens / call", "Prompt and answer tokens per call.", 6.2, ",.0f"),
+        "round": Told("round", "Last round in which it was asked.", 4.2, ","),
+        "fate": Told("fate", "Winner, or why and when it fell."),
     }
-    order = ["arm", "origin", "what", "mean", "n", "tokens", "round", "fate"]
-    st.dataframe(arms, column_order=order, column_config=config, hide_index=True, placeholder="–", key="arms")
-    for position, arm in arms.head(SHOWN).iterrows():
+    listed = paged(arms, SHOWN, "prompts")
+    drawn(tables.table(listed, columns, "Prompts of the search, the best first"))
+    for position, arm in listed.iterrows():
         with st.expander(plain(str(arm["arm"])), expanded=position == 0):
             st.code(arm["text"], language=None, wrap_lines=True)
 
@@ -214,6 +223,7 @@ def _detail(path: str, stamp: str) -> dict[str, Any]:
     experiment = ExperimentStore(Path(path))
     judged = [frames.gates, frames.slices, frames.broken, frames.finalists, frames.standing]
     made = [frames.contestant_rows, frames.learning_curve, frames.learning_dev, frames.findings, frames.supervised]
+    made += [frames.trials]
     made += [frames.prompt_arms, frames.prompt_trace, frames.prompt_details]
     made += [frames.money_rows, frames.money_stages, frames.money_terms, frames.money_monthly]
     read = {one.__name__: one(experiment) for one in (*judged, *made, frames.facts)}

@@ -10,7 +10,10 @@ import streamlit as st
 from harness import leaderboard as frames
 from harness.leaderboard import charts
 from harness.leaderboard.text import GLYPHS, plain
+from harness.ui import tables
 from harness.ui.shared import BADGES, cell, paged, two_columns
+from harness.ui.style import drawn
+from harness.ui.tables import Told
 
 PER_PAGE = 3
 
@@ -52,21 +55,21 @@ def _plots(gates: pd.DataFrame) -> None:
 
 def _table(gates: pd.DataFrame) -> None:
     """Every gate in words and numbers, then why those that did not pass did not."""
-    order = ["outcome", "place", "demand", "found", "levels", "threshold", "n", "won", "lost", "unscored", "method"]
-    column, told = st.column_config, frames.GATE_COLUMNS
-    config: dict[str, Any] = {name: column.Column(name, help=told[name]) for name in order}
-    config["outcome"] = column.TextColumn("outcome", help=told["outcome"], width=100)
-    config["place"] = column.TextColumn("on", help=told["place"], width=105)
-    config["demand"] = column.TextColumn("demands", help=told["demand"], width=270)
-    config["found"] = column.TextColumn("found", help=told["found"], width=205)
-    config["levels"] = column.TextColumn("how sure", help=told["levels"], width=95)
-    config["threshold"] = column.TextColumn("margin", help=told["threshold"], width=90)
-    for name in ("n", "won", "lost"):
-        config[name] = column.NumberColumn(name, help=told[name], width=50)
-    config["unscored"] = column.NumberColumn("unscored", help=told["unscored"], width=75)
-    kinds = gates["blocking"].map({True: "", False: " (advisory)"})
-    shown = outcomes(gates.assign(demand=gates["demand"] + kinds))
-    st.dataframe(shown, column_order=order, column_config=config, hide_index=True, placeholder="–", key="gates")
+    told = frames.GATE_COLUMNS
+    columns = {
+        "outcome": Told("outcome", told["outcome"], 7.6),
+        "place": Told("on", told["place"], 9.0, below="kind"),
+        "demand": Told("demands", told["demand"]),
+        "found": Told("found", f"{told['found']} {told['levels']}", below="levels"),
+        "threshold": Told("margin", told["threshold"], 6.6),
+        "n": Told("n", told["n"], 3.6, ","),
+        "won": Told("won", told["won"], 3.4, ","),
+        "lost": Told("lost", told["lost"], 3.4, ","),
+        "unscored": Told("unscored", told["unscored"], 5.0, ","),
+        "method": Told("method", told["method"], 7.4),
+    }
+    kinds = gates["blocking"].map({True: "", False: "advisory"})
+    drawn(tables.table(gates.assign(kind=kinds), columns, "Every gate in words and numbers"))
     for outcome, title in (("fail", "What failed"), ("inconclusive", "What would settle what is undecided")):
         _reasons(gates[gates["outcome"] == outcome], title)
 

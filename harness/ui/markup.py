@@ -15,6 +15,7 @@ import pandas as pd
 
 from harness import leaderboard as frames
 from harness.leaderboard.costs import duration
+from harness.leaderboard.terms import meaning
 from harness.leaderboard.text import GLYPHS
 
 DASH: Final = '<span class="soft">–</span>'
@@ -119,11 +120,17 @@ def _listed(rows: pd.DataFrame) -> list[Row]:
 
 
 def lines(facts: pd.DataFrame) -> str:
-    """Lines of `what` and `value` as a table without headings."""
+    """Lines of `what` and `value` as a table without headings; what a word means is told to who rests on it."""
     body = "".join(
-        f'<tr><th scope="row">{text(one["what"])}</th><td>{text(one["value"])}</td></tr>' for one in _listed(facts)
+        f'<tr><th scope="row"{_help_on(one["what"])}>{text(one["what"])}</th><td>{text(one["value"])}</td></tr>'
+        for one in _listed(facts)
     )
     return f'<div class="hx hx-lines"><table><tbody>{body}</tbody></table></div>' if body else ""
+
+
+def _help_on(what: str) -> str:
+    told = meaning(what)
+    return f' title="{text(told)}"' if told else ""
 
 
 def text(value: Any) -> str:
@@ -145,8 +152,9 @@ def _number(column: Column) -> str:
 
 
 def _judged(row: Row, judged: str | None) -> str:
-    """The candidate of the verdict; all seeds, where the verdict is about their recipe."""
-    mine = judged is not None and (row["candidate"] == judged or row["claim"] == "recipe")
+    """The candidate of the verdict; all seeds, where the verdict is about their recipe; nobody where there is none."""
+    mine = row["decision"] != "unfinished" and judged is not None
+    mine = mine and (row["candidate"] == judged or row["claim"] == "recipe")
     return ' class="judged"' if mine else ""
 
 
