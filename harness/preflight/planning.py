@@ -13,6 +13,7 @@ from harness.records import PricesRecord, Prompt, Record
 from harness.spec import Experiment
 from harness.store import Store
 from harness.trainers import ELSEWHERE, Method, forecast
+from harness.trainers.shape import shape_of
 
 SIZES: Final = (16, 24, 48, 80)
 """Gigabytes (10^9 bytes) of the cards that are looked at: about what a card of that name leaves free."""
@@ -188,8 +189,9 @@ def _fits(experiment: Experiment) -> tuple[tuple[Fit, ...], str]:
         return (), "the model is not on this machine yet"
     own = spec.train.instruction
     prompt = Prompt(name="trained", instruction=experiment.instruction if own is None else own)
-    shape = forecast.shape_of(path)
-    found = forecast.lengths(path, experiment.data.train.to_learn_from(), prompt, ())
+    shape = shape_of(path)
+    sampled = spec.task.max_tokens if spec.train.objective == "grpo" else 0
+    found = forecast.lengths(path, experiment.data.train.to_learn_from(), prompt, (), sampled)
     if shape is None or found is None:
         return (), "its folder does not tell what is needed"
     made = []

@@ -1,16 +1,10 @@
-"""What memory a training will take, told from config.json and the weights' headers alone; and what would fit.
-
-Parameters, gradients and optimizer state are counted. Activations are what autograd keeps of each layer, counted off
-the arithmetic of a decoder layer as transformers and PEFT write it, times what the allocator holds beside, which was
-measured: see docs/training_speed.md.
-"""
+"""What memory a training will take, told from config.json and the weights' headers alone; and what would fit."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,69 +12,18 @@ from harness import machine
 from harness.chat import chat
 from harness.errors import Problem, TrainingError
 from harness.models import token_counter
-from harness.models.folder import read_config
 from harness.records import Item, MemoryForecast, Preference, Prompt
 from harness.trainers.base import LESS_MEMORY, Job
+from harness.trainers.kept import activations, adapter_parameters
+from harness.trainers.shape import Shape, shape_of
 from harness.trainers.spec import ELSEWHERE, TrainSpec
 
 ERROR: Final = 0.15
 """How far a forecast may be off: only what does not fit by more than that is refused."""
 LIBRARIES: Final = {"cpu": 640 * 2**20, "cuda": 600 * 2**20}
 """Interpreter, torch, transformers and TRL in memory; on a GPU its libraries' workspaces."""
-HELD: Final = {("cpu", "adapter"): 1.85, ("cpu", "whole"): 1.2, ("cuda", "adapter"): 1.1, ("cuda", "whole"): 1.1}
-"""Memory held for each byte that autograd keeps: freed pieces between kept ones go back to nobody."""
-RECOMPUTED: Final = {"adapter": 0.95, "whole": 0.5}
-"""The same on a CPU under checkpointing, for each byte that would be kept without it."""
-TILE: Final = (1024, 32768)
-"""Tokens and words of the vocabulary whose logits TRL's head has at once."""
 MOST_COUNTED: Final = 200
 """Rows whose tokens are counted, those of most characters."""
-LORAS: Final = ("lora", "rslora", "dora", "pissa", "loftq", "qlora", "classifier")
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A model as its folder tells it."""
-
-    parameters: int
-    linears: tuple[tuple[str, int, int], ...]
-    """Name, rows and columns of every linear layer but the last."""
-    file_bytes: int
-    layers: int
-    hidden: int
-    inner: int
-    heads: int
-    """Width of all attention heads together."""
-    keys: int
-    """Width of all key heads together."""
-    vocabulary: int
-    gated: bool
-
-
-def shape_of(folder: Path) -> Shape | None:
-    """Read a model's folder; None where its config does not name what is needed."""
-    config = read_config(folder / "config.json")
-    text = config.get("text_config")
-    config = text if isinstance(text, dict) else config
-    tensors = _tensors(folder)
-    layers, hidden = (_first(config, *names) for names in (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd")))
-    if not layers or not hidden or not tensors:
-        return None
-    heads = _first(config, "num_attention_heads", "n_head") or 1
-    width = _first(config, "head_dim") or hidden // heads
-    matrices = [(name, s[0], s[1]) for name, s in tensors.items() if len(s) == 2 and name.endswith(".weight")]
-    return Shape(
-        parameters=sum(_count(shape) for shape in tensors.values()),
-        linears=tuple((n, r, c) for n, r, c in matrices if not any(p in n for p in ("embed", "wte", "wpe", "lm_head"))),
-        file_bytes=sum(file.stat().st_size for file in folder.glob("*.safetensors")),
-        layers=layers,
-        hidden=hidden,
-        inner=_first(config, "intermediate_size", "n_inner") or 4 * hidden,
-        heads=heads * width,
-        keys=(_first(config, "num_key_value_heads") or heads) * width,
-        vocabulary=_first(config, "vocab_size") or 0,
-        gated=any("gate" in name for name, _, _ in matrices),
-    )
 
 
 def forecast(
@@ -102,20 +45,30 @@ def _counted(
 ) -> MemoryForecast:
     number = 2 if device == "cuda" else 4
     whole = spec.method == "full"
-    trained = shape.parameters if whole else _adapter(spec, shape)
+    trained = shape.parameters if whole else adapter_parameters(spec, shape)
     size = number if whole else 4
-    rows = spec.micro_batch_size or spec.batch_size
-    rows *= 2 if spec.objective in ("dpo", "orpo", "kto") else 1
+    rows = (spec.micro_batch_size or spec.batch_size) * _answers(spec)
     state = 2 if "8bit" in str(spec.args.get("optim", "")) else 2 * size
     return MemoryForecast(
-        weights=_weights(spec, shape, number, device),
+        weights=_weights(spec, shape, number, device) + (shape.parameters * number if _second(spec) else 0),
         trainable=0 if whole else trained * size,
         gradients=trained * size,
         optimizer=trained * state,
-        activations=_activations(spec, shape, rows * longest, rows * learned, number, device),
+        activations=activations(spec, shape, rows, longest, learned, number, device),
         overhead=LIBRARIES[device],
         available=available,
     )
+
+
+def _answers(spec: TrainSpec) -> int:
+    """Answers in a batch for each of its rows."""
+    return {"dpo": 2, "orpo": 2, "grpo": spec.reward.generations}.get(spec.objective, 1)
+
+
+def _second(spec: TrainSpec) -> bool:
+    """Whether the reference is a second model in memory: it is the base without its adapter where there is one."""
+    tied = spec.objective in ("dpo", "kto") or (spec.objective == "grpo" and spec.reward.beta > 0)
+    return tied and spec.method == "full"
 
 
 def _weights(spec: TrainSpec, shape: Shape, number: int, device: str) -> int:
@@ -124,42 +77,6 @@ def _weights(spec: TrainSpec, shape: Shape, number: int, device: str) -> int:
     linear = sum(rows * columns for _, rows, columns in shape.linears)
     held = (shape.parameters - linear) * number + linear * spec.bits // 8
     return held + (shape.file_bytes if device == "cpu" else 0)  # there the file that it was read from stays mapped
-
-
-def _adapter(spec: TrainSpec, shape: Shape) -> int:
-    """Parameters of the adapter."""
-    if spec.method in LORAS:
-        named = [one for one in shape.linears if _targeted(spec, one[0])]
-        more = sum(rows for _, rows, _ in named) if spec.method == "dora" else 0
-        return sum(spec.rank * (rows + columns) for _, rows, columns in named) + more
-    return {
-        "ia3": shape.layers * (2 * shape.keys + shape.inner),
-        "prompt_tuning": spec.virtual_tokens * shape.hidden,
-        "prefix_tuning": shape.layers * spec.virtual_tokens * 2 * shape.keys,
-    }.get(spec.method, shape.layers * (spec.virtual_tokens * shape.hidden + 1))
-
-
-def _targeted(spec: TrainSpec, name: str) -> bool:
-    if spec.target_modules == "all-linear":
-        return True
-    names = (spec.target_modules,) if isinstance(spec.target_modules, str) else spec.target_modules
-    return any(name.removesuffix(".weight").endswith(one) for one in names)
-
-
-def _activations(spec: TrainSpec, shape: Shape, tokens: int, learned: int, number: int, device: str) -> int:
-    """What is kept for the backward pass at the longest batch, and the logits of the tokens with loss."""
-    kind = "whole" if spec.method == "full" else "adapter"
-    kept = 4 * shape.hidden + 2 * shape.heads + 2 * shape.heads + (4 if shape.gated else 2) * shape.inner
-    kept += 2 * shape.hidden if kind == "whole" else spec.rank * len(shape.linears) // shape.layers
-    whole = tokens * kept * shape.layers * number
-    if not spec.gradient_checkpointing:
-        held = whole * HELD[device, kind]
-    elif device == "cpu":
-        held = whole * RECOMPUTED[kind]
-    else:
-        held = tokens * (shape.hidden * shape.layers + kept) * number * HELD[device, kind]
-    logits = min(learned, TILE[0]) * min(shape.vocabulary, TILE[1]) * 4 * 4
-    return round(held) + logits
 
 
 def advice(spec: TrainSpec, shape: Shape, longest: int, learned: int, device: str, available: int | None) -> str:
@@ -188,22 +105,28 @@ def of_rows(
     prompt: Prompt,
     pairs: Sequence[Preference] = (),
     available: int | None = None,
+    sampled: int = 0,
 ) -> MemoryForecast | None:
     """The forecast for these rows, or pairs, on this machine; None where the folder does not tell what is needed.
 
-    available: bytes free; by default what this machine has now.
+    available: bytes free; by default what this machine has now. sampled: tokens of a sampled answer at most (grpo).
     """
     if spec.method in ELSEWHERE or not (rows or pairs):
         return None
-    shape, found = shape_of(folder), lengths(folder, rows, prompt, pairs)
+    shape, found = shape_of(folder), lengths(folder, rows, prompt, pairs, sampled if spec.objective == "grpo" else 0)
     if shape is None or found is None:
         return None
     device = "cuda" if machine.gpus() else "cpu"
     return forecast(spec, shape, *found, device, free(device) if available is None else available)
 
 
-def lengths(folder: Path, rows: Sequence[Item], prompt: Prompt, pairs: Sequence[Preference]) -> tuple[int, int] | None:
-    """Tokens of the longest row, and of those with loss at most; None where the folder has no tokenizer."""
+def lengths(
+    folder: Path, rows: Sequence[Item], prompt: Prompt, pairs: Sequence[Preference], sampled: int = 0
+) -> tuple[int, int] | None:
+    """Tokens of the longest row, and of those with loss at most; None where the folder has no tokenizer.
+
+    sampled: tokens of an answer that training samples in place of the row's own; 0 where it does not.
+    """
     if (counter := token_counter(folder)) is None:
         return None
     asked = [(list(chat(prompt, item)), item.target) for item in rows]
@@ -211,6 +134,8 @@ def lengths(folder: Path, rows: Sequence[Item], prompt: Prompt, pairs: Sequence[
         asked += [([*pair.messages], answer) for answer in (pair.chosen, pair.rejected) if answer is not None]
     asked = sorted(asked, key=lambda one: -sum(len(t.content) for t in one[0]) - len(one[1]))[:MOST_COUNTED]
     before = counter([[turn.model_dump() for turn in turns] for turns, _ in asked])
+    if sampled:
+        return max(before) + sampled, sampled
     whole = counter([[*(t.model_dump() for t in turns), {"role": "assistant", "content": a}] for turns, a in asked])
     return max(whole), max(all_ - part for all_, part in zip(whole, before, strict=True))
 
@@ -218,7 +143,7 @@ def lengths(folder: Path, rows: Sequence[Item], prompt: Prompt, pairs: Sequence[
 def of_job(job: Job, available: int | None = None) -> MemoryForecast | None:
     """The forecast of a training; see `of_rows`."""
     rows = (*job.rows, *job.replay) if not job.pairs else ()
-    return of_rows(job.spec, job.model.path, rows, job.prompt, job.pairs, available)
+    return of_rows(job.spec, job.model.path, rows, job.prompt, job.pairs, available, job.decoding.max_tokens)
 
 
 def after_running_out(fault: TrainingError, job: Job) -> TrainingError:
@@ -276,24 +201,3 @@ def _limit(group: Path) -> int | None:
         return int(most) - int(used) if most != "max" else None
     except (OSError, ValueError):
         return None
-
-
-def _tensors(folder: Path) -> dict[str, list[int]]:
-    """Name to shape of every stored tensor."""
-    found: dict[str, list[int]] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        found |= {name: one["shape"] for name, one in header.items() if name != "__metadata__"}
-    return found
-
-
-def _count(shape: Sequence[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
-
-
-def _first(config: Any, *names: str) -> int | None:
-    return next((config[name] for name in names if isinstance(config.get(name), int)), None)
