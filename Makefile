@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 VLLM_VENV := .venv-vllm
-EXTRAS := train,sweep,eval,ui,audit,retrieval,gepa,dspy,managed,mlflow,trackio,wandb,metrics,dev
+EXTRAS := train,sweep,eval,ui,audit,retrieval,gepa,dspy,managed,mlflow,tensorboard,trackio,wandb,metrics,dev
 
 # vLLM's CPU build is published for 64-bit Linux; elsewhere its tests skip and say so.
 ifeq ($(shell uname -sm),Linux x86_64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the public data sets (../shared/data) are not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def new_mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store of MLflow's, whose tables take it seconds to make."""
+    pytest.importorskip("mlflow", reason="mlflow is not installed here")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own libraries, which it uses in older ways
+        from mlflow import MlflowClient
+
+        made = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+        MlflowClient(f"sqlite:///{made}").search_experiments()
+    return made

@@ -203,3 +203,9 @@ def test_another_instruction_in_the_data_is_another_experiment(folder: Path) -> 
         told = [{"messages": [{"role": who, "content": what} for who, what in row]} for row in turns]
         path.write_text("".join(json.dumps(row) + "\n" for row in told))
     assert load(folder).id != first
+
+
+def test_who_is_told_of_a_training_has_no_part_in_the_id(folder: Path) -> None:
+    pytest.importorskip("tensorboard")
+    assert load(folder).id == load(folder, train={"report_to": ["tensorboard"]}).id
+    assert load(folder).id != load(folder, train={"rank": 2}).id

@@ -110,21 +110,6 @@ def test_a_tracker_that_is_missing_says_how_to_install_it(
 # ------------------------------------------------------------------------ MLflow
 
 
-@pytest.fixture(scope="session")
-def new_mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store of MLflow's, whose tables take it seconds to make."""
-    pytest.importorskip("mlflow", reason="mlflow is not installed here")
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own libraries, which it uses in older ways
-        from mlflow import MlflowClient
-
-        made = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-        MlflowClient(f"sqlite:///{made}").search_experiments()
-    return made
-
-
 @pytest.fixture
 def mlflow(new_mlflow_store: Path, tmp_path: Path) -> Iterator[Any]:
     import warnings

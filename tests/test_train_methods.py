@@ -215,14 +215,14 @@ def test_arguments_that_are_passed_on_reach_trl_and_peft(model: LocalModel) -> N
 
 
 def test_all_that_the_harness_sets_is_refused_or_free(model: LocalModel, tmp_path: Path) -> None:
-    free = {"logging_steps", "logging_first_step", "dataloader_pin_memory"}
+    free = {"logging_steps", "logging_first_step", "dataloader_pin_memory", "run_name", "project"}
     assert set(arguments(job(model), len(ROWS), HERE, tmp_path)) <= {*OWN, *REFUSED, *free}
 
 
 def test_a_tracker_that_is_not_installed_is_told_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "wandb" else name)
     (found,) = problems(TrainSpec(report_to=("wandb", "trackio")))
-    assert str(found) == "train.report_to: 'wandb' is not installed. pip install wandb."
+    assert str(found) == "train.report_to: 'wandb' is not installed. pip install 'finetune-harness[wandb]'."
 
 
 # ------------------------------------------------------------------------ spec and base

@@ -132,10 +132,11 @@ def spec_of(sweep: dict[str, object]) -> TrainSpec:
 
 
 def test_the_best_on_dev_is_taken(ground: Ground) -> None:
-    sweep = swept(ground, spec_of(LISTED), Scripted(better_slowly))
+    sweep = swept(ground, spec_of(LISTED), trained := Scripted(better_slowly))
     sweep.work()
     record = sweep.record()
     assert record.best == {"learning_rate": 1e-4}
+    assert [job.experiment for job in trained.asked] == ["-trial0", "-trial1", "-trial2"]
     assert [trial.state for trial in record.trials] == ["complete"] * 3
     assert record.seconds == 3 * 36.0
     assert all(trial.steps == 12 and len(trial.curve) == 3 for trial in record.trials)

@@ -234,6 +234,7 @@ def test_the_key_holds_everything_that_moves_the_weights_and_nothing_else(
     first = key()
     assert first == key(spec=QUICK.model_copy(update={"save_steps": 7, "seeds": (0, 1)}))
     assert first == key(rows=renamed)
+    assert first == key(experiment="counting--1a2b3c4d", spec=QUICK.model_copy(update={"report_to": ("wandb",)}))
     other = {
         "rows in another order": key(rows=ROWS[::-1]),
         "prompt": key(prompt=PROMPT.model_copy(update={"instruction": "Count!"})),

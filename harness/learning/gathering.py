@@ -84,6 +84,7 @@ def completed(job: Job, found: Gathered, ground: Ground) -> Job:
         replay=found.replay,
         start=found.start,
         near=ground.near,
+        experiment=ground.folder.id,
         dev=ground.dev.to_learn_from() if elsewhere else _as_asked(job.dev, ground.task.metric),
     )
 

@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -148,6 +149,7 @@ class Sweep:
 
         try:
             job, scorer = self._planned(searching.changed(self._spec, fields))
+            job = replace(job, experiment=f"{job.experiment}-trial{trial.number}")
             steps = steps_of(job.spec, rows_an_epoch(job))
             watched = _Watched(scorer, trial, steps, self._sweep.prune)
             training, _ = self._trained_by(job, self._ground.progress, watched)

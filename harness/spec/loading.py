@@ -227,6 +227,7 @@ def _identity(
         if gate["must_not_break"] is not None:
             gate["must_not_break"] = kept[gate["must_not_break"]].fingerprint
     changed(content["train"], lambda name: content_of(name, folder))
+    content["train"]["report_to"] = []  # who is told of a training has no part in it
     del content["serve"]["cache"]  # an answer is the same, whether it is given again or told again
     content["prompt"]["retrieval"] |= {
         "documents": documents,

@@ -9,6 +9,7 @@ parameters       which weights are trained: PEFT's configuration by method
 objectives       what is learned from: TRL's trainer by objective
 supervision      what is really learned from, read off the tensors
 passthrough      arguments for TRL and PEFT, held against what is installed
+reporting        learning curves told to trackers, which `trackers` knows
 publish, probing what comes out
 merging          an adapter put into its base model
 managed          jobs at fine-tuning services

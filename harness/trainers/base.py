@@ -70,6 +70,8 @@ class Job:
     """Adapter under HARNESS_HOME to go on from."""
     near: Path = Path()
     """Folder from which relative paths of the spec are meant."""
+    experiment: str = ""
+    """Id of the experiment, and in a sweep its trial: the name by which trackers are told. It does not count."""
 
     def key(self, origin: Origin) -> str:
         """Identity of this training: same inputs on the same ground, same key, and it is not done twice.

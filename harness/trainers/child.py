@@ -104,6 +104,7 @@ def as_json(job: Job) -> dict[str, Any]:
         "decoding": job.decoding.model_dump(mode="json"),
         "start": job.start and job.start.model_dump(mode="json"),
         "near": str(job.near),
+        "experiment": job.experiment,
     }
 
 
@@ -125,6 +126,7 @@ def from_json(told: dict[str, Any]) -> Job:
         decoding=Decoding.model_validate(told["decoding"]),
         start=told["start"] and AdapterRef.model_validate(told["start"]),
         near=Path(told["near"]),
+        experiment=told["experiment"],
     )
 
 

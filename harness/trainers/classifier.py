@@ -27,7 +27,9 @@ from harness.trainers import balance, checkpoints
 from harness.trainers.base import Job, Origin, Scorer
 from harness.trainers.following import curve, follower
 from harness.trainers.order import plan, rows_an_epoch
+from harness.trainers.overfitting import findings
 from harness.trainers.publish import PROMPT_FILE
+from harness.trainers.reporting import reporting, tell_taken_over
 from harness.trainers.setup import arguments, configured, origin, steps_of
 
 DONE: Final = "done.json"
@@ -45,6 +47,7 @@ def train_classifier(job: Job, scorer: Scorer, progress: Progress) -> tuple[Seed
             done = SeedTraining.model_validate(told[0]), Supervision.model_validate(told[1])
             if artifacts.folder("adapters", done[0].adapter.digest).is_dir():
                 progress.note(f"seed {job.seed}: trained before, classifier {done[0].adapter.digest[:8]} is taken over")
+                tell_taken_over(done[0], job, on, folder, progress)
                 return done
         done = _train(job, scorer, on, folder, progress)
         write_file(folder / DONE, json.dumps([part.model_dump(mode="json") for part in done], indent=1))
@@ -63,17 +66,26 @@ def _train(job: Job, scorer: Scorer, on: Origin, folder: Path, progress: Progres
     rows = [encode(tokenizer, chat(job.prompt, item)) for item in job.rows]
     seen = _evidence(job, rows, tokenizer)
     trainer = _trainer(job, model, rows, labels, on, folder)
-    with progress.bar(f"training, seed {job.seed}", trainer.args.max_steps, earlier.step) as bar:
-        trainer.add_callback(follower(bar, folder, earlier, started, None, tokenizer))
+    with (
+        reporting(trainer, job, folder, progress) as reporter,
+        progress.bar(f"training, seed {job.seed}", trainer.args.max_steps, earlier.step) as bar,
+    ):
+        trainer.add_callback(follower(bar, folder, earlier, started, None, tokenizer, reporter))
         trainer.train(resume_from_checkpoint=None if earlier.path is None else str(earlier.path))
+        points = _looked(Labeller(trainer.model, tokenizer, labels), job, scorer, trainer.state.global_step)
+        for point in points:
+            reporter.looked(trainer.state, point)
     adapter = _publish(trainer.model, labels, job, folder)
-    points = _looked(Labeller(trainer.model, tokenizer, labels), job, scorer, trainer.state.global_step)
-    now = checkpoints.so_far(earlier, started)
+    now, losses = checkpoints.so_far(earlier, started), curve(trainer.state.log_history)
+    found = findings(losses, (), None, ())
+    for finding in found:
+        progress.note(f"seed {job.seed}: {finding.message}")
     return SeedTraining(
         seed=job.seed,
         adapter=adapter,
         steps=trainer.state.global_step,
-        curve=curve(trainer.state.log_history),
+        curve=losses,
+        findings=found,
         seconds=round(sum(now.sittings), 1),
         peak_memory_bytes=now.peak_memory_bytes,
         resumed=len(earlier.sittings),

@@ -14,6 +14,7 @@ from harness.progress import Bar
 from harness.records import CurvePoint, TrainingPoint
 from harness.trainers import checkpoints
 from harness.trainers.checkpoints import Checkpoint
+from harness.trainers.reporting import Reporter
 from harness.trainers.selection import Selection
 
 EXPLODED = 1000.0
@@ -25,11 +26,13 @@ CURVES = ("grad_norm", "entropy", "mean_token_accuracy", "kl", "reward", "logps/
 
 
 def follower(
-    bar: Bar, folder: Path, earlier: Checkpoint, started: float, selection: Selection | None, tokenizer: Any
-) -> Any:
+    bar: Bar, folder: Path, earlier: Checkpoint, started: float, selection: Selection | None, tokenizer: Any,
+    reporter: Reporter,
+) -> Any:  # fmt: skip
     """A callback for one training.
 
     earlier: the checkpoint that it goes on from. started: `time.monotonic()` at the beginning of this sitting.
+    reporter: is told of each look.
     """
     from transformers import TrainerCallback
 
@@ -40,7 +43,7 @@ def follower(
 
         def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
             if selection is not None and not selection.looks:
-                self.look(model, 0)
+                self.look(model, state)
             self.pace.begin()
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -51,7 +54,7 @@ def follower(
 
         def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
             if selection is not None and selection.wanted(state.global_step):
-                self.look(model, state.global_step)
+                self.look(model, state)
                 control.should_save = True  # what was seen is never lost without the weights that it was seen of
                 control.should_training_stop |= selection.exhausted
             bar.advance(1, self.pace.note)
@@ -64,10 +67,11 @@ def follower(
             if selection is not None:
                 selection.tidy()
 
-        def look(self, model: Any, step: int) -> None:
+        def look(self, model: Any, state: Any) -> None:
             if selection is None:
                 return
-            seen, best = selection.look(model, tokenizer, step), selection.best
+            seen, best = selection.look(model, tokenizer, state.global_step), selection.best
+            reporter.looked(state, seen.point)
             self.pace.looked(seen.seconds, seen.mean, best.mean if best is not None else None)
 
     return Follower()

@@ -32,6 +32,7 @@ from harness.trainers.overfitting import findings
 from harness.trainers.parameters import BASE_CHANGES, adapted, settle
 from harness.trainers.probing import Scores, read_base, read_probes
 from harness.trainers.publish import folder_of, initial, publish
+from harness.trainers.reporting import reporting, tell_taken_over
 from harness.trainers.selection import Selection
 from harness.trainers.setup import arguments, load_base, origin, with_published
 from harness.trainers.starting import started
@@ -61,6 +62,7 @@ def train_here(job: Job, scorer: Scorer, progress: Progress) -> tuple[SeedTraini
             if done[0].probes is None or done[0].probes.probes != PROBES_DIGEST:
                 done = _probed(done[0], job, on), done[1]
                 _keep(folder, done)
+            tell_taken_over(done[0], job, on, folder, progress)
             return done
         result = _train(job, scorer, on, folder, progress)
         _keep(folder, result)
@@ -117,8 +119,11 @@ def _train(job: Job, scorer: Scorer, on: Origin, folder: Path, progress: Progres
         selection = Selection(job, scorer, folder, trainer.args.max_steps, earlier) if job.dev else None
         if earlier.path is not None:
             progress.note(f"seed {job.seed}: going on from step {earlier.step}")
-        with progress.bar(f"training, seed {job.seed}", trainer.args.max_steps, earlier.step) as bar:
-            trainer.add_callback(follower(bar, folder, earlier, started, selection, before.tokenizer))
+        with (
+            reporting(trainer, job, folder, progress) as reporter,
+            progress.bar(f"training, seed {job.seed}", trainer.args.max_steps, earlier.step) as bar,
+        ):
+            trainer.add_callback(follower(bar, folder, earlier, started, selection, before.tokenizer, reporter))
             _go_on(trainer, selection, earlier)
         chosen = None if selection is None else selection.restore(trainer.model)
         found = _against(job, selection, trainer)
@@ -163,10 +168,12 @@ def _go_on(trainer: Any, selection: Selection | None, earlier: Checkpoint) -> No
 
 def _against(job: Job, selection: Selection | None, trainer: Any) -> tuple[TrainingFinding, ...]:
     """What the curves say against it. GRPO's loss says nothing of how well it does, so nothing is said there."""
-    if selection is None or job.spec.objective == "grpo":
+    if job.spec.objective == "grpo":
         return ()
-    clusters = [item.cluster or at for at, item in enumerate(job.dev)]
     points = curve(trainer.state.log_history)
+    if selection is None:
+        return findings(points, (), None, ())
+    clusters = [item.cluster or at for at, item in enumerate(job.dev)]
     return findings(points, selection.looks, selection.best, selection.crossed(), clusters)
 
 

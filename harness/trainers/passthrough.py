@@ -9,6 +9,7 @@ import ast
 import difflib
 import functools
 import importlib.util
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -112,27 +113,31 @@ PEFT_OWN: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """Arguments of PEFT that the harness sets, and the key of the experiment that says to what."""
 
-TRACKERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",), "wandb": ("wandb",), "trackio": ("trackio",),
-}  # fmt: skip
-"""What `report_to` names, and the packages any of which it needs."""
+SWITCHED_OFF: Final[Mapping[str, str]] = {"wandb": "WANDB_DISABLED", "mlflow": "DISABLE_MLFLOW_INTEGRATION"}
+"""Tracker to the variable by which transformers takes it for one that is not installed."""
 
 
 def problems(spec: TrainSpec, file: str = "") -> Iterator[Problem]:
     """Arguments that the installed TRL or PEFT lacks, that the harness sets or refuses, and trackers not installed."""
     at = f"{file}: train" if file else "train"
     if spec.method in ELSEWHERE:
-        for key in ("args", "peft_args"):
+        for key in ("args", "peft_args", "report_to"):
             if getattr(spec, key):
                 what = f"has no effect with method: {spec.method}, which trains elsewhere"
                 yield Problem(f"{at}.{key}", what, next="Leave it out")
-    else:
-        yield from _of_trl(spec, f"{at}.args")
-        yield from _of_peft(spec, f"{at}.peft_args")
+        return
+    yield from _of_trl(spec, f"{at}.args")
+    yield from _of_peft(spec, f"{at}.peft_args")
     for name in spec.report_to:
-        if not any(importlib.util.find_spec(package) for package in TRACKERS[name]):
-            hint = f"pip install {TRACKERS[name][0]}"
-            yield Problem(f"{at}.report_to", f"{name!r} is not installed", next=hint)
+        off = SWITCHED_OFF.get(name, "")
+        if not importlib.util.find_spec(name):
+            yield Problem(
+                f"{at}.report_to", f"{name!r} is not installed", next=f"pip install 'finetune-harness[{name}]'"
+            )
+        elif os.environ.get(off, "").upper() in ("1", "ON", "YES", "TRUE"):
+            yield Problem(
+                f"{at}.report_to", f"{name!r} is switched off by {off}", next=f"Unset it, or leave {name} out"
+            )
 
 
 def _of_trl(spec: TrainSpec, at: str) -> Iterator[Problem]:

@@ -66,6 +66,8 @@ def arguments(job: Job, rows: int, on: Origin, folder: Path) -> dict[str, Any]:
         "logging_nan_inf_filter": False,
         "dataloader_pin_memory": cuda,
         "report_to": list(spec.report_to) or "none",
+        "run_name": f"{job.experiment or 'training'}-seed{job.seed}",
+        "project": job.experiment.rpartition("--")[0] or "training",
         "disable_tqdm": True,
     }
 
