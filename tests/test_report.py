@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from sample_store import HOSTILE, build
 
-from harness.report import write_reports
+from harness import evidence as ev
+from harness import leaderboard
+from harness.leaderboard import charts
+from harness.report import svg, write_reports
 from harness.store import Store
 
 NAMES = ("tickets", "intents", "summary", "faq", "orders", "half", "routing", "claims", "spent")
@@ -93,6 +96,21 @@ def test_outcomes_differ_by_shape_and_not_only_by_colour(store: Store) -> None:
     assert '<circle class="mark pass"' in promote
     assert '<rect class="mark fail"' in reject
     assert '<polygon class="mark inconclusive"' in open_
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_report_and_the_app_draw_the_same_gates_with_the_same_numbers_and_colours(store: Store, name: str) -> None:
+    experiment = store.find(name)
+    numbers = ["delta", "low", "high", "margin"]
+    shown = charts.drawable(leaderboard.gates(experiment))
+    scaled = shown[numbers].mul(shown["scale"], axis=0)
+    in_app = dict(zip(zip(shown["gate"], shown["candidate"], strict=True), scaled.to_numpy().tolist(), strict=True))
+    drawn = [gate for group in ev.drawable(ev.gather(experiment).gates).values() for gate in group]
+    assert {(ev.gate_name(gate), gate.candidate): list(svg.gate_points(gate)) for gate in drawn} == {
+        key: pytest.approx(values) for key, values in in_app.items()
+    }
+    sheet = (Path(svg.__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
+    assert all(f"--{outcome}: {color}" in sheet for outcome, color in charts.COLORS.items())
 
 
 def test_what_is_missing_is_said_and_not_made_up(store: Store) -> None:

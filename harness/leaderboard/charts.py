@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-COLORS = {"pass": "#2a78b5", "inconclusive": "#8a8f98", "fail": "#d1602b"}
+COLORS = {"pass": "#2a78b5", "inconclusive": "#7b828c", "fail": "#d1602b"}
 """Blue, grey and vermilion: told apart with every common colour vision, on light and on dark."""
 SHAPES = {"pass": "circle", "inconclusive": "diamond", "fail": "square"}
 

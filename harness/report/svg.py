@@ -1,5 +1,7 @@
 """The report's plots as inline SVG: no script, no font, no file from elsewhere.
 
+A report is written on machines without altair and comes to the same bytes, so these are not the app's charts; both are
+drawn from the same evidence, and a test holds gates, numbers and colours of the two together.
 Colours come from the page's style by class, so that they follow light and dark; an
 outcome is told by its shape too: pass is a disc, inconclusive a diamond, fail a square.
 """
