@@ -49,7 +49,7 @@ def address(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("app") / "log.txt"
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    command = [sys.executable, "-m", "harness.ui", "run", "app.py", "--server.port", str(port)]
     environment = os.environ | {"HARNESS_REPORTS": str(store.root), "HARNESS_HOME": str(log.parent / "home")}
     with log.open("w") as stream:
         child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT)

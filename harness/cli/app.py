@@ -211,7 +211,7 @@ def ui(
     if importlib.util.find_spec("streamlit") is None:
         raise UsageError(Problem("harness ui", "streamlit is not installed", next="pip install 'finetune-harness[ui]'"))
     environment = {**os.environ, **({"HARNESS_REPORTS": str(reports.resolve())} if reports else {})}
-    command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
+    command = [sys.executable, "-m", "harness.ui", "run", str(page), "--server.port", str(port)]
     command += ["--server.address", "127.0.0.1", "--browser.gatherUsageStats", "false"]
     raise typer.Exit(subprocess.call(command, env=environment))
 

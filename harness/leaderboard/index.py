@@ -40,17 +40,20 @@ _TABLE: Final = (
 
 
 class Index:
-    """The experiments of one store. Safe for several threads; see `refresh`."""
+    """The experiments of one store. Safe for several threads: one reads the store, all others get what is known."""
 
     def __init__(self, store: Store, path: Path | None = None) -> None:
-        """path: the file; by default under HARNESS_HOME. Nothing is read before `refresh`."""
+        """path: the file; by default under HARNESS_HOME. Nothing is read before `refresh` or `follow`."""
         self._store = store
         self._path = path or place(store)
-        self._lock = threading.RLock()
+        self._reader = threading.Lock()  # whoever reads the store
+        self._lock = threading.RLock()  # the file and what is known; held for single statements, never while reading
+        self._thread: threading.Thread | None = None
+        self._seen = threading.Event()  # that the store was looked at
         self._found: list[Found] = []
         self._held: dict[str, tuple[str, str]] = {}
-        self._frame: tuple[str, pd.DataFrame] | None = None
-        self._owed, self._looked, self._took = 0, 0.0, 0.0
+        self._frame: tuple[int, pd.DataFrame] | None = None
+        self._version, self._owed, self._looked, self._took = 0, 0, 0.0, 0.0
         self._db = self._opened()
 
     # ------------------------------------------------------------------ making
@@ -60,39 +63,86 @@ class Index:
 
         rest: no second look before so many times as long has passed as the last one took, so that a reader's clicks
         do not wait for it. Returns how many experiments are still to be read; the frames are without them until then.
+        Where another thread is at it, that is told at once.
         """
-        began = time.monotonic()
-        with self._lock:
-            if not self._owed and began < self._looked + rest * self._took:
-                return 0
-            self._found = self._store.scan()
-            self._looked = time.monotonic()
-            self._took = self._looked - began
-            try:
-                self._owed = self._bring_up_to_date(began + seconds)
-            except sqlite3.Error as fault:
-                self._leave(anew=not isinstance(fault, sqlite3.OperationalError))
-                self._owed = self._bring_up_to_date(began + seconds)
+        until = time.monotonic() + seconds
+        if not self._reader.acquire(blocking=False):
             return self._owed
+        try:
+            if self._rested(rest):
+                try:
+                    self._bring_up_to_date(until)
+                except sqlite3.Error as fault:
+                    self._leave(anew=not isinstance(fault, sqlite3.OperationalError))
+                    self._bring_up_to_date(until)
+        finally:
+            self._seen.set()
+            self._reader.release()
+        return self._owed
 
-    def _bring_up_to_date(self, until: float) -> int:
-        self._held = {name: (stamp, fault) for name, stamp, fault in self._db.execute(_HELD)}
-        known = {one.id for one in self._found if one.stamp}
-        gone = [name for name in self._held if name not in known]
-        with self._db:
-            self._db.executemany("DELETE FROM remembered WHERE id = ?", [(name,) for name in gone])
-        owed = [one for one in self._found if one.stamp and self._stamp_held(one.id) != one.stamp]
-        done = 0
-        for one in owed:
+    def follow(self, seconds: float, rest: float = 0.0) -> None:
+        """`refresh` to its end in a thread of its own, whether or not somebody looks on; see `busy` and `progress`.
+
+        Waits for it for so long at most, and not at all where an earlier call began it and something is known; but
+        always for the first look at the store.
+        """
+        with self._lock:
+            begins = not self.busy() and self._rested(rest)
+            if begins:
+                self._thread = threading.Thread(target=self.refresh, name="leaderboard", daemon=True)
+                self._thread.start()
+            thread, waits = self._thread, begins or not self._held
+        if thread and waits:
+            thread.join(seconds)
+            self._seen.wait()
+
+    def busy(self) -> bool:
+        """Whether the thread of `follow` is at work."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def progress(self) -> tuple[int, int]:
+        """How many experiments are known, and how many are still to be read."""
+        with self._lock:
+            return sum(1 for one in self._found if one.stamp) - self._owed, self._owed
+
+    def _rested(self, rest: float) -> bool:
+        return self._owed > 0 or time.monotonic() >= self._looked + rest * self._took
+
+    def _bring_up_to_date(self, until: float) -> None:
+        began = time.monotonic()
+        found = self._store.scan()
+        self._looked = time.monotonic()
+        self._took = self._looked - began
+        owed = self._compared(found)
+        self._seen.set()
+        for done, one in enumerate(owed):
             if done and time.monotonic() > until:
                 break
-            fault, summary, rows = self._read(one)
+            self._keep(one, *self._read(one))
+
+    def _compared(self, found: list[Found]) -> list[Found]:
+        """Take over what was found; returns what is still to be read."""
+        with self._lock:
+            held = {name: (stamp, fault) for name, stamp, fault in self._db.execute(_HELD)}
+            known = {one.id for one in found if one.stamp}
+            gone = [(name,) for name in held if name not in known]
+            if gone:
+                with self._db:
+                    self._db.executemany("DELETE FROM remembered WHERE id = ?", gone)
+            self._version += (found, held) != (self._found, self._held)
+            self._found, self._held = found, held
+            owed = [one for one in found if one.stamp and held.get(one.id, ("", ""))[0] != one.stamp]
+            self._owed = len(owed)
+        return owed
+
+    def _keep(self, one: Found, fault: str, summary: str | None, rows: str | None) -> None:
+        with self._lock:
             with self._db:
                 line = (one.id, one.stamp, fault, summary, rows)
                 self._db.execute("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?, ?, ?)", line)
             self._held[one.id] = (one.stamp, fault)
-            done += 1
-        return len(owed) - done
+            self._version += 1
+            self._owed -= 1
 
     def _read(self, one: Found) -> tuple[str, str | None, str | None]:
         """Why it cannot be read (or empty), its summary and its rows as JSON."""
@@ -115,12 +165,14 @@ class Index:
     def experiments(self) -> pd.DataFrame:
         """One row per experiment that could be read, newest first; see `BOARD_COLUMNS`. Not to be changed."""
         with self._lock:
-            key = self.stamp()
-            if self._frame is None or self._frame[0] != key:
-                summaries = {name: text for name, text in self._db.execute(_SUMMARIES) if text}
-                listed = [json.loads(summaries[one.id]) for one in self._found if one.id in summaries]
-                self._frame = key, pd.DataFrame(listed, columns=list(BOARD_COLUMNS))
-            return self._frame[1]
+            version, found = self._version, self._found
+            if self._frame is not None and self._frame[0] == version:
+                return self._frame[1]
+            summaries = {name: text for name, text in self._db.execute(_SUMMARIES) if text}
+        listed = [json.loads(summaries[one.id]) for one in found if one.id in summaries]
+        made = pd.DataFrame(listed, columns=list(BOARD_COLUMNS))
+        self._frame = version, made
+        return made
 
     def rows(self, ids: Sequence[str]) -> pd.DataFrame:
         """A row per candidate of these experiments, in their order; see `COLUMNS`."""
@@ -140,15 +192,6 @@ class Index:
             faults |= {name: fault for name, (_, fault) in self._held.items() if fault}
         return pd.DataFrame(sorted(faults.items()), columns=["folder", "reason"])
 
-    def stamp(self) -> str:
-        """Changes whenever one of the frames does."""
-        with self._lock:
-            text = "\n".join(f"{one.id} {self._stamp_held(one.id)} {one.fault}" for one in self._found)
-        return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=12).hexdigest()
-
-    def _stamp_held(self, name: str) -> str:
-        return self._held.get(name, ("", ""))[0]
-
     # -------------------------------------------------------------------- file
 
     def _opened(self) -> sqlite3.Connection:
@@ -165,12 +208,13 @@ class Index:
 
     def _leave(self, anew: bool) -> None:
         """Go on without the file after a fault of it. anew: it is damaged, so it is made again."""
-        with contextlib.suppress(sqlite3.Error):
-            self._db.close()
-        if anew:
-            with contextlib.suppress(OSError):
-                self._path.unlink(missing_ok=True)
-        self._db = self._opened() if anew else _connect(":memory:")
+        with self._lock:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            if anew:
+                with contextlib.suppress(OSError):
+                    self._path.unlink(missing_ok=True)
+            self._db = self._opened() if anew else _connect(":memory:")
 
 
 _HELD: Final = "SELECT id, stamp, fault FROM remembered"

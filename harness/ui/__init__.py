@@ -1,6 +1,7 @@
 """The pixels of the Streamlit leaderboard, which `app.py` starts; every number comes from `harness.leaderboard`.
 
     places       the pages, their addresses, how one leads to another
+    __main__     what `harness ui` starts: loaded, then served
     door         a password or a sign-in, where the server wants one
     board        all experiments
     experiment   one of them: the verdict first, then its evidence

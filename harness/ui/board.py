@@ -16,8 +16,9 @@ from harness.ui.shared import BADGES, badge, index_of, paged
 from harness.ui.style import drawn
 
 PER_PAGE: Final = 8
-AT_ONCE: Final = 0.7
-"""Seconds of reading before the page is drawn with what is there; the rest is read while it is looked at."""
+AT_ONCE, AGAIN = 0.7, 0.15
+"""Seconds of reading before a page is drawn with what is there, when a visit begins and later; the rest is read
+meanwhile."""
 
 ORDERS: Final[dict[str, tuple[str, bool]]] = {
     "Newest first": ("", False),
@@ -41,14 +42,19 @@ CARDS, TABLE = "Experiments", "Candidates"
 def show(store: Store) -> None:
     """Every experiment, newest first, each with its candidates; the raw base on top."""
     index = index_of(str(store.root))
-    owed = index.refresh(AT_ONCE, rest=RESTS if "visited" in st.session_state else 0)
+    visited = "visited" in st.session_state
+    index.follow(AGAIN if visited else AT_ONCE, rest=RESTS if visited else 0)
     st.session_state["visited"] = True
+    busy, (known, _) = index.busy(), index.progress()
     experiments = index.experiments()
     st.title("Leaderboard", anchor=False)
-    if experiments.empty and not owed:
+    st.caption("Did fine-tuning beat prompting? By how much, how sure, what did it break, what did it cost?")
+    with st.container():  # always there, so that nothing below it is made anew when the reading ends
+        if busy:
+            reading(index, known)
+    if experiments.empty and not busy:
         empty_store(store)
-    else:
-        st.caption("Did fine-tuning beat prompting? By how much, how sure, what did it break, what did it cost?")
+    elif not experiments.empty:
         shown, view = controls(experiments)
         if shown.empty:
             st.info("No experiment fits the filter.")
@@ -56,8 +62,6 @@ def show(store: Store) -> None:
             cards(store, index, shown)
         else:
             table(index, shown)
-    if owed:
-        reading(owed, len(experiments))
     damaged_folders(index.damaged())
 
 
@@ -189,14 +193,17 @@ def download(index: Index, shown: pd.DataFrame) -> None:
     )
 
 
-@st.fragment(run_every=0.2)  # type: ignore[untyped-decorator]
-def reading(owed: int, known: int) -> None:
-    """Tell how far the reading is, and go on with it."""
-    st.progress(known / (known + owed), f"Reading the store: {known:,} of {known + owed:,} experiments")
-    if st.session_state.get("reading") == owed:
-        st.session_state.pop("reading")
+@st.fragment(run_every=0.3)  # type: ignore[untyped-decorator]
+def reading(index: Index, drawn: int) -> None:
+    """Tell how far the reading is; the page is drawn anew when there is twice as much to show, and when all is read.
+
+    drawn: experiments that were known when the page was drawn.
+    """
+    known, owed = index.progress()
+    if owed:
+        st.progress(known / (known + owed), f"Reading the store: {known:,} of {known + owed:,} experiments")
+    if not index.busy() or known >= 2 * max(drawn, PER_PAGE / 2):
         st.rerun()
-    st.session_state["reading"] = owed
 
 
 def empty_store(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def contestants_table(rows: pd.DataFrame, columns: Sequence[str] = markup.SHOWN,
     drawn(markup.candidates(rows, markup.filled(rows, columns), judged))
 
 
-@st.cache_resource(show_spinner=False)  # type: ignore[untyped-decorator]  # its types are not followed
+@functools.cache
 def index_of(root: str) -> Index:
     """The remembered frames of a store, shared by all sessions of this server."""
     return Index(Store(Path(root)))
@@ -60,9 +61,11 @@ def index_of(root: str) -> Index:
 def chosen_experiment(store: Store) -> str | None:
     """The experiment that the address names, else the newest, in a choice of all; None where there is none."""
     index = index_of(str(store.root))
-    index.refresh(1.0, rest=20)
+    index.follow(1.0, rest=20)
     ids = list(index.experiments()["experiment"])
     asked = places.asked("experiment")
+    if asked and asked not in ids and index.busy() and store.holds(asked):  # its turn to be read has not come
+        ids.insert(0, asked)
     if asked and asked not in ids:
         st.error(f"There is no experiment {plain(asked)} in {plain(str(store.root))} that can be read.")
         return None
