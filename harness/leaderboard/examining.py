@@ -152,11 +152,14 @@ def _lengths(training: TrainingRecord | None) -> pd.DataFrame:
     if training is None:
         return pd.DataFrame(columns=columns)
     seen, limit = training.supervision, training.arguments.get("max_length")
+    told = (
+        f"{limit:,} tokens (max_length)" if isinstance(limit, int) else "the model's context (max_length was not set)"
+    )
     made = [
         ("rows", f"{seen.rows:,}"),
         ("tokens", f"{seen.tokens:,}, of them {seen.supervised_tokens:,} learned from"),
         ("longest row", f"{seen.longest:,} tokens"),
-        ("limit", f"{limit:,} tokens (max_length)" if isinstance(limit, int) else "none was set"),
+        ("limit", told),
         ("rows cut by it", f"{seen.rows_truncated:,}"),
         ("rows that end their turn", f"{seen.rows_with_end_of_turn:,} of {seen.rows:,}"),
     ]
