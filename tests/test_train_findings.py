@@ -57,6 +57,21 @@ def test_dev_that_gets_worse_while_the_training_loss_stays_is_something_else() -
     assert said(looks([0.1, 0.8, 0.8, 0.5, 0.3], [1.0] * 5), FLAT) == []
 
 
+def test_a_training_loss_that_ends_far_above_its_start_has_diverged_whether_or_not_dev_was_asked() -> None:
+    rising = tuple(TrainingPoint(step=step, loss=2.0 * 1.05**step) for step in range(1, 51))
+    (found,) = findings(rising, (), None, ())
+    assert found.rule == "diverged"
+    assert "rose from 2.785" in found.message
+    assert "lower train.learning_rate" in found.message
+    assert [rule for rule, _ in said(looks([0.1, 0.1], [1.0, 1.0]), rising)] == ["diverged"]
+
+
+@pytest.mark.parametrize("losses", [[2.0] * 50, [2.0, 9.0] * 25, [0.001, 0.002, 0.003] * 8, [1.0, 9.0]])
+def test_a_loss_that_is_flat_noisy_near_zero_or_short_has_not_diverged(losses: list[float]) -> None:
+    curve = tuple(TrainingPoint(step=step, loss=loss) for step, loss in enumerate(losses, 1))
+    assert findings(curve, (), None, ()) == ()
+
+
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_noise_around_a_level_is_no_overfitting(seed: int) -> None:

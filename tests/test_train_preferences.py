@@ -193,3 +193,11 @@ def test_rewards_by_the_tasks_metric_rise_and_are_learned_in_the_same_bits_after
         here(model, GRPO, scorer=likes_o, decoding=SHORT, progress=Notes(stop_at=7))
     resumed, _ = here(model, GRPO, scorer=likes_o, decoding=SHORT)
     assert (resumed.resumed, resumed.adapter.digest) == (1, whole.adapter.digest)
+
+
+def test_rewards_that_never_differ_stop_the_training_with_what_to_do(model: LocalModel) -> None:
+    def never_right(split: Literal["train", "dev"], answers: Sequence[tuple[int, Answered]]) -> list[float | None]:
+        return [0.0 for _ in answers]
+
+    with pytest.raises(TrainingError, match=r"different rewards \(0\) in 10 looks in a row.*train.start"):
+        here(model, GRPO, scorer=never_right, decoding=SHORT)

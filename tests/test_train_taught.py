@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,12 @@ def test_an_answer_that_was_cut_is_not_learned(folder: ExperimentStore) -> None:
 
     record = teaching.teach(TeacherSpec(samples=1), ground(folder, Scripted(cut)), never)
     assert [row.id for row in record.rows if not row.kept] == ["r2"]
+
+
+def test_a_teacher_whose_answers_are_all_cut_is_told(folder: ExperimentStore) -> None:
+    cut = Scripted(lambda _: Answer(text="2", finish="length", tokens_in=1, tokens_out=1))
+    with pytest.raises(TrainingError, match=r"6 reached max_tokens.*raise train\.teacher\.max_tokens"):
+        teaching.teach(TeacherSpec(samples=1), ground(folder, cut), never)
 
 
 def test_a_row_that_is_a_worked_example_is_asked_without_itself() -> None:
@@ -234,6 +241,15 @@ def test_a_judge_that_prefers_what_it_sees_first_makes_no_pair(folder: Experimen
     with pytest.raises(TrainingError, match=r"of 18 pairs of answers, .* judges none alike in both orders"):
         feedback.judge(constitution(tmp_path), on, Prompt(name="trained", instruction=""), never)
     assert folder.read(TaughtRecord) is None
+
+
+def test_answers_that_were_all_cut_are_told_where_no_pair_is_left(folder: ExperimentStore, tmp_path: Path) -> None:
+    def cut(request: Request) -> Answer:
+        return replace(brief(request), finish="length")
+
+    on, prompt = ground(folder, Scripted(cut), tmp_path), Prompt(name="trained", instruction="")
+    with pytest.raises(TrainingError, match=r"18 of 18 answers reached max_tokens.*raise task\.max_tokens"):
+        feedback.judge(constitution(tmp_path), on, prompt, never)
 
 
 def test_a_judge_that_dies_is_asked_only_what_is_owed(folder: ExperimentStore, tmp_path: Path) -> None:

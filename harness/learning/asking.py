@@ -117,6 +117,11 @@ def _taken(
     return faults
 
 
+def cut_short(samples: Sequence[SampleRecord]) -> int:
+    """How many answers reached the most tokens that they may have."""
+    return sum(sample.finish == "length" for sample in samples)
+
+
 def tokens(samples: Sequence[SampleRecord]) -> tuple[int, int]:
     """Prompt tokens and generated tokens of all answers, those without a count left out."""
     return sum(one.tokens_in or 0 for one in samples), sum(one.tokens_out or 0 for one in samples)

@@ -18,7 +18,7 @@ from harness import evaluate
 from harness.engines import refusal
 from harness.errors import Problem, TrainingError
 from harness.evaluate.asking import Question
-from harness.learning.asking import BASE, Answerer, answerer, ask, tokens
+from harness.learning.asking import BASE, Answerer, answerer, ask, cut_short, tokens
 from harness.learning.ground import Ground
 from harness.records import (
     Constraint,
@@ -112,7 +112,11 @@ def judge(spec: FeedbackSpec, ground: Ground, prompt: Prompt, free: Callable[[],
     )
     if not record.made:
         what = f"of {both} pairs of answers, {name} judges none alike in both orders"
-        raise TrainingError(Problem("train.feedback", what, next="Take a stronger judge, or a clearer constitution"))
+        hint = "Take a stronger judge, or a clearer constitution"
+        if cut := cut_short(drawn):
+            what += f"; {cut} of {len(drawn)} answers reached max_tokens, and one that is cut is not compared"
+            hint += ", or raise task.max_tokens"
+        raise TrainingError(Problem("train.feedback", what, next=hint))
     ground.folder.write(record)
     return record
 

@@ -17,7 +17,7 @@ from harness.engines import refusal
 from harness.engines.base import Engine
 from harness.errors import Problem, TrainingError
 from harness.evaluate.asking import Question
-from harness.learning.asking import answerer, ask, tokens
+from harness.learning.asking import answerer, ask, cut_short, tokens
 from harness.learning.ground import Ground
 from harness.records import Decoding, Item, Prompt, PromptRecord, SampleRecord, TaughtRecord, TaughtRow, digest
 from harness.trainers.parts import TeacherSpec
@@ -72,7 +72,11 @@ def teach(spec: TeacherSpec, ground: Ground, free: Callable[[], None]) -> Taught
     )
     if not record.made:
         what = f"none of {len(samples)} answers of {name} scores {spec.keep:g} by {ground.task.metric}"
-        raise TrainingError(Problem("train.teacher", what, next="Take a stronger teacher, or lower train.teacher.keep"))
+        hint = "Take a stronger teacher, or lower train.teacher.keep"
+        if cut := cut_short(samples):
+            what += f"; {cut} reached max_tokens, and one that is cut is not learned from"
+            hint += ", or raise train.teacher.max_tokens"
+        raise TrainingError(Problem("train.teacher", what, next=hint))
     ground.folder.write(record)
     return record
 

@@ -75,9 +75,10 @@ class CurvePoint(Record):
 class TrainingFinding(Record):
     """What a training's own curves say against it, by a stated rule."""
 
-    rule: Literal["overfitting", "no_better_than_chance"]
+    rule: Literal["overfitting", "no_better_than_chance", "diverged"]
     """`overfitting`: the training loss falls while dev gets worse; `no_better_than_chance`: it falls while answers to
-    dev fit their own questions no better than other questions' gold answers (shuffled labels look so)."""
+    dev fit their own questions no better than other questions' gold answers (shuffled labels look so); `diverged`: it
+    ends far above where it began."""
     message: str
     """Steps and figures."""
 

@@ -26,6 +26,13 @@ ALIKE = 1.0
 """Standard errors within which two mean scores must lie to be called no better than each other: that few items cannot
 tell them apart is no fault of a training that scores low but above chance."""
 
+RISEN = 1.5
+"""Times the mean loss of the first quarter that the last quarter's must be for a training to be called diverged."""
+RISEN_BY = 0.5
+"""And how much higher it must be, so that the noise of a loss near zero is none."""
+STEPS = 8
+"""Logged losses below which that is not asked."""
+
 Clusters = Sequence[Hashable] | None
 
 
@@ -38,14 +45,30 @@ def findings(
 ) -> tuple[TrainingFinding, ...]:
     """All of them.
 
-    looks: in order; step 0 is what training began from. best: the one whose weights came out. crossed: of each of its
-    answers the score to its own question, and the mean score to others. clusters: one label a dev item.
+    looks: in order, none where dev was not asked; step 0 is what training began from. best: the one whose weights came
+    out. crossed: of each of its answers the score to its own question, and the mean score to others. clusters: one
+    label a dev item.
     """
-    after = [look for look in looks if look.step]
-    if not after:
-        return ()
-    found = [_overfitting(curve, after, best, clusters), _by_chance(curve, len(after), best, crossed)]
+    found = [diverged(curve)]
+    if after := [look for look in looks if look.step]:
+        found += [_overfitting(curve, after, best, clusters), _by_chance(curve, len(after), best, crossed)]
     return tuple(one for one in found if one is not None)
+
+
+def diverged(curve: Sequence[TrainingPoint]) -> TrainingFinding | None:
+    """The training loss ends far above where it began: the learning rate is too high for what is trained."""
+    losses = [point.loss for point in curve]
+    if len(losses) < STEPS:
+        return None
+    quarter = len(losses) // 4
+    first, last = (math.fsum(part) / quarter for part in (losses[:quarter], losses[-quarter:]))
+    if last < max(RISEN * first, first + RISEN_BY):
+        return None
+    message = (
+        f"diverged: the training loss rose from {first:.3f} (mean of the first {quarter} logs) to {last:.3f} (of the "
+        "last): lower train.learning_rate, or raise train.warmup"
+    )
+    return TrainingFinding(rule="diverged", message=message)
 
 
 def _overfitting(

@@ -32,6 +32,8 @@ ROW = "row"
 """Column with the number of an answer's row."""
 UNSCORED = 0.5
 """Share of a step's answers that may have no score."""
+ALIKE = 10
+"""Steps in a row without two answers of a prompt that differ in reward, after which training stops: nothing moves."""
 
 
 def build(job: Job, loaded: Loaded, scorer: Scorer) -> tuple[Any, Supervision]:
@@ -72,6 +74,7 @@ def build(job: Job, loaded: Loaded, scorer: Scorer) -> tuple[Any, Supervision]:
 
 def _rewards(job: Job, scorer: Scorer) -> list[Reward]:
     """The task's first metric, and the form of the answer where the spec asks for it; their sum is the reward."""
+    told = _ToldApart(job)
 
     def task(completions: Sequence[Any], row: Sequence[int], **_: Any) -> list[float | None]:
         texts = [_answer(one, job.decoding.stop) for one in completions]
@@ -81,15 +84,46 @@ def _rewards(job: Job, scorer: Scorer) -> list[Reward]:
             what = f"{lost} of {len(scores)} sampled answers have no score by the task's metric"
             hint = "Look whether the metric's judge or sandbox answers; docs/metrics.md says what leaves it without one"
             raise TrainingError(Problem("train", what, f"At most {UNSCORED:.0%}", hint))
+        told.see(row, scores)
         return scores
 
     def form(completions: Sequence[Any], row: Sequence[int], **_: Any) -> list[float | None]:
         assert job.spec.reward.format_metric is not None  # noqa: S101  else it is not used
         texts = [_answer(one, job.decoding.stop) for one in completions]
         name = job.spec.reward.format_metric
-        return [metrics.score_text(name, text, job.rows[at].target) for at, text in zip(row, texts, strict=True)]
+        scores = [metrics.score_text(name, text, job.rows[at].target) for at, text in zip(row, texts, strict=True)]
+        told.see(row, scores)
+        return scores
 
     return [task] if job.spec.reward.format_metric is None else [task, form]
+
+
+class _ToldApart:
+    """Stops a training whose rewards never differ within a prompt: all advantages are zero then, nothing is learned."""
+
+    def __init__(self, job: Job) -> None:
+        functions = 1 if job.spec.reward.format_metric is None else 2
+        self._most = min(ALIKE, steps_of(job.spec, rows_an_epoch(job))) * functions
+        self._alike = 0
+        self._seen: set[float] = set()
+
+    def see(self, row: Sequence[int], scores: Sequence[float | None]) -> None:
+        """The scores of one reward function for the answers of one step. Raises TrainingError."""
+        by_row: dict[int, set[float]] = {}
+        for at, score in zip(row, scores, strict=True):
+            if score is not None:
+                by_row.setdefault(at, set()).add(score)
+        self._seen.update(*by_row.values())
+        self._alike = 0 if any(len(each) > 1 for each in by_row.values()) else self._alike + 1
+        if self._alike >= self._most:
+            known = ", ".join(f"{score:g}" for score in sorted(self._seen)[:3])
+            what = f"no two answers to the same prompt had different rewards ({known}) in {self._alike} looks in a row"
+            hint = (
+                "GRPO learns from such differences alone: begin from an adapter that is right now and then "
+                "(train.start), sample more or hotter (reward.generations, reward.temperature), or reward the form "
+                "too (reward.format_metric)"
+            )
+            raise TrainingError(Problem("train", what, "At least two different ones", hint))
 
 
 def _answer(completion: Any, stop: Sequence[str]) -> str:
