@@ -279,8 +279,8 @@ def test_gates_are_drawn_one_plot_a_unit_and_broken_answers_stay_inert(
     page.get_by_text("must not break critical.jsonl").first.wait_for(timeout=60_000)
     plots = page.locator("[data-testid=stVegaLiteChart]")
     plots.nth(2).wait_for()
-    # points, seconds, the contestants' scores; in tabs the search and two of learning
-    playwright.expect(plots).to_have_count(6, timeout=60_000)
+    # points, seconds, the contestants' scores; in tabs the search and three of learning
+    playwright.expect(plots).to_have_count(7, timeout=60_000)
     page.get_by_text("<script>window.pwned=1</script>").first.wait_for()
     assert page.evaluate("window.pwned") is None
     tab.picture(tmp_path / "gates.png")
