@@ -105,6 +105,14 @@ def test_the_leaderboard_answers_the_five_questions_of_every_judged_experiment(o
         assert verdict in page
 
 
+def test_an_experiment_that_has_only_just_begun_stands_on_the_leaderboard(open_app: Open, tmp_path: Path) -> None:
+    store = build(tmp_path / "reports")
+    begun = store.create("begun--00000000", "{name: begun, hypothesis: It gains., model: m}")
+    app = open_app(store.root)
+    assert "Unfinished: there is no" in said(app)
+    assert open_app(store.root, experiment=begun.id).title[0].value == "begun"
+
+
 def test_every_drawing_brings_its_stylesheet_so_that_none_is_painted_bare(open_page: Open, store: Store) -> None:
     for name in ("leaderboard", "compare"):
         drawings = [part.value for part in open_page(store.root, name).html if "hx" in part.value]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 
 from streamlit.web import cli
@@ -17,6 +18,8 @@ from harness.ui.shared import index_of
 def main() -> None:
     """Load, begin to read, then serve: a visitor of a server that is ready waits for neither."""
     importlib.import_module(places.PLACES[places.HOME].module)
+    gc.collect()
+    gc.freeze()  # Streamlit collects garbage after every run of a page, and what was loaded will never be any
     index_of(str(Store().root)).follow(seconds=0)
     cli.main(prog_name="streamlit")
 

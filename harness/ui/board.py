@@ -156,8 +156,9 @@ def card(experiment: pd.Series, rows: pd.DataFrame, columns: list[str], aliases:
 def _about(experiment: pd.Series) -> str:
     """Model, day and warnings, for the corner of a card."""
     warnings = len(experiment["warnings"])
+    created = experiment["created"]  # missing where no provenance was written yet
     told = [f"{warnings} warning{'s' if warnings > 1 else ''}" if warnings else "", experiment["model"]]
-    return plain(" · ".join(part for part in (*told, (experiment["created"] or "")[:10]) if part))
+    return plain(" · ".join(part for part in (*told, "" if pd.isna(created) else created[:10]) if part))
 
 
 def table(index: Index, shown: pd.DataFrame) -> None:
@@ -193,7 +194,7 @@ def download(index: Index, shown: pd.DataFrame) -> None:
     )
 
 
-@st.fragment(run_every=0.3)  # type: ignore[untyped-decorator]
+@st.fragment(run_every=1.0)  # type: ignore[untyped-decorator]
 def reading(index: Index, drawn: int) -> None:
     """Tell how far the reading is; the page is drawn anew when there is twice as much to show, and when all is read.
 
