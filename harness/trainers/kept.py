@@ -6,15 +6,16 @@ which was measured: see docs/training_speed.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from harness.trainers.shape import Shape
 from harness.trainers.spec import TrainSpec
 
 HELD: Final = {
-    ("cpu", "lora"): 1.85, ("cpu", "head"): 1.4, ("cpu", "frozen"): 1.2, ("cpu", "whole"): 1.2,
-    ("cuda", "lora"): 1.1, ("cuda", "head"): 1.1, ("cuda", "frozen"): 1.1, ("cuda", "whole"): 1.1,
-}  # fmt: skip
+    "cpu": {"lora": 1.85, "head": 1.4, "frozen": 1.2, "whole": 1.2},
+    "cuda": {"lora": 1.1, "head": 1.1, "frozen": 1.1, "whole": 1.1},
+}
 """Memory held for each byte that autograd keeps: freed pieces between kept ones go back to nobody."""
 RECOMPUTED: Final = {"lora": 0.95, "head": 0.7, "frozen": 0.37, "whole": 0.5}
 """The same on a CPU under checkpointing, for each byte that would be kept without it."""
@@ -50,12 +51,18 @@ def activations(spec: TrainSpec, shape: Shape, rows: int, longest: int, learned:
     kind = {"full": "whole", "classifier": "head"}.get(spec.method, "lora" if spec.method in LORAS else "frozen")
     kept, tokens = _of_a_token(spec, shape), rows * (longest + _prepended(spec))
     whole = tokens * kept * shape.layers * number
+    adapted = len([one for one in shape.linears if _targeted(spec, one[0])]) / max(len(shape.linears), 1)
+
+    def of(factors: Mapping[str, float]) -> float:
+        """The factor; of a LoRA on few of the layers between that of one on all and that of what adapts none."""
+        return factors["frozen"] + (adapted if kind == "lora" else 1) * (factors[kind] - factors["frozen"])
+
     if not spec.gradient_checkpointing:
-        held = whole * HELD[device, kind]
+        held = whole * of(HELD[device])
     elif device == "cpu":
-        held = whole * RECOMPUTED[kind]
+        held = whole * of(RECOMPUTED)
     else:
-        held = tokens * (shape.hidden * shape.layers + kept) * number * HELD[device, kind]
+        held = tokens * (shape.hidden * shape.layers + kept) * number * of(HELD[device])
     return round(held) + _logits(spec, shape, rows, longest, learned)
 
 
