@@ -15,6 +15,7 @@ from test_judgement import judged, tuned
 from harness import spec
 from harness.caveats import one_answer
 from harness.engines.base import Answer, Request
+from harness.evidence import gather, wording
 from harness.records import Candidate
 from harness.spec import Experiment
 from harness.store import Store
@@ -65,6 +66,10 @@ def test_one_answer_to_everything_is_rejected_although_it_passes_every_gate(unev
     assert {gate.outcome for gate in verdict.gates} == {"pass"}
     assert verdict.decision == "reject"
     assert "gives one answer to every question, 'yes', which is the gold answer of" in verdict.reason
+    folder = Store(tmp_path / "reports").find(verdict.experiment)
+    folder.write(verdict)
+    told = wording.headline(gather(folder))
+    assert "; all gates passed, but tuned-seed0 gives one answer to every question, 'yes'" in told
 
 
 def test_one_answer_to_nearly_everything_is_told(uneven: Experiment, tmp_path: Path) -> None:

@@ -108,6 +108,13 @@ def test_gradients_that_are_not_numbers_or_explode_stop_the_training() -> None:
         Faults().look(3, log(grad_norm=float("inf")), 1.0)
     with pytest.raises(TrainingError, match="the loss is nan at step 3"):
         Faults().look(3, log(loss=float("nan")), 1.0)
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 1, before anything was learned. Check the base"):
+        Faults().look(1, log(loss=float("nan")), 1.0)
+    small = Faults()
+    for step in range(IN_A_ROW - 1):
+        small.look(step, log(grad_norm=3.0), 1e-5)
+    with pytest.raises(TrainingError, match=r"gradients explode: norm 3 at step 4, above 0.01 at 5 logs in a row"):
+        small.look(4, log(grad_norm=3.0), 1e-5)
     faults = Faults()
     for step in range(IN_A_ROW - 1):
         faults.look(step, log(grad_norm=5000.0), 1.0)
@@ -131,8 +138,9 @@ def test_further_curves_are_kept_by_name_and_hold_numbers_alone() -> None:
 def test_memory_that_runs_out_on_a_cpu_is_told_with_what_would_help() -> None:
     from harness.trainers.lifecycle import _told_when_full
 
-    fault = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
-    with pytest.raises(TrainingError, match=r"out of memory: .*micro_batch_size"), _told_when_full():
-        raise fault
+    said = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 2218786816 bytes. Error 12"
+    told = r"out of memory: 2,116 MiB more were wanted at once\. Set train\.micro_batch_size"
+    with pytest.raises(TrainingError, match=told), _told_when_full():
+        raise RuntimeError(said)
     with pytest.raises(RuntimeError, match="shapes"), _told_when_full():
         raise RuntimeError("shapes do not match")

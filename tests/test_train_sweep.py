@@ -12,18 +12,18 @@ from small_training import PROMPT, QUICK, ROWS, SPLIT, Notes, job, tiny
 
 from harness.cli import tables
 from harness.data import Row, Split
-from harness.errors import TrainingError
+from harness.errors import Problem, TrainingError
 from harness.evaluate import TaskSpec
 from harness.evidence import gather
 from harness.learning import Ground, help_sweep, learn
-from harness.learning.sweeping import Sweep, grid
+from harness.learning.sweeping import Sweep, Training, grid
 from harness.models import LocalModel
 from harness.progress import Progress
 from harness.records import AdapterRef, DevPoint, SeedTraining, Supervision, SweepRecord
 from harness.report import write_reports
 from harness.store import ExperimentStore
 from harness.trainers import Job, Scorer, TrainSpec, searching
-from harness.trainers.base import looked
+from harness.trainers.base import LESS_MEMORY, looked
 from harness.trainers.parts import SweepSpec
 
 pytest.importorskip("optuna")
@@ -116,7 +116,7 @@ def ground(model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     )  # fmt: skip
 
 
-def swept(ground: Ground, spec: TrainSpec, train: Scripted) -> Sweep:
+def swept(ground: Ground, spec: TrainSpec, train: Training) -> Sweep:
     def scorer(split: str, answers: Sequence[tuple[int, object]]) -> list[float | None]:
         return [None for _ in answers]
 
@@ -176,6 +176,20 @@ def test_a_trial_that_fails_is_told_and_the_others_count(ground: Ground) -> None
     sweep.work()
     failed = [trial for trial in sweep.record().trials if trial.state == "failed"]
     assert [(trial.fields["learning_rate"], trial.score) for trial in failed] == [(5e-3, None)]
+
+
+def test_a_sweep_of_failures_alone_says_why_each_failed_and_how_to_try_again(ground: Ground) -> None:
+    def full(job: Job, progress: Progress, scorer: Scorer) -> tuple[SeedTraining, Supervision]:
+        raise TrainingError(Problem("train", "out of memory: 9 GiB", next=LESS_MEMORY))
+
+    sweep = swept(ground, spec_of({"batch_size": [4, 8], "trials": 2}), full)
+    sweep.work()
+    with pytest.raises(TrainingError, match=r"trial 0: train: out of memory: 9 GiB.*; trial 1: .*delete .*sweep\.log"):
+        sweep.record()
+    ground.folder.journal_path("sweep").unlink()
+    again = swept(ground, spec_of(LISTED), Scripted(better_slowly))
+    again.work()
+    assert len(again.record().trials) == 3
 
 
 def test_two_workers_share_the_trials(ground: Ground) -> None:

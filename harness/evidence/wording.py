@@ -151,6 +151,9 @@ def _verb(gain: Bounds) -> str:
 def _gates_passed(evidence: Evidence) -> str:
     blocking = [gate for gate in evidence.deciding_gates if gate.blocking]
     missed = [gate_name(gate) for gate in blocking if gate.outcome != "pass"]
+    if not missed and evidence.verdict is not None and evidence.decision in ("reject", "inconclusive"):
+        reason = evidence.verdict.reason.split(". ")[0].rstrip(".")  # what stood against it was no gate
+        return reason[:1].lower() + reason[1:]
     if not missed:
         return "every blocking gate passed" if blocking else "no blocking gate was set"
     return f"not passed: {_some(missed)}"

@@ -24,7 +24,7 @@ from harness.errors import Problem, TrainingError
 from harness.learning.ground import Ground
 from harness.progress import Progress
 from harness.records import AdapterRef, DevPoint, SeedTraining, Supervision, SweepRecord, TrialRecord
-from harness.trainers import Answered, Job, Scorer, TrainSpec, searching
+from harness.trainers import Answered, Job, Scorer, TrainSpec, forecast, searching
 from harness.trainers.order import rows_an_epoch
 from harness.trainers.parts import SweepSpec
 from harness.trainers.setup import steps_of
@@ -152,7 +152,7 @@ class Sweep:
             job = replace(job, experiment=f"{job.experiment}-trial{trial.number}")
             steps = steps_of(job.spec, rows_an_epoch(job))
             watched = _Watched(scorer, trial, steps, self._sweep.prune)
-            training, _ = self._trained_by(job, self._ground.progress, watched)
+            training, _ = self._made(job, watched)
         except optuna.TrialPruned as stopped:
             end(optuna.trial.TrialState.PRUNED, reason=str(stopped))
         except (TrainingError, ValidationError) as fault:
@@ -166,6 +166,12 @@ class Sweep:
             else:
                 end(optuna.trial.TrialState.FAIL, reason="no look at dev has a score")
 
+    def _made(self, job: Job, scorer: Scorer) -> tuple[SeedTraining, Supervision]:
+        try:
+            return self._trained_by(job, self._ground.progress, scorer)
+        except TrainingError as fault:
+            raise forecast.after_running_out(fault, job) from fault
+
     def record(self) -> SweepRecord:
         """All trials, and the fields of the best: the first of equals. Raises TrainingError when none has a score."""
         states: dict[str, Literal["complete", "pruned", "failed"]] = {
@@ -174,8 +180,10 @@ class Sweep:
         trials = tuple(_told(trial, states[trial.state.name]) for trial in self._trials() if trial.state.name in states)
         whole = [trial for trial in trials if trial.state == "complete" and trial.score is not None]
         if not whole:
-            reasons = "; ".join(dict.fromkeys(trial.reason for trial in trials if trial.reason))
-            raise TrainingError(Problem("train.sweep", f"no trial came to a score: {reasons}"))
+            reasons = "; ".join(f"trial {trial.number}: {trial.reason.rstrip('.')}" for trial in trials if trial.reason)
+            journal = self._ground.folder.journal_path(JOURNAL)
+            hint = f"Change train, which makes another experiment, or delete {journal} to try all of them again"
+            raise TrainingError(Problem("train.sweep", f"no trial came to a score: {reasons}", next=hint))
         best = max(whole, key=lambda trial: (trial.score or 0.0, -trial.number))
         return SweepRecord(
             fields=self._sweep.fields,

@@ -119,14 +119,18 @@ class Faults:
         """Raise TrainingError for a loss or gradients that are not numbers, or gradients that explode."""
         loss, norm = float(logs["loss"]), logs.get("grad_norm")
         hint = "Lower train.learning_rate, or check data and base model"
+        when, cure = f"at step {step}", hint
+        if step == 1:  # the first step is logged always, and its loss is the base model's
+            when, cure = "at step 1, before anything was learned", "Check the base model's weights, and the rows"
         if not math.isfinite(loss):
-            raise TrainingError(Problem("train", f"the loss is {loss} at step {step}", next=hint))
+            raise TrainingError(Problem("train", f"the loss is {loss} {when}", next=cure))
         if norm is not None and not math.isfinite(norm):
-            raise TrainingError(Problem("train", f"the gradient's norm is {norm} at step {step}", next=hint))
+            raise TrainingError(Problem("train", f"the gradient's norm is {norm} {when}", next=cure))
         bound = EXPLODED * clipped_at
         self._large = self._large + 1 if norm is not None and norm > bound else 0
         if self._large >= IN_A_ROW:
-            what = f"gradients explode: norm {norm:,.0f} at step {step}, above {bound:,.0f} at {IN_A_ROW} logs in a row"
+            told = [f"{value:,.0f}" if value >= 10 else f"{value:.2g}" for value in (norm or 0.0, bound)]
+            what = f"gradients explode: norm {told[0]} at step {step}, above {told[1]} at {IN_A_ROW} logs in a row"
             raise TrainingError(Problem("train", what, next=hint))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -196,11 +197,14 @@ def _told_when_full() -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as fault:
-        raise TrainingError(Problem("train", f"out of memory: {fault}", next=LESS_MEMORY)) from fault
+        told = ": ".join(filter(None, ("out of memory", ". ".join(str(fault).split(". ")[:3]))))
+        raise TrainingError(Problem("train", told, next=LESS_MEMORY)) from fault
     except RuntimeError as fault:
         if "can't allocate memory" not in str(fault):  # what torch says on a CPU
             raise
-        raise TrainingError(Problem("train", f"out of memory: {fault}", next=LESS_MEMORY)) from fault
+        wanted = re.search(r"tried to allocate (\d+) bytes", str(fault))
+        more = f"{int(wanted[1]) / 2**20:,.0f} MiB more were wanted at once" if wanted else fault
+        raise TrainingError(Problem("train", f"out of memory: {more}", next=LESS_MEMORY)) from fault
 
 
 @contextmanager
