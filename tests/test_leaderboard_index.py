@@ -137,6 +137,28 @@ def test_while_one_reads_the_others_get_what_is_known_and_how_much_is_owed(
     assert len(index.experiments()) == 9
 
 
+def test_who_comes_while_the_store_is_looked_at_sees_what_was_written_before(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = ready(store)
+    arrived, go, scan = threading.Event(), threading.Event(), Store.scan
+
+    def waiting(self: Store) -> object:
+        found = scan(self)
+        arrived.set()
+        assert go.wait(60)
+        return found
+
+    monkeypatch.setattr(Store, "scan", waiting)
+    index.follow(seconds=0)
+    assert arrived.wait(60)
+    store.create("new--11111111", "name: new\nhypothesis: Something.\n")
+    index.follow(seconds=0)
+    go.set()
+    ended()
+    assert index.experiments()["name"].iloc[0] == "new"
+
+
 def test_a_reading_goes_on_when_nobody_waits_for_it(
     store: Store, held_up: tuple[threading.Event, threading.Event]
 ) -> None:

@@ -48,7 +48,8 @@ class Index:
         self._path = path or place(store)
         self._reader = threading.Lock()  # whoever reads the store
         self._lock = threading.RLock()  # the file and what is known; held for single statements, never while reading
-        self._thread: threading.Thread | None = None
+        self._thread: threading.Thread | None = None  # that of `follow`, while it is at work
+        self._wanted = False  # whether somebody came since its last look began
         self._seen = threading.Event()  # that the store was looked at
         self._found: list[Found] = []
         self._held: dict[str, tuple[str, str]] = {}
@@ -87,9 +88,10 @@ class Index:
         always for the first look at the store.
         """
         with self._lock:
-            begins = not self.busy() and self._rested(rest)
+            self._wanted |= self._rested(rest)
+            begins = self._wanted and not self.busy()
             if begins:
-                self._thread = threading.Thread(target=self.refresh, name="leaderboard", daemon=True)
+                self._thread = threading.Thread(target=self._read_on, name="leaderboard", daemon=True)
                 self._thread.start()
             thread, waits = self._thread, begins or not self._held
         if thread and waits:
@@ -98,7 +100,23 @@ class Index:
 
     def busy(self) -> bool:
         """Whether the thread of `follow` is at work."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread is not None
+
+    def _read_on(self) -> None:
+        """Look again as long as somebody came after the last look began: who comes sees what was written before."""
+        try:
+            while self._is_wanted():
+                self.refresh()
+        except BaseException:
+            self._thread = None
+            raise
+
+    def _is_wanted(self) -> bool:
+        with self._lock:
+            wanted, self._wanted = self._wanted, False
+            if not wanted:
+                self._thread = None
+        return wanted
 
     def progress(self) -> tuple[int, int]:
         """How many experiments are known, and how many are still to be read."""
