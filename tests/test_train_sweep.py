@@ -12,7 +12,7 @@ from small_training import PROMPT, QUICK, ROWS, SPLIT, Notes, job, tiny
 
 from harness.cli import tables
 from harness.data import Row, Split
-from harness.errors import Problem, TrainingError
+from harness.errors import HarnessError, Problem, TrainingError
 from harness.evaluate import TaskSpec
 from harness.evidence import gather
 from harness.learning import Ground, help_sweep, learn
@@ -190,6 +190,17 @@ def test_a_sweep_of_failures_alone_says_why_each_failed_and_how_to_try_again(gro
     again = swept(ground, spec_of(LISTED), Scripted(better_slowly))
     again.work()
     assert len(again.record().trials) == 3
+
+
+def test_a_tracker_that_cannot_be_told_fails_no_trial(ground: Ground) -> None:
+    def unreachable(job: Job, progress: Progress, scorer: Scorer) -> tuple[SeedTraining, Supervision]:
+        raise HarnessError(Problem("train.report_to: mlflow", "cannot be told"))
+
+    with pytest.raises(HarnessError, match="mlflow: cannot be told"):
+        swept(ground, spec_of(LISTED), unreachable).work()
+    again = swept(ground, spec_of(LISTED), Scripted(better_slowly))
+    again.work()
+    assert [trial.state for trial in again.record().trials] == ["complete"] * 3
 
 
 def test_two_workers_share_the_trials(ground: Ground) -> None:

@@ -30,8 +30,8 @@ from harness.trainers.base import Job, Origin
 from harness.trainers.setup import arguments
 from harness.trainers.trackers import TRACKERS, Curve
 
-BEGIN_S: Final = 120.0
-"""Seconds that a tracker has for making a run."""
+BEGIN_S: Final = 180.0
+"""Seconds that a tracker has for making a run; wandb itself gives up after some 100."""
 END_S: Final = 60.0
 """Seconds that it has for taking what is left when training has ended."""
 MOST: Final = 400
