@@ -1,6 +1,7 @@
 """How fast the leaderboard opens and answers, by the size of the store, through the real app in a real browser.
 
     python bench/leaderboard.py measure [--sizes 100,1000,10000] [--rounds 3] [--stores DIR]
+    python bench/leaderboard.py samples [--rounds 3] [--stores DIR]
     python bench/leaderboard.py page          # writes the figures that are there into docs/leaderboard.md
 
 Every experiment has 1,008 samples in seven runs. Stores are generated once under DIR (default: a temporary folder).
@@ -63,23 +64,41 @@ def measure(given: argparse.Namespace) -> None:
             grow(store, templates, size)
             print(f"{size:,} experiments in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
         rows = look_at_all(stores, templates, given.rounds)
-    command = shlex.join(["python", "bench/leaderboard.py", *sys.argv[1:]])
+    keep("openings", rows)
+
+
+def samples(given: argparse.Namespace) -> None:
+    """Generate one experiment of long runs, compare and review it, keep the figures."""
+    from boarding.samples import make
+    from boarding.samples import measure as look_at_samples
+
+    with tempfile.TemporaryDirectory() as folder:
+        keep("samples", look_at_samples(make((given.stores or Path(folder)) / "samples"), given.rounds))
+
+
+def keep(name: str, rows: list[dict[str, Any]]) -> None:
+    """Put figures into the file, with the machine and the command that they come from."""
+    kept = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
     taken = f"{machine.cpus()} cores, {machine.system()}, streamlit {importlib.metadata.version('streamlit')}"
-    kept = {"machine": taken, "command": command, "openings": rows}
+    given = sys.argv[1:]
+    told = [one for before, one in zip(["", *given], given, strict=False) if "--stores" not in (before, one)]
+    command = shlex.join(["python", "bench/leaderboard.py", *told])
+    kept[name] = {"machine": taken, "command": command, "rows": rows}
     FIGURES.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def page(_: argparse.Namespace) -> None:
-    """Write the table into the page."""
+    """Write the tables into the page."""
     kept = json.loads(FIGURES.read_text(encoding="utf-8"))
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{table(kept)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    told = "\n\n".join([table(kept["openings"]), sentence(kept["samples"])])
+    PAGE.write_text(f"{before}{BEGIN}\n{told}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 def table(kept: dict[str, Any]) -> str:
     """Medians with their range, a line a size and kind."""
-    rows = kept["openings"]
+    rows = kept["rows"]
     keys = list(dict.fromkeys((row["experiments"], row["kind"]) for row in rows))
     lines = ["| " + " | ".join(HEAD) + " |", "|---:|---:|---" + "|---:" * (len(HEAD) - 3) + "|"]
     for size, kind in sorted(keys, key=lambda key: (key[0], list(NAMES).index(key[1]))):
@@ -94,6 +113,18 @@ def table(kept: dict[str, Any]) -> str:
         f"Seconds, median of {rounds} rounds and range. {kept['machine']}. `{kept['command']}`. Starting the server "
         f"takes {start:.1f} s before that, whatever the store ({bare:.1f} s for bare Streamlit). Load average of the "
         f"machine meanwhile: {min(loads):.1f} to {max(loads):.1f}.\n\n" + "\n".join(lines)
+    )
+
+
+def sentence(kept: dict[str, Any]) -> str:
+    """Compare and Review on long runs."""
+    rows = kept["rows"]
+    took = {name: seconds(rows, f"{name}_s") for name in ("compare", "next", "find", "review", "vote")}
+    return (
+        f"On runs of 20,000 samples, at the first visit of a server, Compare opens in {took['compare']} s, the next "
+        f"sample is there after {took['next']} s, a text found in all of them after {took['find']} s; Review opens in "
+        f"{took['review']} s, and a vote leads to the next pair in {took['vote']} s. Median of {len(rows)} rounds and "
+        f"range. `{kept['command']}`."
     )
 
 
@@ -114,6 +145,10 @@ def main() -> None:
     part.add_argument("--rounds", type=int, default=3)
     part.add_argument("--stores", type=Path)
     part.set_defaults(do=measure)
+    part = parts.add_parser("samples")
+    part.add_argument("--rounds", type=int, default=3)
+    part.add_argument("--stores", type=Path)
+    part.set_defaults(do=samples)
     parts.add_parser("page").set_defaults(do=page)
     given = parser.parse_args()
     given.do(given)

@@ -26,14 +26,20 @@ from harness.store import ExperimentStore, Store  # noqa: E402
 
 TEMPLATES, ITEMS, ARMS = 12, 144, 24
 """Experiments made whole; items of a run, seven runs of which are 1,008 samples; prompts that a search tried."""
+LAST = "verdict.json"
+"""The file that is written last."""
 WORDS = ("intents", "tickets", "claims", "orders", "faq", "routing", "billing", "returns", "triage", "search")
 
 
 def grow(store: Store, templates: Store, size: int) -> None:
-    """Copies of the templates until the store has `size` experiments."""
+    """Copies of the templates until the store has `size` experiments; one that was cut short is made again."""
     made = [whole(one) for one in templates.experiments()]
-    for number in range(len(store.ids()), size):
-        copy(store, *made[number % len(made)], number)
+    shutil.rmtree(store.root / named(size), ignore_errors=True)  # left by a bench that was cut short
+    for number in range(size):
+        folder = store.root / named(number)
+        if not (folder / LAST).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            copy(store, *made[number % len(made)], number)
 
 
 def make_templates(root: Path) -> Store:
@@ -71,12 +77,18 @@ def whole(template: ExperimentStore) -> tuple[ExperimentStore, r.Provenance, r.V
     return template, provenance, verdict
 
 
+def named(number: int) -> str:
+    """The id of a copy."""
+    name = f"{WORDS[number % len(WORDS)]}-{number:05d}"
+    return f"{name}--{r.digest(name)[:8]}"
+
+
 def copy(
     store: Store, template: ExperimentStore, provenance: r.Provenance, verdict: r.VerdictRecord, number: int
 ) -> ExperimentStore:
     """One more experiment, newer than all before it."""
-    name = f"{WORDS[number % len(WORDS)]}-{number:05d}"
-    experiment_id = f"{name}--{r.digest(name)[:8]}"
+    experiment_id = named(number)
+    name = experiment_id.rpartition("--")[0]
     hypothesis = f"Training number {number} beats the best prompt by at least 5 points."
     spec = {"name": name, "hypothesis": hypothesis, "model": provenance.model.name, **REST}
     resolved = ExperimentSpec.model_validate(spec).model_dump(mode="json")
@@ -92,7 +104,7 @@ def copy(
     own = {"experiment": experiment_id}
     plain = {  # what `write` does, without forcing each file to disk
         "provenance.json": provenance.model_copy(update=own),
-        "verdict.json": verdict.model_copy(update=own | {"hypothesis": hypothesis}),
+        LAST: verdict.model_copy(update=own | {"hypothesis": hypothesis}),
     }
     for name, record in plain.items():
         (folder.path / name).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
