@@ -53,6 +53,13 @@ def workspace(*parts: str) -> Path:
     return path
 
 
+def tracking() -> Path:
+    """Where trackers write what their own variables do not place elsewhere: never into the current directory."""
+    path = home() / "tracking"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def publish(kind: Kind, staging: Path) -> str:
     """Move a finished folder to its place by content and return its digest (64 hex digits).
 

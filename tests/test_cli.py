@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -188,3 +189,21 @@ def test_records_of_version_1_are_shown() -> None:
     shown = harness("show", "version-one", "--reports", ROOT / "tests" / "stored")
     assert shown.returncode == 0, shown.stderr
     assert "beats the best prompt on the task: +41.7 points [+12.5, +70.8] (95 % interval, n = 12" in shown.stdout
+
+
+def test_what_ends_harness_ui_ends_its_server(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "harness", "ui", "--reports", str(tmp_path), "--port", str(port)]
+    env = {**os.environ, "HARNESS_HOME": str(tmp_path / "home")}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert any(f":{port}" in line for line in server.stdout)
+            server.terminate()
+            server.communicate(timeout=60)
+        finally:
+            server.kill()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port)).close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,6 +217,22 @@ def test_wandb_offline_holds_a_verdict_once(
     assert (first.new, again.new) == (True, False)
     (made,) = glob.glob(f"{tmp_path}/wandb/offline-run-*-{first.where}")
     assert list(Path(made).glob("*.wandb"))
+
+
+def test_what_no_variable_places_lies_in_our_home_and_not_in_the_current_directory(
+    folder: ExperimentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("wandb", "mlflow"):
+        pytest.importorskip(name, reason=f"{name} is not installed here")
+    command = [sys.executable, "-m", "harness", "export", WANTED, "--reports", str(folder.path.parent), "--to"]
+    placed = ("MLFLOW_TRACKING_URI", "WANDB_DIR", "OMP_NUM_THREADS")
+    env = {key: value for key, value in os.environ.items() if key not in placed} | {"WANDB_MODE": "offline"}
+    before = {path.name for path in tmp_path.iterdir()}
+    for tracker in ("wandb", "mlflow"):
+        subprocess.run([*command, tracker], env=env, cwd=tmp_path, check=True, capture_output=True)
+    kept = {path.name for path in (tmp_path / "home" / "tracking").iterdir()}
+    assert {"wandb", "mlflow.db", "mlflow-artifacts"} <= kept
+    assert {path.name for path in tmp_path.iterdir()} == before
 
 
 def test_an_error_of_a_tracker_is_an_error_of_ours(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -213,7 +212,7 @@ def ui(
     environment = {**os.environ, **({"HARNESS_REPORTS": str(reports.resolve())} if reports else {})}
     command = [sys.executable, "-m", "harness.ui", "run", str(page), "--server.port", str(port)]
     command += ["--server.address", "127.0.0.1", "--browser.gatherUsageStats", "false"]
-    raise typer.Exit(subprocess.call(command, env=environment))
+    os.execve(sys.executable, command, environment)  # noqa: S606  in this process's place: what ends it ends the server
 
 
 app.command("plan", rich_help_panel=DECIDE)(plan.plan)

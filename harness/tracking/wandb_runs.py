@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from harness import artifacts
 from harness.errors import HarnessError, Problem, UsageError
 from harness.tracking.content import IDENTITY, Content
 
@@ -21,7 +22,8 @@ def tell(content: Content) -> tuple[str, bool]:
     """
     wandb = _wandb()
     number = hashlib.sha256(content.identity.encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("WANDB_DIR") or ".") / "wandb"
+    near = Path(os.environ.get("WANDB_DIR") or artifacts.tracking())
+    folder = near / "wandb"
     offline = os.environ.get("WANDB_MODE", "").lower() in ("offline", "dryrun")
     if offline and any(folder.glob(f"offline-run-*-{number}")):
         return number, False
@@ -31,6 +33,7 @@ def tell(content: Content) -> tuple[str, bool]:
             group=content.name,
             name=content.experiment,
             id=number,
+            dir=str(near),
             resume="allow",
             config={**content.parameters, **content.tags},
             settings=wandb.Settings(console="off", silent=True, disable_git=True, x_disable_stats=True),

@@ -61,7 +61,7 @@ class TensorBoard:
 
     def place(self) -> str:
         own = os.environ.get("TENSORBOARD_LOGGING_DIR")
-        return str(Path(own).expanduser().absolute() if own else _ours() / "tensorboard")
+        return str(Path(own).expanduser().absolute() if own else artifacts.tracking() / "tensorboard")
 
     def begin(self, callback: Any, args: Any, curve: Curve, earlier: str | None) -> str:
         folder = Path(self.place())
@@ -84,7 +84,11 @@ class MLflow:
     def place(self) -> str:
         import mlflow
 
-        return str(mlflow.get_tracking_uri()) if mlflow.is_tracking_uri_set() else f"sqlite:///{_ours()}/mlflow.db"
+        return (
+            str(mlflow.get_tracking_uri())
+            if mlflow.is_tracking_uri_set()
+            else f"sqlite:///{artifacts.tracking()}/mlflow.db"
+        )
 
     def begin(self, callback: Any, args: Any, curve: Curve, earlier: str | None) -> str:
         import mlflow
@@ -97,8 +101,8 @@ class MLflow:
             mlflow.set_tracking_uri(self.place())
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or curve.project
         if mlflow.get_experiment_by_name(experiment) is None:
-            ours = self.place() == f"sqlite:///{_ours()}/mlflow.db"
-            kept = (_ours() / "mlflow-artifacts" / curve.project).as_uri() if ours else None
+            ours = self.place() == f"sqlite:///{artifacts.tracking()}/mlflow.db"
+            kept = (artifacts.tracking() / "mlflow-artifacts" / curve.project).as_uri() if ours else None
             with contextlib.suppress(mlflow.exceptions.MlflowException):  # another training made it just now
                 mlflow.create_experiment(experiment, artifact_location=kept)
         mlflow.set_experiment(experiment)
@@ -154,7 +158,7 @@ class WandB:
         )  # its callback's own end would upload weights, where WANDB_LOG_MODEL says so
 
     def _folder(self) -> str:
-        return os.environ.get("WANDB_DIR") or str(_ours())
+        return os.environ.get("WANDB_DIR") or str(artifacts.tracking())
 
 
 class Trackio:
@@ -190,10 +194,6 @@ TRACKERS: Final[Mapping[str, Tracker]] = {
     "tensorboard": TensorBoard(), "mlflow": MLflow(), "wandb": WandB(), "trackio": Trackio(),
 }  # fmt: skip
 """What `report_to` names, by transformers' names for them."""
-
-
-def _ours() -> Path:
-    return artifacts.home() / "tracking"
 
 
 def _free(name: str, taken: Callable[[str], bool]) -> str:
