@@ -339,3 +339,20 @@ def test_the_data_of_an_experiment_come_with_their_rows_and_the_balance_of_answe
     assert list(read["findings"]["row"]) == ['[user]\nHow?\nSo.\n\n[assistant]\nThus.\n\nid: t\nslices: {"line": 17}']
     assert read["labels"].groupby("split")["share"].sum().to_dict() == {"test": pytest.approx(1)}
     assert list(read["splits"]["split"]) == ["train", "dev", "test"]
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("[" * 100_000, "[" * examining.ROW_LENGTH),  # deeper than anything is read
+        (json.dumps({"prompt": "x" * 100_000}), "prompt: " + "x" * (examining.ROW_LENGTH - 8)),
+        ('{"messages": "none"}', "messages: none"),
+        ("[1]", "[1]"),
+    ],
+)
+def test_a_row_of_any_shape_and_length_is_shown(written: str, shown: str, tmp_path: Path) -> None:
+    folder = build(tmp_path).find("tickets")
+    spec = folder.spec() | {"data": {"train": "train.jsonl", "dev": "dev.jsonl", "test": "test.jsonl"}}
+    (folder.path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    (folder.path / "train.jsonl").write_text("{}\n" * 16 + written)
+    assert list(examining.examined(folder)["findings"]["row"]) == [shown]

@@ -24,8 +24,8 @@ from harness.store import ExperimentStore
 
 MOST_LABELS: Final = 40
 """More answers than this are no closed set."""
-LINE_BYTES: Final = 20_000
-"""How much of a row is shown."""
+ROW_LENGTH: Final = 20_000
+"""Characters of a row that are shown."""
 FINDING_COLUMNS: Final = ("severity", "rule", "file", "line", "message", "row")
 
 
@@ -82,7 +82,7 @@ def _lines(path: Path, wanted: set[int]) -> dict[int, str]:
         with path.open(encoding="utf-8", errors="replace") as stream:
             for number, line in enumerate(stream, start=1):
                 if number in wanted:
-                    found[number] = _written(line.rstrip("\n")[:LINE_BYTES])
+                    found[number] = _written(line.rstrip("\n"))[:ROW_LENGTH]
                 if number >= max(wanted, default=0):
                     break
     except OSError:
@@ -94,14 +94,14 @@ def _written(line: str) -> str:
     """A row for reading: its turns one below the other, then its other fields; as it stands where it is no object."""
     try:
         row = json.loads(line)
-    except ValueError:
+        if not isinstance(row, dict):
+            return line
+        said = row.get("messages")
+        known = isinstance(said, list) and all(isinstance(one, dict) and "content" in one for one in said)
+        parts = [f"[{one.get('role')}]\n{_value(one['content'])}\n" for one in said] if known else []
+        return "\n".join([*parts, *(f"{k}: {_value(v)}" for k, v in row.items() if not (parts and k == "messages"))])
+    except (ValueError, RecursionError):  # no JSON, or too deep
         return line
-    if not isinstance(row, dict):
-        return line
-    said = row.get("messages")
-    turns = said if isinstance(said, list) and all(isinstance(one, dict) and "content" in one for one in said) else []
-    parts = [f"[{one.get('role')}]\n{_value(one['content'])}\n" for one in turns]
-    return "\n".join([*parts, *(f"{k}: {_value(v)}" for k, v in row.items() if not (turns and k == "messages"))])
 
 
 def _value(value: Any) -> str:
