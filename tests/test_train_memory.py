@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from small_training import PROMPT, ROWS, tiny
 
 from harness import models
 from harness.errors import TrainingError
 from harness.models import LocalModel
 from harness.records import MemoryForecast
-from harness.trainers import TrainSpec, forecast
+from harness.trainers import ELSEWHERE, METHODS, Method, TrainSpec, forecast
 from harness.trainers.shape import Shape, shape_of
 
 GIB = 2**30
@@ -64,6 +65,15 @@ def test_the_advice_is_a_setting_that_fits() -> None:
     assert made.total > 4 * GIB
     assert "micro_batch_size: 4" in made.advice
     assert of(TrainSpec(micro_batch_size=4), available=4 * GIB).advice == ""
+
+
+@pytest.mark.parametrize("method", [one for one in METHODS if one not in ELSEWHERE])
+def test_no_advice_is_a_setting_that_the_spec_refuses(method: Method) -> None:
+    told = [of(TrainSpec(method=method), available=GIB * tenths // 10).advice for tenths in range(8, 30)]
+    ways = [yaml.safe_load(advice.partition(" would take")[0])["train"] for advice in told if "would take" in advice]
+    assert ways
+    for way in ways:
+        TrainSpec.model_validate({"method": method} | way)
 
 
 def test_the_advice_for_full_fine_tuning_on_a_small_machine_names_an_adapter() -> None:

@@ -84,10 +84,11 @@ def advice(spec: TrainSpec, shape: Shape, longest: int, learned: int, device: st
     fits or cannot be told."""
     if available is None or _counted(spec, shape, longest, learned, device, available).total <= available:
         return ""
-    ways: list[dict[str, Any]] = [{"gradient_checkpointing": True}] if spec.method != "prefix_tuning" else []
     halves = [n for n in range(1, spec.micro_batch_size or spec.batch_size) if spec.batch_size % n == 0][::-1]
-    ways = [{"micro_batch_size": n} for n in halves] + ways
-    ways += [{"micro_batch_size": 1, "gradient_checkpointing": True}] * bool(halves and ways)
+    ways: list[dict[str, Any]] = [{"micro_batch_size": n} for n in halves]
+    if spec.method != "prefix_tuning":  # which PEFT cannot checkpoint
+        ways += [{"gradient_checkpointing": True}]
+        ways += [{"micro_batch_size": 1, "gradient_checkpointing": True}] * bool(halves)
     ways += [{"method": "lora", **way} for way in ({}, *ways)] if spec.method == "full" else []
     ways += [{"method": "qlora", **way} for way in ({}, *ways) if spec.method != "qlora" and "method" not in way]
     for way in ways:
