@@ -97,8 +97,9 @@ def _written(line: str) -> str:
         if not isinstance(row, dict):
             return line
         said = row.get("messages")
-        known = isinstance(said, list) and all(isinstance(one, dict) and "content" in one for one in said)
-        parts = [f"[{one.get('role')}]\n{_value(one['content'])}\n" for one in said] if known else []
+        turns = said if isinstance(said, list) else []
+        known = all(isinstance(one, dict) and "content" in one for one in turns)
+        parts = [f"[{one.get('role')}]\n{_value(one['content'])}\n" for one in turns] if known else []
         return "\n".join([*parts, *(f"{k}: {_value(v)}" for k, v in row.items() if not (parts and k == "messages"))])
     except (ValueError, RecursionError):  # no JSON, or too deep
         return line
