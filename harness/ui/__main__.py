@@ -1,6 +1,6 @@
 """What `harness ui` starts: Streamlit, with the first page loaded and the store being read before anybody comes.
 
-    python -m harness.ui run app.py --server.port 8501     takes what `streamlit` takes
+`python -m harness.ui run app.py --server.port 8501` takes what `streamlit` takes.
 """
 
 from __future__ import annotations
