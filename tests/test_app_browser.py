@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from app_in_browser import Tab, opened, playwright, press, served, wait_for_names
 from sample_store import build
 
 from harness.report import write_reports
 from harness.store import Store
 
 pytestmark = pytest.mark.browser
-ROOT = Path(__file__).parent.parent
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright's Python package")
-pytest.importorskip("streamlit", reason="needs the extra [ui]")
-
-
-def chromium() -> str:
-    """The system's browser, or a skip that says how to get one."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = os.environ.get("HARNESS_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if not found:
-        pytest.skip("no Chromium: install one (apt-get install chromium) or name it in HARNESS_CHROMIUM")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -42,72 +23,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def address(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as a child process on a free loopback port, ended whatever happens."""
-    chromium()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("app") / "log.txt"
-    command = [sys.executable, "-m", "harness.ui", "run", "app.py", "--server.port", str(port)]
-    environment = os.environ | {"HARNESS_REPORTS": str(store.root), "HARNESS_HOME": str(log.parent / "home")}
-    with log.open("w") as stream:
-        child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT)
-        try:
-            wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health", child, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            child.kill()
-            child.wait()
-
-
-def wait_until_healthy(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(240):
-        if child.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - loopback
-                return
-        except OSError:
-            time.sleep(0.25)
-    pytest.fail(f"the app did not start:\n{log.read_text()}")
-
-
-class Tab:
-    """A browser tab that remembers what went wrong in it and whom it called."""
-
-    def __init__(self, page: Any) -> None:
-        self.page = page
-        page.set_default_timeout(90_000)  # a busy machine is slow, not wrong
-        self.faults: list[str] = []
-        self.calls: list[str] = []
-        page.on("console", self._heard)
-        page.on("pageerror", lambda fault: self.faults.append(str(fault)))
-        page.on("request", lambda request: self.calls.append(request.url))
-
-    def _heard(self, message: Any) -> None:
-        """Errors of the console. At a page's own address Streamlit's client asks below it where the server is, before
-        it asks at the root: these two misses are how it finds the root, and the console tells every miss."""
-        probe = urlsplit(message.location.get("url", "")).path
-        looked_for = any(probe.endswith(f"/_stcore/{name}") for name in ("health", "host-config"))
-        if message.type == "error" and not (looked_for and probe.count("/") > 2):
-            self.faults.append(f"{message.text} {probe}")
-
-    def picture(self, path: Path) -> None:
-        """A screenshot of everything, also of what a scroll container hides."""
-        height = self.page.evaluate("(document.querySelector('[data-testid=stMain]') || document.body).scrollHeight")
-        self.page.set_viewport_size({"width": 1280, "height": min(height + 20, 4000)})
-        self.page.wait_for_timeout(800)
-        self.page.screenshot(path=path)
-        assert path.stat().st_size > 10_000
+def address(store: Store) -> Iterator[str]:
+    with served(store, "harness.ui") as there:
+        yield there
 
 
 @pytest.fixture
 def tab() -> Iterator[Tab]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield Tab(browser.new_page(viewport={"width": 1280, "height": 900}))
-        browser.close()
+    with opened() as one:
+        yield one
 
 
 def test_a_reader_goes_from_the_leaderboard_to_the_verdict(
@@ -128,12 +52,6 @@ def test_a_reader_goes_from_the_leaderboard_to_the_verdict(
     page.go_back()
     page.get_by_role("heading", name="tickets-lora").wait_for()
     assert tab.faults == []
-
-
-def wait_for_names(page: Any, wanted: list[str]) -> None:
-    playwright.expect(page.locator("[data-testid=stPageLink] a")).to_have_count(len(wanted), timeout=60_000)
-    for place, name in enumerate(wanted):
-        playwright.expect(page.locator("[data-testid=stPageLink] a").nth(place)).to_contain_text(name)
 
 
 def test_what_a_reader_chooses_stands_in_the_address_and_comes_back_from_it(
@@ -195,14 +113,6 @@ def test_what_a_model_says_stays_inert(tab: Tab, address: str, store: Store) -> 
     assert page.locator("#bold, img[src*='x.png'], a[href^='javascript']").count() == 0
     assert not [url for url in tab.calls if "x.png" in url]
     assert tab.faults == []
-
-
-def press(page: Any, key: str) -> None:
-    """A key for the page's shortcuts, once everything is drawn that listens to them."""
-    page.wait_for_timeout(300)
-    page.locator("[data-test-script-state=notRunning]").wait_for()
-    page.wait_for_timeout(300)
-    page.keyboard.press(key)
 
 
 def test_two_runs_are_compared_filtered_and_walked_through_by_keys(

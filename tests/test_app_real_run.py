@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from app_in_browser import Tab, opened, playwright, press, served, wait_for_names
 from small_training import tiny
-from test_app_browser import ROOT, Tab, chromium, playwright, press, tab, wait_for_names, wait_until_healthy
 
 from harness import pipeline
 from harness.progress import Silent
@@ -26,8 +22,6 @@ pytestmark = pytest.mark.browser
 ANSWERS = {"a": "<script>window.pwned=1</script>", "b": "<b id=bold>blue</b>", "c": "![x](http://x.example/x.png)"}
 """What the model learns to answer: markup that must not run, load or look like any."""
 COUNTS = {"train": 96, "dev": 30, "test": 45}
-
-__all__ = ["tab"]
 
 
 def rows(split: str) -> Iterator[str]:
@@ -82,23 +76,15 @@ def folder(store: Store) -> ExperimentStore:
 
 
 @pytest.fixture(scope="module")
-def address(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as a child process on a free loopback port, ended whatever happens."""
-    chromium()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        here = f"127.0.0.1:{probe.getsockname()[1]}"
-    log = tmp_path_factory.mktemp("app") / "log.txt"
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", here.rpartition(":")[2]]
-    environment = os.environ | {"HARNESS_REPORTS": str(store.root), "HARNESS_HOME": str(log.parent / "home")}
-    with log.open("w") as stream:
-        child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT)
-        try:
-            wait_until_healthy(f"http://{here}/_stcore/health", child, log)
-            yield f"http://{here}"
-        finally:
-            child.kill()
-            child.wait()
+def address(store: Store) -> Iterator[str]:
+    with served(store, "streamlit") as there:
+        yield there
+
+
+@pytest.fixture
+def tab() -> Iterator[Tab]:
+    with opened() as one:
+        yield one
 
 
 def test_a_reader_is_led_from_the_leaderboard_through_every_page(
