@@ -192,12 +192,13 @@ def test_records_of_version_1_are_shown() -> None:
 
 
 def test_what_ends_harness_ui_ends_its_server(tmp_path: Path) -> None:
+    pytest.importorskip("streamlit", reason="needs the extra [ui]")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "harness", "ui", "--reports", str(tmp_path), "--port", str(port)]
-    env = {**os.environ, "HARNESS_HOME": str(tmp_path / "home")}
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as server:
+    env = {**os.environ, "HARNESS_HOME": str(tmp_path / "home"), "STREAMLIT_SERVER_HEADLESS": "true"}
+    with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             assert any(f":{port}" in line for line in server.stdout)
