@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from harness import artifacts
 from harness.errors import HarnessError, Problem, UsageError
 from harness.tracking.content import IDENTITY, Content
+from harness.trainers.trackers import mlflow_files, mlflow_store
 
 MODEL: Final = "harness"
 """The registered model whose aliases are those of the registry."""
@@ -68,9 +68,7 @@ def _version(client: Any, run: str, content: Content) -> Any:
 def _experiment(client: Any, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        ours = client.tracking_uri == _ours()
-        kept = (artifacts.tracking() / "mlflow-artifacts" / name).as_uri() if ours else None
-        return str(client.create_experiment(name, artifact_location=kept))
+        return str(client.create_experiment(name, artifact_location=mlflow_files(name, client.tracking_uri)))
     if found.lifecycle_stage != "active":
         hint = f"Restore it: mlflow experiments restore --experiment-id {found.experiment_id}"
         raise UsageError(Problem(f"MLflow experiment {name}", "is deleted there", next=hint))
@@ -110,12 +108,7 @@ def _explained() -> Iterator[Any]:
         hint = "pip install 'finetune-harness[mlflow]'"
         raise UsageError(Problem("--to mlflow", "mlflow is not installed", next=hint)) from fault
     try:
-        yield mlflow.MlflowClient(None if mlflow.is_tracking_uri_set() else _ours())
+        yield mlflow.MlflowClient(None if mlflow.is_tracking_uri_set() else mlflow_store())
     except MlflowException as fault:
         hint = "Look at MLFLOW_TRACKING_URI and whether its server answers"
         raise HarnessError(Problem("mlflow", str(fault).splitlines()[0], next=hint)) from fault
-
-
-def _ours() -> str:
-    """The store that a training's curves go to as well, where no other one is named."""
-    return f"sqlite:///{artifacts.tracking()}/mlflow.db"

@@ -84,11 +84,7 @@ class MLflow:
     def place(self) -> str:
         import mlflow
 
-        return (
-            str(mlflow.get_tracking_uri())
-            if mlflow.is_tracking_uri_set()
-            else f"sqlite:///{artifacts.tracking()}/mlflow.db"
-        )
+        return str(mlflow.get_tracking_uri()) if mlflow.is_tracking_uri_set() else mlflow_store()
 
     def begin(self, callback: Any, args: Any, curve: Curve, earlier: str | None) -> str:
         import mlflow
@@ -101,10 +97,8 @@ class MLflow:
             mlflow.set_tracking_uri(self.place())
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or curve.project
         if mlflow.get_experiment_by_name(experiment) is None:
-            ours = self.place() == f"sqlite:///{artifacts.tracking()}/mlflow.db"
-            kept = (artifacts.tracking() / "mlflow-artifacts" / curve.project).as_uri() if ours else None
             with contextlib.suppress(mlflow.exceptions.MlflowException):  # another training made it just now
-                mlflow.create_experiment(experiment, artifact_location=kept)
+                mlflow.create_experiment(experiment, artifact_location=mlflow_files(curve.project, self.place()))
         mlflow.set_experiment(experiment)
         return str(mlflow.start_run(run_id=earlier, run_name=None if earlier else args.run_name).info.run_id)
 
@@ -153,9 +147,8 @@ class WandB:
     def end(self, callback: Any, tell: Callable[[str], None], failed: bool) -> None:
         import wandb
 
-        wandb.finish(
-            exit_code=int(failed)
-        )  # its callback's own end would upload weights, where WANDB_LOG_MODEL says so
+        # Its callback's own end would upload weights, where WANDB_LOG_MODEL says so.
+        wandb.finish(exit_code=int(failed))
 
     def _folder(self) -> str:
         return os.environ.get("WANDB_DIR") or str(artifacts.tracking())
@@ -194,6 +187,16 @@ TRACKERS: Final[Mapping[str, Tracker]] = {
     "tensorboard": TensorBoard(), "mlflow": MLflow(), "wandb": WandB(), "trackio": Trackio(),
 }  # fmt: skip
 """What `report_to` names, by transformers' names for them."""
+
+
+def mlflow_store() -> str:
+    """MLflow's store where no other one is named: of a training's curves, and of what is exported."""
+    return f"sqlite:///{artifacts.tracking()}/mlflow.db"
+
+
+def mlflow_files(name: str, store: str) -> str | None:
+    """Where the files of a new MLflow experiment lie; None leaves it to a store that is not ours."""
+    return (artifacts.tracking() / "mlflow-artifacts" / name).as_uri() if store == mlflow_store() else None
 
 
 def _free(name: str, taken: Callable[[str], bool]) -> str:
