@@ -195,9 +195,16 @@ def test_rewards_by_the_tasks_metric_rise_and_are_learned_in_the_same_bits_after
     assert (resumed.resumed, resumed.adapter.digest) == (1, whole.adapter.digest)
 
 
-def test_rewards_that_never_differ_stop_the_training_with_what_to_do(model: LocalModel) -> None:
-    def never_right(split: Literal["train", "dev"], answers: Sequence[tuple[int, Answered]]) -> list[float | None]:
-        return [0.0 for _ in answers]
+def never_right(split: Literal["train", "dev"], answers: Sequence[tuple[int, Answered]]) -> list[float | None]:
+    return [0.0 for _ in answers]
 
+
+def test_rewards_that_never_differ_stop_the_training_with_what_to_do(model: LocalModel) -> None:
     with pytest.raises(TrainingError, match=r"different rewards \(0\) in 10 looks in a row.*train.start"):
         here(model, GRPO, scorer=never_right, decoding=SHORT)
+
+
+def test_a_training_goes_on_where_the_form_alone_is_rewarded_differently(model: LocalModel) -> None:
+    by_form = GRPO.model_copy(update={"reward": GRPO.reward.model_copy(update={"format_metric": "chrf"})})
+    trained, _ = here(model, by_form, scorer=never_right, decoding=SHORT)
+    assert trained.steps > 10

@@ -195,15 +195,15 @@ def download(index: Index, shown: pd.DataFrame) -> None:
 
 
 @st.fragment(run_every=1.0)  # type: ignore[untyped-decorator]
-def reading(index: Index, drawn: int) -> None:
+def reading(index: Index, before: int) -> None:
     """Tell how far the reading is; the page is drawn anew when there is twice as much to show, and when all is read.
 
-    drawn: experiments that were known when the page was drawn.
+    before: experiments that were known when the page was drawn.
     """
     known, owed = index.progress()
     if owed:
         st.progress(known / (known + owed), f"Reading the store: {known:,} of {known + owed:,} experiments")
-    if not index.busy() or known >= 2 * max(drawn, PER_PAGE / 2):
+    if not index.busy() or known >= 2 * max(before, PER_PAGE / 2):
         st.rerun()
 
 
