@@ -15,6 +15,7 @@ import os
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -60,9 +61,9 @@ class Reporter:
         """
         for teller in self._tellers:
             teller.begin(copy.copy(state), control, model, once)
-        problems, ready = [], []
+        problems, ready, late = [], [], self._late(BEGIN_S)
         for teller in self._tellers:
-            if not teller.wait(BEGIN_S):
+            if teller in late:
                 problems.append(teller.problem(f"has not answered for {BEGIN_S:.0f} seconds"))
             elif teller.fault is not None:
                 problems.append(teller.problem(f"cannot be told: {clean(teller.fault)}"))
@@ -89,11 +90,16 @@ class Reporter:
         """Close the runs. A tracker that does not take what is left is not waited for much longer."""
         for teller in self._tellers:
             teller.end(failed)
-        for teller in self._tellers:
-            if not teller.wait(END_S):
-                what = f"has not taken everything within {END_S:.0f} seconds, and is not waited for"
-                self._progress.note(f"{self._who}: {teller.name} {what}")
+        for teller in self._late(END_S):
+            what = f"has not taken everything within {END_S:.0f} seconds, and is not waited for"
+            self._progress.note(f"{self._who}: {teller.name} {what}")
         self._note_faults()
+
+    def _late(self, seconds: float) -> list[_Teller]:
+        """Those that have not done, or failed, all that they were asked for within so many seconds for all of them."""
+        until = time.monotonic() + seconds
+        asked = [(teller, teller.done()) for teller in self._tellers]
+        return [teller for teller, done in asked if not done.wait(max(0.0, until - time.monotonic()))]
 
     def _tell(self, kind: str, state: Any, logs: dict[str, Any]) -> None:
         for teller in self._tellers:
@@ -172,11 +178,11 @@ class _Teller:
 
         self._work.put(work)
 
-    def wait(self, seconds: float) -> bool:
-        """Whether all that was asked for is done, or failed, within so many seconds."""
+    def done(self) -> threading.Event:
+        """What is set when all that was asked for so far is done, or failed."""
         done = threading.Event()
         self._work.put(done)
-        return done.wait(seconds)
+        return done
 
     def problem(self, what: str) -> Problem:
         """What to say of a tracker that cannot be begun with."""
