@@ -104,6 +104,11 @@ def tables(app: Any) -> list[list[str]]:
     return [found for part in app.html if (found := re.findall(r'<th scope="row"[^>]*>([^<]*)<', part.value))]
 
 
+def test_the_default_columns_fit_a_screen_of_1280_px_where_all_of_them_are_filled() -> None:
+    inside, rem = 1168, 15  # pixels within a card, and a rem of the theme
+    assert markup.WHO + sum(markup.COLUMNS[key].width for key in markup.SHOWN) <= inside / rem
+
+
 def test_the_leaderboard_answers_the_five_questions_of_every_judged_experiment(open_app: Open, store: Store) -> None:
     page = said(open_app(store.root))
     assert page.count("What it cost") == 7

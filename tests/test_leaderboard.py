@@ -279,7 +279,7 @@ def test_money_is_told_only_at_the_experiments_own_prices(tmp_path: Path) -> Non
     rows = leaderboard.contestant_rows(folder).set_index("candidate")
     assert rows.loc["base", "cost_per_1000"] == pytest.approx((21 + 2 * 4) / 1000)
     assert list(rows["training_cost"].dropna()) == [pytest.approx(0.95), pytest.approx(0.96)]
-    assert leaderboard.summary(folder)["cost"] == "3 min of training, price 1.91"
+    assert leaderboard.summary(folder)["cost"] == "3 min of training, 1.91"
 
 
 def test_two_runs_are_joined_by_column_and_only_the_rows_asked_for_are_read(store: Store) -> None:

@@ -18,6 +18,7 @@ from harness import money
 from harness.engines.base import Answer, Request
 from harness.errors import BudgetError
 from harness.evaluate import evaluate
+from harness.leaderboard.costs import cost_told
 from harness.progress import Silent
 from harness.records import ManagedJob, SpendingRecord
 from harness.store import ExperimentStore, Store
@@ -98,6 +99,9 @@ def test_what_a_service_asked_for_its_training_counts(tmp_path: Path) -> None:
     line = SpendingRecord(stage="training", seconds=3600.0, created="2026-01-01T00:00:00+00:00")
     whole = replace(promoted, training=record, spent=(line,))
     assert money.so_far(whole, prices)[1] == money.Span(6.0, 6.0, 6.0)
+    spec = dict(promoted.spec) | {"budget": {"gpu_hour_price": 1.0, "currency": "USD"}}
+    assert cost_told(replace(whole, spec=spec))[0] == "60 min, 6.00 USD"
+    assert cost_told(replace(whole, spec=spec, spent=()))[1] == ""
 
 
 def test_fresh_answers_are_timed_and_told_ones_are_not(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness import evidence as ev
 from harness.evidence import RAW, Contestant, Evidence
-from harness.leaderboard.costs import request_told, training_told
+from harness.leaderboard.costs import cost_told, request_told
 from harness.records import GateRecord
 
 BOARD_COLUMNS: dict[str, str] = {
@@ -16,8 +16,8 @@ BOARD_COLUMNS: dict[str, str] = {
     "margin_told": "What the experiment demanded of the gain.",
     "certainty_told": "What the interval rests on, how far the training seeds lie apart, which look it was.",
     "broke_told": "What the gates against a loss found.",
-    "cost": "Time of all trainings, with its price where one was given.",
-    "cost_told": "What a request takes, beside the best prompt: tokens, median seconds, price; from when on it pays.",
+    "cost": "Time of the whole experiment, or of all trainings, with its price where one was given.",
+    "cost_told": "Of it the training; a request beside the best prompt: tokens, median seconds, price, break-even.",
     "gain": "The gain over the best prompt as a number, in the unit of the metric.",
     "score": "Task score of the judged candidate.",
     "tokens": "Its tokens per request, prompt and answer.",
@@ -30,15 +30,15 @@ def answered(evidence: Evidence) -> dict[str, Any]:
     """One experiment's row: that of `harness ls`, and what the leaderboard tells beside it."""
     everyone = {one.name: one for one in ev.contestants(evidence)}
     judged, bar = everyone.get(ev.judged(evidence)), everyone.get(evidence.bar)
-    gain, training = ev.gain_over_bar(evidence), evidence.training
+    gain, training, (whole, trained) = ev.gain_over_bar(evidence), evidence.training, cost_told(evidence)
     return ev.summarised(evidence) | {
         "model": evidence.provenance.model.name if evidence.provenance else str(evidence.spec.get("model") or ""),
         "beat_told": _scores(evidence, judged, bar, everyone.get(RAW)),
         "margin_told": _demanded(evidence),
         "certainty_told": "; ".join(filter(None, (gain.basis if gain else "", _seeds(evidence), _look(evidence)))),
         "broke_told": _guarded(evidence),
-        "cost": training_told(evidence),
-        "cost_told": request_told(evidence, judged, bar),
+        "cost": whole,
+        "cost_told": "; ".join(filter(None, (trained, request_told(evidence, judged, bar)))),
         "gain": gain.read[0] if gain else None,
         "score": judged.score.value if judged and judged.score else None,
         "tokens": _tokens(judged),

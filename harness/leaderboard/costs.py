@@ -14,8 +14,8 @@ from harness.money.telling import lines, stages, terms
 from harness.store import ExperimentStore
 
 __all__ = [
-    "duration", "money_monthly", "money_per_1000", "money_rows", "money_stages", "money_terms", "request_told",
-    "training_money", "training_told",
+    "cost_told", "duration", "money_monthly", "money_per_1000", "money_rows", "money_stages", "money_terms",
+    "request_told", "training_money",
 ]  # fmt: skip
 
 
@@ -31,22 +31,23 @@ def money_per_1000(evidence: Evidence, one: Contestant) -> float | None:
     return None if span is None else span.value
 
 
-def training_told(evidence: Evidence) -> str:
-    """`4 min of training, price 0.17; 12 min, 0.51 in all`, or that there was none."""
+def cost_told(evidence: Evidence) -> tuple[str, str]:
+    """What the whole experiment took, `22 min, 0.04 USD`, and of it the training with its range.
+
+    Where the whole is not known, or a training was taken over from an earlier experiment, the training is told first.
+    """
     training, prices = evidence.training, money.prices_of(evidence)
     seconds, spent = money.so_far(evidence, prices)
+    took = sum(seed.seconds for seed in training.seeds) if training is not None else 0.0
+    cost = money.all_trainings(evidence, prices) if training is not None else None
+    price = "" if cost is None else f", {money.money(cost, prices.currency)}"
+    trained = "" if training is None else f"{duration(took)} of training{price}"
+    if not trained and evidence.decision == "prompt_suffices":
+        trained = "no training"
+    if seconds is None or seconds < took:
+        return (trained[:1].upper() + trained[1:] or ev.DASH), ""
     amount = "" if spent is None else f", {money.money(spent, prices.currency, cents=True)}"
-    whole = "" if seconds is None else f"{duration(seconds)}{amount} in all"
-    if training is None:
-        none = "No training" if evidence.decision == "prompt_suffices" else ""
-        return "; ".join(filter(None, (none, whole))) or ev.DASH
-    cost = money.all_trainings(evidence, prices)
-    price = "" if cost is None else f", price {money.money(cost, prices.currency)}"
-    took = sum(seed.seconds for seed in training.seeds)
-    if seconds is not None and seconds < took:  # an earlier experiment's training was taken over
-        whole = ""
-    trained = f"{duration(took)} of training{price}"
-    return "; ".join(filter(None, (trained, whole)))
+    return f"{duration(seconds)}{amount}", trained
 
 
 def request_told(evidence: Evidence, judged: Contestant | None, bar: Contestant | None) -> str:
@@ -65,7 +66,9 @@ def request_told(evidence: Evidence, judged: Contestant | None, bar: Contestant 
     ]
     pays = None if judged.seed is None else money.break_even(evidence, judged, money.prices_of(evidence))
     parts = ["a request: " + ", ".join(told)] if told else []
-    return "; ".join([*parts, *([f"pays: {pays.told}"] if pays is not None and not pays.unknown else [])])
+    if pays is not None and not pays.unknown:
+        parts.append(f"cheaper {'from ' if pays.told.startswith('about') else ''}{pays.told}")
+    return "; ".join(parts)
 
 
 def _both(

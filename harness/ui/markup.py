@@ -28,7 +28,7 @@ QUESTIONS: Final = (
     ("margin", "By how much", "Score on the test split minus the best prompt's score on the same items."),
     ("certainty", "How sure", "The interval of that difference: its ends decide the gate."),
     ("broke", "What it broke", "Suites, slices or limits on which a gate found a loss."),
-    ("cost", "What it cost", "Time and price of training; what a request takes at inference."),
+    ("cost", "What it cost", "Time and price of the experiment, its training, and what a request takes at inference."),
 )
 """Column of an experiment's row, question, help."""
 BARS: Final = ("best_prompt", "reference")
@@ -251,27 +251,27 @@ COLUMNS: Final[dict[str, Column]] = {
         "0 to 1",
         "Score with its interval; the yellow line is the bar: the best prompt, or a gate's reference.",
         _drawn,
-        width=10.4,
+        width=7.8,
     ),
-    "score": Column("score", _help("score"), _score, width=7.2),
+    "score": Column("score", _help("score"), _score, width=5.8),
     "n": Column("n", _help("score_n"), _plain("score_n", ","), number=True, shown=False, width=3.6),
-    "gain": Column("Δ to the bar", _help("delta", "gain"), _delta, width=7.8),
-    "task": Column("task gates", _help("task_gate"), _light("task_gate"), width=6.8),
-    "regression": Column("regression", _help("regression"), _light("regression"), width=6.8),
-    "safety": Column("safety", _help("safety"), _light("safety"), width=6.8),
+    "gain": Column("Δ to the bar", _help("delta", "gain"), _delta, width=6.4),
+    "task": Column("task gates", _help("task_gate"), _light("task_gate"), width=6.6),
+    "regression": Column("regression", _help("regression"), _light("regression"), width=6.6),
+    "safety": Column("safety", _help("safety"), _light("safety"), width=6.6),
     "tokens": Column(
-        "tokens in → out", _help("tokens_in", "tokens_out"), _pair("tokens_in", "tokens_out", ",.0f", " → "), width=7.0
+        "tokens in → out", _help("tokens_in", "tokens_out"), _pair("tokens_in", "tokens_out", ",.0f", " → "), width=6.6
     ),
     "latency": Column(
         "p50 / p95 s",
         _help("latency_p50_s", "latency_p95_s"),
         _pair("latency_p50_s", "latency_p95_s", ",.2f", " / "),
-        width=6.6,
+        width=6.3,
     ),
-    "price": Column("per 1,000", _help("cost_per_1000"), _plain("cost_per_1000", ",.3g"), number=True, width=4.8),
-    "training": Column("training", _help("training_s", "training_cost"), _training, width=5.0),
-    "seed": Column("seed", _help("seed", "seeds", "spread_low", "spread_high"), _seed, width=6.8),
-    "look": Column("look", _help("looks"), _plain("looks"), width=3.8),
+    "price": Column("per 1,000", _help("cost_per_1000"), _plain("cost_per_1000", ",.3g"), number=True, width=4.6),
+    "training": Column("training", _help("training_s", "training_cost"), _training, width=4.6),
+    "seed": Column("seed", _help("seed", "seeds", "spread_low", "spread_high"), _seed, width=6.2),
+    "look": Column("look", _help("looks"), _plain("looks"), shown=False, width=3.8),
     "unscored": Column("unscored", _help("unscored"), _plain("unscored", ","), number=True, shown=False),
     "text lost": Column("text lost", _help("text_lost"), _plain("text_lost", "+.4f"), number=True, shown=False),
     "kl": Column("KL to base", _help("kl"), _plain("kl", ".4f"), number=True, shown=False, width=5.5),
