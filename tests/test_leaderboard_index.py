@@ -15,9 +15,10 @@ import pytest
 from sample_store import build
 
 from harness import leaderboard
+from harness.errors import StoreError
 from harness.leaderboard.index import Index, place
 from harness.records import VerdictRecord
-from harness.store import ExperimentStore, Store
+from harness.store import ExperimentStore, Found, Store
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +169,22 @@ def test_a_reading_goes_on_when_nobody_waits_for_it(
     ended()
     assert not index.busy()
     assert len(index.experiments()) == 9
+
+
+def test_a_store_that_cannot_be_looked_at_is_told_once_and_looked_at_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Index(store)
+
+    def gone(_: Store) -> list[Found]:
+        raise OSError("stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "scan", gone)
+        with pytest.raises(StoreError, match="cannot be looked at: OSError: stale file handle"):
+            index.follow(seconds=60)
+    index.follow(seconds=60)
+    assert set(index.experiments()["experiment"]) == set(store.ids())
 
 
 @pytest.mark.parametrize("harm", ["garbage", "torn", "foreign"])

@@ -22,7 +22,7 @@ from typing import Final
 import pandas as pd
 
 from harness import artifacts
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Problem, StoreError
 from harness.evidence import gather
 from harness.leaderboard.answered import BOARD_COLUMNS, answered
 from harness.leaderboard.candidates import frame, rows_of
@@ -50,6 +50,7 @@ class Index:
         self._lock = threading.RLock()  # the file and what is known; held for single statements, never while reading
         self._thread: threading.Thread | None = None  # that of `follow`, while it is at work
         self._wanted = False  # whether somebody came since its last look began
+        self._fault: Exception | None = None  # what ended that thread, until somebody is told
         self._seen = threading.Event()  # that the store was looked at
         self._found: list[Found] = []
         self._held: dict[str, tuple[str, str]] = {}
@@ -85,7 +86,7 @@ class Index:
         """`refresh` to its end in a thread of its own, whether or not somebody looks on; see `busy` and `progress`.
 
         Waits for it for so long at most, and not at all where an earlier call began it and something is known; but
-        always for the first look at the store.
+        always for the first look at the store. Raises StoreError, once, where the store could not be looked at.
         """
         with self._lock:
             self._wanted |= self._rested(rest)
@@ -97,6 +98,11 @@ class Index:
         if thread and waits:
             thread.join(seconds)
             self._seen.wait()
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            what = f"cannot be looked at: {type(fault).__name__}: {fault}"
+            hint = "Look at the folder's permissions and its disk, and load the page again"
+            raise StoreError(Problem(str(self._store.root), what, next=hint)) from fault
 
     def busy(self) -> bool:
         """Whether the thread of `follow` is at work."""
@@ -107,9 +113,8 @@ class Index:
         try:
             while self._is_wanted():
                 self.refresh()
-        except BaseException:
-            self._thread = None
-            raise
+        except Exception as fault:
+            self._fault, self._thread = fault, None
 
     def _is_wanted(self) -> bool:
         with self._lock:

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 
 from streamlit.web import cli
 
+from harness.errors import HarnessError
 from harness.store import Store
 from harness.ui import places
 from harness.ui.shared import index_of
@@ -20,7 +22,8 @@ def main() -> None:
     importlib.import_module(places.PLACES[places.HOME].module)
     gc.collect()
     gc.freeze()  # Streamlit collects garbage after every run of a page, and what was loaded will never be any
-    index_of(str(Store().root)).follow(seconds=0)
+    with contextlib.suppress(HarnessError):  # whoever comes is told
+        index_of(str(Store().root)).follow(seconds=0)
     cli.main(prog_name="streamlit")
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from harness import leaderboard as frames
+from harness.errors import HarnessError
 from harness.leaderboard import Index
 from harness.leaderboard.text import plain
 from harness.store import Store
@@ -43,7 +44,11 @@ def show(store: Store) -> None:
     """Every experiment, newest first, each with its candidates; the raw base on top."""
     index = index_of(str(store.root))
     visited = "visited" in st.session_state
-    index.follow(AGAIN if visited else AT_ONCE, rest=RESTS if visited else 0)
+    try:
+        index.follow(AGAIN if visited else AT_ONCE, rest=RESTS if visited else 0)
+        fault = ""
+    except HarnessError as error:
+        fault = plain(str(error))
     st.session_state["visited"] = True
     busy, (known, _) = index.busy(), index.progress()
     experiments = index.experiments()
@@ -52,7 +57,9 @@ def show(store: Store) -> None:
     with st.container():  # always there, so that nothing below it is made anew when the reading ends
         if busy:
             reading(index, known)
-    if experiments.empty and not busy:
+    if fault:
+        st.error(fault)
+    if experiments.empty and not busy and not fault:
         empty_store(store)
     elif not experiments.empty:
         shown, view = controls(experiments)
