@@ -184,7 +184,7 @@ def test_a_store_that_cannot_be_looked_at_is_told_once_and_looked_at_again(
         with pytest.raises(StoreError, match="cannot be looked at: OSError: stale file handle"):
             index.follow(seconds=60)
     index.follow(seconds=60)
-    assert set(index.experiments()["experiment"]) == set(store.ids())
+    assert index.progress() == (10, 0)
 
 
 @pytest.mark.parametrize("harm", ["garbage", "torn", "foreign"])
