@@ -84,7 +84,7 @@ def _training_facts(training: TrainingRecord | None) -> list[Fact]:
             made.append(("training", f"seed {one.seed} on dev", told))
         made += [("training", f"seed {one.seed}: {found.rule}", found.message) for found in one.findings]
     if training.cost is not None:
-        made.append(("training", "cost", f"{training.cost:.2f}"))
+        made.append(("training", "cost", f"{training.cost:,.3g}"))
     return made
 
 

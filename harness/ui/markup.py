@@ -221,7 +221,7 @@ def _pair(first: str, second: str, form: str, joint: str) -> Callable[[Row, Scal
 def _training(row: Row, _: Scale) -> str:
     if row["training_s"] is None:
         return ""
-    price = "" if row["training_cost"] is None else f"<small>price {row['training_cost']:,.2f}</small>"
+    price = "" if row["training_cost"] is None else f"<small>price {row['training_cost']:,.3g}</small>"
     return duration(row["training_s"]) + price
 
 
