@@ -77,7 +77,7 @@ def test_killed_three_times_it_comes_to_the_same_verdict(small_model: LocalModel
     reports, home = tmp_path / "killed", home_with_model(tmp_path / "home-b")
     kill_when(spec, reports, home, lambda: lines("*/journal/prompt.jsonl", reports) >= 10)
     kill_when(spec, reports, home, lambda: any(home.glob("work/training/*/checkpoint-*/whole.json")))
-    kill_when(spec, reports, home, lambda: lines("*/runs/tuned-seed0--tiny--test/samples.jsonl", reports) >= 1)
+    kill_when(spec, reports, home, lambda: lines("*/runs/tuned-seed0--task--test/samples.jsonl", reports) >= 1)
     again = small_experiment.run(spec, reports, HARNESS_HOME=str(home), HARNESS_VLLM_PYTHON="")
     folder = Store(reports).find(json.loads(again.stdout)["experiment"])
     assert verdict_of(folder) == expected
