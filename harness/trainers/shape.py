@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def shape_of(folder: Path) -> Shape | None:
     width = _first(config, "head_dim") or hidden // heads
     matrices = [(name, s[0], s[1]) for name, s in tensors.items() if len(s) == 2 and name.endswith(".weight")]
     return Shape(
-        parameters=sum(_count(shape) for shape in tensors.values()),
+        parameters=sum(math.prod(shape) for shape in tensors.values()),
         linears=tuple((n, r, c) for n, r, c in matrices if not any(p in n for p in ("embed", "wte", "wpe", "lm_head"))),
         file_bytes=sum(file.stat().st_size for file in folder.glob("*.safetensors")),
         layers=layers,
@@ -64,13 +64,6 @@ def _tensors(folder: Path) -> dict[str, list[int]]:
             header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
         found |= {name: one["shape"] for name, one in header.items() if name != "__metadata__"}
     return found
-
-
-def _count(shape: Sequence[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def _first(config: Any, *names: str) -> int | None:
