@@ -216,8 +216,33 @@ def test_after_sigkill_a_run_goes_on_and_no_point_comes_twice(model: LocalModel,
     steps = [step for step, _ in _of_tensorboard(home, NAME, PROJECT)["train/loss"]]
     assert training.resumed == 1
     assert len(set(steps)) == len(steps)
-    assert {*range(1, 6), *range(9, 13)} <= set(steps)  # what was on its way in that moment may be missing
+    assert len({*range(1, 13)} - set(steps)) <= 1  # what was on its way in that moment may be missing
     assert not (home / "tracking" / "tensorboard" / f"{NAME}-2").exists()
+
+
+def test_what_a_tracker_was_behind_with_at_a_kill_is_told_when_training_goes_on(
+    model: LocalModel, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    from transformers.integrations import TensorBoardCallback
+
+    tell, never = TensorBoardCallback.on_log, threading.Event()
+
+    def stuck(self: Any, args: Any, state: Any, *more: Any, **others: Any) -> None:
+        if state.global_step == 3:
+            never.wait()
+        tell(self, args, state, *more, **others)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TensorBoardCallback, "on_log", stuck)
+        patched.setattr(reporting, "END_S", 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            here(told(model, "tensorboard"), Notes(stop_at=7))
+    training = here(told(model, "tensorboard"))
+    curves = _of_tensorboard(home, NAME, PROJECT)
+    assert training.resumed == 1
+    assert [step for step, _ in curves["train/loss"]] == [1, 2, *range(4, 13)]
+    assert [value for _, value in curves["eval/score"]] == pytest.approx([look.score for look in training.dev])
 
 
 PAIRS = tuple(

@@ -42,6 +42,8 @@ def follower(
             self.faults = Faults()
 
         def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            for seen in [] if selection is None else selection.looks:
+                reporter.looked(state, seen.point)  # of an earlier sitting, as far as a tracker was behind
             if selection is not None and not selection.looks:
                 self.look(model, state)
             self.pace.begin()

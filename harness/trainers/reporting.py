@@ -2,8 +2,8 @@
 
 Each tracker has a thread of its own: a training never waits for one. One that cannot be begun with ends the training
 before its first step; one that fails later is left alone with a note. What was told is remembered beside the
-checkpoints, so that a killed training goes on in the same run and tells no step twice, and a training that is taken
-over is told once under each name.
+checkpoints, so that a killed training goes on in the same run, tells what it was behind with and no step twice, and a
+training that is taken over is told once under each name.
 """
 
 from __future__ import annotations
@@ -79,12 +79,16 @@ class Reporter:
         """Tell a point of TRL's own log."""
         self._tell(LOSS if "loss" in logs else SUMMARY, state, dict(logs))
 
+    def catch_up(self, state: Any) -> None:
+        """Tell what the log of an earlier sitting has and a tracker was behind with when the process was killed."""
+        for point in state.log_history:
+            logs = {name: value for name, value in point.items() if name != "step"}
+            self.log(_at(point["step"], state), logs)
+
     def looked(self, state: Any, point: DevPoint) -> None:
         """Tell a look at dev: its score by the task's first metric, and its loss."""
         told = {"eval_score": point.score, "eval_loss": point.loss}
-        state = copy.copy(state)
-        state.global_step = point.step
-        self._tell(DEV, state, {name: value for name, value in told.items() if value is not None})
+        self._tell(DEV, _at(point.step, state), {name: value for name, value in told.items() if value is not None})
 
     def end(self, failed: bool) -> None:
         """Close the runs. A tracker that does not take what is left is not waited for much longer."""
@@ -157,9 +161,9 @@ class _Teller:
         def work() -> None:
             if state.global_step <= self._memory.get(kind, -1):
                 return  # told before a kill, after the checkpoint that the training goes on from
-            self._callback.on_log(self._args, state, self._control, logs=logs, model=self._model)
             self._memory[kind] = state.global_step
-            self._keep()
+            self._keep()  # first: a kill in between costs a point, the other way round it would come twice
+            self._callback.on_log(self._args, state, self._control, logs=logs, model=self._model)
 
         self._work.put(work)
 
@@ -224,6 +228,7 @@ def reporting(trainer: Any, job: Job, folder: Path, progress: Progress) -> Itera
     class Telling(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
             reporter.begin(state, control, model)
+            reporter.catch_up(state)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             reporter.log(state, logs or {})
@@ -264,6 +269,13 @@ def tell_taken_over(done: SeedTraining, job: Job, on: Origin, folder: Path, prog
             else:
                 reporter.log(state, point)
         reporter.end(failed=False)
+
+
+def _at(step: int, state: Any) -> Any:
+    """The state, as of an earlier step."""
+    state = copy.copy(state)
+    state.global_step = step
+    return state
 
 
 def _points(done: SeedTraining) -> Sequence[tuple[int, DevPoint | dict[str, float]]]:
