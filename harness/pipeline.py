@@ -59,7 +59,7 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     trainers.require_installed(experiment.spec.train)
     spec = experiment.spec
     refuse([*trainers.unservable(spec.train, choice.name), *prompts.missing_packages(spec.prompt)])
-    model = models.resolve(spec.model, revision=spec.revision, near=experiment.folder, note=progress.note)
+    model = _base(experiment, progress)
     refuse(
         prompts.too_long(
             spec.prompt, spec.task, experiment.instruction, experiment.data.train.items, model.path,
@@ -76,11 +76,17 @@ def run(experiment: Experiment, store: Store, progress: Progress) -> VerdictReco
     return verdict
 
 
+def _base(experiment: Experiment, progress: Progress) -> LocalModel:
+    spec, near = experiment.spec, experiment.folder
+    trusted = spec.trust_remote_code
+    return models.resolve(spec.model, revision=spec.revision, near=near, trusted=trusted, note=progress.note)
+
+
 def help_sweep(experiment: Experiment, store: Store, progress: Progress) -> None:
     """Take trials of the sweep of an experiment that runs elsewhere on this machine, until there is none left."""
     spec = experiment.spec
     trainers.require_installed(spec.train)
-    model = models.resolve(spec.model, revision=spec.revision, near=experiment.folder, note=progress.note)
+    model = _base(experiment, progress)
     learning.help_sweep(spec.train, ground_of(experiment, model, store.at(experiment.id), progress))
 
 

@@ -42,8 +42,11 @@ class Side:
 
     def resolved(self, near: Path, progress: Progress) -> LocalModel:
         """Its base model, on this machine. Raises ModelError where that is another one than was named."""
-        model = models.resolve(self.spec.model, revision=self.spec.revision, near=near, note=progress.note)
         wanted = self.candidate.model
+        trusted = wanted.remote_code  # as its experiment did; the digest below holds the code to what it was
+        model = models.resolve(
+            self.spec.model, revision=self.spec.revision, near=near, trusted=trusted, note=progress.note
+        )
         if self.spec.kind == "url":
             return replace(model, ref=wanted)
         if model.ref.digest != wanted.digest:

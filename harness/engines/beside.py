@@ -99,7 +99,7 @@ class Beside(Engine):
         if not adapter.remote and is_classifier(path):
             self._own[adapter.name] = _open_classifier(self._model, path, self._running(None))
         elif not adapter.remote and self._another is not None and is_model(path):
-            self._models[adapter.name] = describe(adapter.name, path, None)
+            self._models[adapter.name] = describe(adapter.name, path, None, self._model.ref.remote_code)
             self.concurrent = self.concurrent and self._fits(self._models[adapter.name])
         else:
             self._running(None).load_adapter(adapter)

@@ -221,14 +221,16 @@ def concurrently(
     """Run `work` over `jobs` in threads; yield (index, answer) as each finishes.
 
     The first exception ends it and is raised here. When the consumer stops early,
-    `abort` breaks the calls in flight and all threads are joined.
+    `abort` breaks the calls in flight and all threads are joined. While the consumer
+    is busy, at most twice `concurrency` jobs are begun that it has not done with.
     """
     results: queue.SimpleQueue[tuple[int, Answer | BaseException]] = queue.SimpleQueue()
     owed: Iterator[tuple[int, T]] = iter(enumerate(jobs))
     lock, stopped = threading.Lock(), threading.Event()
+    room = threading.Semaphore(2 * concurrency)  # answers that wait to be kept are lost with a kill
 
     def worker() -> None:
-        while not stopped.is_set():
+        while room.acquire() and not stopped.is_set():
             with lock:
                 job = next(owed, None)
             if job is None:
@@ -249,9 +251,11 @@ def concurrently(
             if isinstance(answer, BaseException):
                 raise answer
             yield index, answer
+            room.release()
         finished = True
     finally:
         stopped.set()
+        room.release(concurrency)
         if not finished:
             abort()
         for thread in threads:

@@ -67,7 +67,7 @@ class TransformersEngine(Engine):
         self._context = model.context_length
         self._batch_size = batch_size or (256 if self._device == "cuda" else 64)
         self._budget = 32768 if self._device == "cuda" else 4096
-        safe = {"local_files_only": True, "trust_remote_code": False}
+        safe = {"local_files_only": True, "trust_remote_code": model.ref.remote_code}
         try:
             with quiet():
                 tokenizer = AutoTokenizer.from_pretrained(model.path, **safe)

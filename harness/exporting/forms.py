@@ -120,7 +120,7 @@ def _template(model: LocalModel) -> tuple[ollama.Render, list[str]]:
     """How the model's own chat template renders, and the texts of the tokens that end a turn."""
     from transformers import AutoConfig, AutoTokenizer
 
-    safe = {"local_files_only": True, "trust_remote_code": False}
+    safe = {"local_files_only": True, "trust_remote_code": model.ref.remote_code}
     tokenizer = AutoTokenizer.from_pretrained(str(model.path), **safe)
     config = AutoConfig.from_pretrained(str(model.path), **safe)
     stops = [tokenizer.decode([end]) for end in sorted(turns.end_tokens(tokenizer, config))]
@@ -171,7 +171,7 @@ def _served_engine(making: Making, beside: bool) -> Iterator[tuple[Engine, str |
     if beside:
         config = json.loads((making.into / served.ADAPTER / "adapter_config.json").read_text(encoding="utf-8"))
         rank = int(config.get("r") or rank)
-    model = describe("export", making.into / served.MODEL, None)
+    model = describe("export", making.into / served.MODEL, None, making.source.model.ref.remote_code)
     log = making.source.folder.log_path("export.log")
     spec = _serving(making.source)
     with open_engine(spec, model, max_adapters=int(beside), adapter_rank=rank, log=log, note=making.note) as engine:
@@ -185,7 +185,10 @@ def _served_engine(making: Making, beside: bool) -> Iterator[tuple[Engine, str |
 
 @contextmanager
 def _whole_engine(making: Making, folder: Path) -> Iterator[tuple[Engine, str | None]]:
-    log, model = making.source.folder.log_path("export.log"), describe("export", folder, None)
+    log, model = (
+        making.source.folder.log_path("export.log"),
+        describe("export", folder, None, making.source.model.ref.remote_code),
+    )
     with open_engine(_serving(making.source), model, max_adapters=0, log=log, note=making.note) as engine:
         yield engine, None
 
@@ -220,7 +223,7 @@ def _generation(source: Source, model: LocalModel, into: Path) -> None:
     """Decoding for servers that read it from here; the tokens that end a turn, all of them."""
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-    safe = {"local_files_only": True, "trust_remote_code": False}
+    safe = {"local_files_only": True, "trust_remote_code": model.ref.remote_code}
     tokenizer = AutoTokenizer.from_pretrained(str(model.path), **safe)
     ends = sorted(turns.end_tokens(tokenizer, AutoConfig.from_pretrained(str(model.path), **safe)))
     told: dict[str, Any] = {"eos_token_id": ends, "max_new_tokens": source.candidate.decoding.max_tokens}

@@ -79,4 +79,7 @@ def whole(source: Source) -> Whole:
     if adapter is None:
         return Whole(source.model, None)
     made = trainers.merged(adapter, source.model)
-    return Whole(describe(f"{source.folder.id}:{source.candidate.name}", made.folder, None), made.drift)
+    return Whole(
+        describe(f"{source.folder.id}:{source.candidate.name}", made.folder, None, source.model.ref.remote_code),
+        made.drift,
+    )

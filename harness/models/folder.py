@@ -14,6 +14,7 @@ import jinja2.sandbox
 
 from harness import artifacts
 from harness.errors import ModelError, Problem
+from harness.models import code
 from harness.records import ModelRef
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
@@ -40,15 +41,19 @@ class LocalModel:
     """Name of a model that only a server has, and this machine nothing of (`path` is then no folder)."""
 
 
-def describe(name: str, path: Path, revision: str | None) -> LocalModel:
-    """Check a folder, hash what counts in it and describe it. Raises ModelError."""
-    check(path, name)
+def describe(name: str, path: Path, revision: str | None, trusted: bool = False) -> LocalModel:
+    """Check a folder, hash what counts in it and describe it. Raises ModelError.
+
+    trusted: code that lies in it may run (`trust_remote_code`), and then counts.
+    """
+    check(path, name, trusted)
     template = chat_template(path)
     ref = ModelRef(
         name=name,
-        digest=artifacts.digest_folder(path, counts),
+        digest=content(path, trusted),
         revision=revision,
         chat_template_digest=hashlib.sha256(template.encode()).hexdigest() if template else None,
+        remote_code=trusted and code.brought(path) is not None,
     )
     return LocalModel(ref=ref, path=path, context_length=context_length(path))
 
@@ -61,6 +66,12 @@ def refuse_other(found: LocalModel, judged: ModelRef) -> None:
         raise ModelError(Problem(where, what, next="Restore its weights, tokenizer and chat template"))
 
 
+def content(path: Path, trusted: bool = False) -> str:
+    """A model's identity: the digest of the files that count, of its code too where that may run."""
+    own = trusted and code.brought(path) is not None
+    return artifacts.digest_folder(path, lambda name: counts(name) or (own and code.counts(name)))
+
+
 def counts(name: str) -> bool:
     """Whether a file is part of the model's identity: weights, config, tokenizer, chat template.
 
@@ -71,8 +82,11 @@ def counts(name: str) -> bool:
     return name.endswith((".safetensors", ".json", ".jinja", ".model")) or name == "merges.txt"
 
 
-def check(path: Path, name: str) -> None:
-    """Raise ModelError, naming all faults at once, when the folder is not a usable chat model."""
+def check(path: Path, name: str, trusted: bool = False) -> None:
+    """Raise ModelError, naming all faults at once, when the folder is not a usable chat model.
+
+    trusted: code that lies in it may run.
+    """
     where = f"model {name!r}" if name == str(path) else f"model {name!r} ({path})"
     problems: list[Problem] = []
     if not any(path.glob("*.safetensors")):
@@ -90,7 +104,11 @@ def check(path: Path, name: str) -> None:
     elif chat_template(path) is None:
         allowed = "A template must be in chat_template.jinja or tokenizer_config.json, so that nobody guesses it"
         problems.append(Problem(where, "has no chat template", allowed, "Use the instruct variant, or add the file"))
-    problems += [*_unreadable_weights(path, where), *_broken_template(path, where)]
+    problems += [
+        *_unreadable_weights(path, where),
+        *_broken_template(path, where),
+        *code.problems(path, where, trusted),
+    ]
     if problems:
         raise ModelError(problems)
 

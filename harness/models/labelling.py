@@ -36,7 +36,7 @@ def with_head(model: LocalModel, labels: Sequence[str], dtype: str, device: str)
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    safe: dict[str, Any] = {"trust_remote_code": model.ref.remote_code, "local_files_only": True}
     tokenizer = AutoTokenizer.from_pretrained(str(model.path), **safe)
     try:
         made = AutoModelForSequenceClassification.from_pretrained(

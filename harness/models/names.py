@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness import artifacts
 from harness.errors import ModelError, Problem, did_you_mean
 from harness.models import folder
 from harness.models.package import PACKAGES
@@ -55,15 +54,16 @@ def read(name: str, near: Path | None) -> Spelling:
     )
 
 
-def exists(name: str, *, near: Path | None = None) -> None:
+def exists(name: str, *, near: Path | None = None, trusted: bool = False) -> None:
     """Raise ModelError when the name cannot be resolved, as far as can be told without network or torch.
 
     `near` is the folder that relative paths are meant from: the spec's own. A hub id of
     the right shape passes, unless the hub is switched off and the model is not cached.
+    `trusted`: code that comes with it may run.
     """
     spelling = read(name, near)
     if spelling.kind == "folder":
-        folder.check(Path(spelling.value), name)
+        folder.check(Path(spelling.value), name, trusted)
     if spelling.kind == "hub" and offline() and not cached(spelling.value):
         raise ModelError(
             Problem(
@@ -76,11 +76,14 @@ def exists(name: str, *, near: Path | None = None) -> None:
         )
 
 
-def identity(name: str, near: Path | None) -> str:
-    """What a name stands for, as far as can be told without network: a folder by content, else the name itself."""
+def identity(name: str, near: Path | None, trusted: bool = False) -> str:
+    """What a name stands for, as far as can be told without network: a folder by content, else the name itself.
+
+    trusted: code that comes with it may run, and counts.
+    """
     spelling = read(name, near)
     if spelling.kind == "folder":
-        return artifacts.digest_folder(Path(spelling.value), folder.counts)
+        return folder.content(Path(spelling.value), trusted)
     return f"package:{spelling.value}=={PACKAGES[spelling.value].version}" if spelling.kind == "package" else name
 
 

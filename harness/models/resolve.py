@@ -20,7 +20,7 @@ WANTED = [
     "*.spm",
     "README.md",
 ]
-"""What is fetched from the hub: no pickles, no code; the card for its licence."""
+"""What is fetched from the hub: no pickles, no code unless it is trusted; the card for its licence."""
 UNBOUNDED = 1 << 30
 """Context length of a model that only its server knows: the server refuses what is too long."""
 
@@ -30,12 +30,14 @@ def resolve(
     *,
     revision: str | None = None,
     near: Path | None = None,
+    trusted: bool = False,
     note: Callable[[str], None] = lambda message: None,
 ) -> LocalModel:
     """Bring the named model to this machine, check it and hash it.
 
     `revision` pins a hub branch, tag or commit; the record always holds the commit.
-    `near` is the folder that relative paths are meant from. `note` gets one line a human
+    `near` is the folder that relative paths are meant from. `trusted`: code that comes with
+    it may run (`trust_remote_code`). `note` gets one line a human
     may want to see before each long step. Raises ModelError.
     """
     spelling = names.read(name, near)
@@ -47,9 +49,9 @@ def resolve(
         path, version = package.obtain(spelling.value, note)
         return folder.describe(name, path, version)
     if spelling.kind == "folder":
-        return folder.describe(name, Path(spelling.value), None)
-    path = fetch(spelling.value, revision, note)
-    return folder.describe(name, path, path.name)
+        return folder.describe(name, Path(spelling.value), None, trusted)
+    path = fetch(spelling.value, revision, note, code=trusted)
+    return folder.describe(name, path, path.name, trusted)
 
 
 def resolve_judged(
@@ -60,7 +62,7 @@ def resolve_judged(
     Raises ModelError where another one lies under its name.
     """
     pinned = judged.revision if names.read(name, near).kind == "hub" else None
-    found = resolve(name, revision=pinned, near=near, note=note)
+    found = resolve(name, revision=pinned, near=near, trusted=judged.remote_code, note=note)
     folder.refuse_other(found, judged)
     return found
 
@@ -76,12 +78,17 @@ def remote(name: str) -> LocalModel:
 
 
 def fetch(
-    hub_id: str, revision: str | None, note: Callable[[str], None], ignored: Sequence[str] = ("*/*",)
-) -> Path:  # fmt: skip
+    hub_id: str,
+    revision: str | None,
+    note: Callable[[str], None],
+    ignored: Sequence[str] = ("*/*",),
+    *,
+    code: bool = False,
+) -> Path:
     """The hub cache's folder of one commit (its name is the commit), fetched when it is not there.
 
     ignored: patterns of files that do not count; by default only top-level files do, because repositories of
-    language models carry other formats of the same weights in folders.
+    language models carry other formats of the same weights in folders. code: fetch what may run, too.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
@@ -95,7 +102,7 @@ def fetch(
             revision=revision,
             cache_dir=names.hub_cache(),
             local_files_only=offline,
-            allow_patterns=WANTED,
+            allow_patterns=[*WANTED, "*.py"] if code else WANTED,
             ignore_patterns=list(ignored),
         )
     except (HfHubHTTPError, OSError, ValueError) as error:

@@ -120,17 +120,21 @@ class Prompt(Grown):
     """Always this answer, and no model is asked: the majority baseline."""
 
 
-class ModelRef(Record):
+class ModelRef(Grown):
     """The base model, by content."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"remote_code"})
 
     name: str
     """As spelled in the spec: hub id, local path or `package:NAME`."""
     digest: str
-    """sha256 over its weights, config, tokenizer and chat template."""
+    """sha256 over its weights, config, tokenizer, chat template and the code that it ran by."""
     revision: str | None = None
     """Hub commit or package version."""
     chat_template_digest: str | None = None
     """sha256 of the chat template text."""
+    remote_code: bool = False
+    """Whether it ran by code of its own, which the spec trusted; that code is part of the digest."""
 
 
 class Preference(Record):

@@ -61,5 +61,5 @@ def _base_is_here(folder: ExperimentStore, candidate: Candidate) -> bool:
     path = models.on_disk(name, folder.path)
     if path is None:
         return False
-    models.refuse_other(describe(name, path, candidate.model.revision), candidate.model)
+    models.refuse_other(describe(name, path, candidate.model.revision, candidate.model.remote_code), candidate.model)
     return True

@@ -199,7 +199,7 @@ def _weights(deployed: Deployed, spec: ServeSpec, note: Note) -> tuple[LocalMode
     candidate, folder = deployed.candidate, deployed.folder
     adapter = candidate.adapter
     if adapter is not None and adapter.kind == "model":
-        return describe(candidate.name, folder_of(adapter), None), ""
+        return describe(candidate.name, folder_of(adapter), None, candidate.model.remote_code), ""
     name = str(folder.spec().get("model") or candidate.model.name)
     base = models.resolve_judged(name, candidate.model, near=folder.path, note=note)
     base = replace(base, path=base.path.resolve())
@@ -209,7 +209,7 @@ def _weights(deployed: Deployed, spec: ServeSpec, note: Note) -> tuple[LocalMode
         return base, str(folder_of(adapter))
     whole = merged(adapter, base, None if spec.dtype == "auto" else spec.dtype)
     note(f"{adapter.method} is merged into the base model ({whole.dtype}), as vLLM cannot serve it beside it")
-    return describe(candidate.name, whole.folder, None), ""
+    return describe(candidate.name, whole.folder, None, base.ref.remote_code), ""
 
 
 def _parity(made: Plan, engine: public.VllmEngine) -> ParityRecord | None:

@@ -109,7 +109,7 @@ def load(path: Path, policy: Path | None = None) -> Experiment:
     spec = bind_metrics(parse(path, policy), folder, path.name)
     problems: list[Problem] = []
     try:
-        models.exists(spec.model, near=folder)
+        models.exists(spec.model, near=folder, trusted=spec.trust_remote_code)
     except HarnessError as fault:
         problems += [Problem(f"{path.name}: {p.where}", p.what, p.allowed, p.next) for p in fault.problems]
     rows: Data | None = None
@@ -237,5 +237,7 @@ def _identity(
         content["prices"] = list(spec.budget.token_prices or ())
     content["data"] = [rows.instruction, *(split.fingerprint for split in rows.opened)]
     content["suites"] = [[suite.name, suite.fingerprint, [task.metrics for task in suite.tasks]] for suite in found]
-    content["model"] = models.identity(spec.model, folder)
+    content["model"] = models.identity(spec.model, folder, spec.trust_remote_code)
+    if not spec.trust_remote_code:
+        del content["trust_remote_code"]  # as it was before there was such a key
     return f"{spec.name}--{digest(content)[:8]}"

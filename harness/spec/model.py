@@ -34,6 +34,8 @@ class ExperimentSpec(PartSpec):
     """Base model: hub id, local path, or package:NAME."""
     revision: str | None = None
     """Hub branch, tag or commit to pin."""
+    trust_remote_code: bool = False
+    """Whether code that comes with the base model may run on this machine; docs/training.md says what that means."""
     data: DataSpec
     """The task's rows."""
     task: TaskSpec

@@ -111,14 +111,14 @@ def _merge(path: Path, model: LocalModel, on: Origin, work: Path) -> Merged:
     from transformers import AutoTokenizer
 
     from harness.trainers.probing import read_tokens
-    from harness.trainers.setup import load_model
+    from harness.trainers.setup import load_model, safely
 
     staging = work / "model"
     shutil.rmtree(staging, ignore_errors=True)
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(str(model.path), trust_remote_code=False, local_files_only=True)
-            adapted = PeftModel.from_pretrained(load_model(model.path, on), str(path))
+            tokenizer = AutoTokenizer.from_pretrained(str(model.path), **safely(model))
+            adapted = PeftModel.from_pretrained(load_model(model.path, on, model), str(path))
             before = read_tokens(adapted, tokenizer, model.context_length)
             whole = adapted.merge_and_unload(safe_merge=True)
             after = read_tokens(whole, tokenizer, model.context_length)

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from harness import artifacts
 from harness.errors import Problem, StoreError, TrainingError
+from harness.models import code
 from harness.models.folder import counts
 from harness.records import AdapterRef, Prompt
 from harness.trainers.base import Job
@@ -142,6 +143,7 @@ def save_model(model: Any, base: Path, staging: Path, dtype: str) -> None:
     """
     import torch
     from safetensors import SafetensorError
+    from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
     model.to(getattr(torch, dtype))
     try:
@@ -152,9 +154,11 @@ def save_model(model: Any, base: Path, staging: Path, dtype: str) -> None:
         raise StoreError(Problem(str(staging), f"the model cannot be written: {fault}", next=hint)) from fault
     for name in ("README.md", "generation_config.json"):  # nothing is taken from either
         (staging / name).unlink(missing_ok=True)
+    by_own_code = type(model).__module__.partition(".")[0] == TRANSFORMERS_DYNAMIC_MODULE_NAME
     for file in sorted(base.iterdir()):
         own = file.suffix == ".safetensors" or file.name in ("config.json", PROMPT_FILE)
-        if counts(file.name) and not own and not file.name.endswith(".safetensors.index.json"):
+        wanted = counts(file.name) or (by_own_code and code.counts(file.name))
+        if wanted and not own and not file.name.endswith(".safetensors.index.json"):
             shutil.copyfile(file, staging / file.name)
     config_path = staging / "config.json"
     config = json.loads(config_path.read_text(encoding="utf-8"))

@@ -91,14 +91,19 @@ def load_base(spec: TrainSpec, model: LocalModel, on: Origin) -> tuple[Any, Any]
     """The base model as the method trains on it, and its tokenizer, which pads with no token that is learned."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(model.path), trust_remote_code=False, local_files_only=True)
-    base = load_model(model.path, on, _quantization(spec, on) if spec.method == "qlora" else None)
+    tokenizer = AutoTokenizer.from_pretrained(str(model.path), **safely(model))
+    base = load_model(model.path, on, model, _quantization(spec, on) if spec.method == "qlora" else None)
     _pad_apart(tokenizer, turns.end_tokens(tokenizer, base.config.get_text_config()))
     return base, tokenizer
 
 
-def load_model(path: Path, on: Origin, quantization: Any = None) -> Any:
-    """A causal language model from its folder: safetensors alone, and no code of its own is run."""
+def safely(model: LocalModel) -> dict[str, Any]:
+    """How anything of a base model is read: off this machine, and with no code of its own unless the spec trusts it."""
+    return {"local_files_only": True, "trust_remote_code": model.ref.remote_code}
+
+
+def load_model(path: Path, on: Origin, base: LocalModel, quantization: Any = None) -> Any:
+    """A causal language model from its folder, of safetensors alone. base: the model that it is, or was made of."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -107,9 +112,8 @@ def load_model(path: Path, on: Origin, quantization: Any = None) -> Any:
         dtype=getattr(torch, on.dtype),
         quantization_config=quantization,
         device_map={"": 0} if on.device == "cuda" else None,
-        trust_remote_code=False,
         use_safetensors=True,
-        local_files_only=True,
+        **safely(base),
     )
 
 
@@ -119,7 +123,7 @@ def with_published(base: Any, tokenizer: Any, job: Job, adapter: AdapterRef, on:
 
     if adapter.kind != "model":
         return PeftModel.from_pretrained(base, str(folder_of(adapter))), None
-    return load_model(folder_of(adapter), on), read_base(base, tokenizer, job.model.context_length)
+    return load_model(folder_of(adapter), on, job.model), read_base(base, tokenizer, job.model.context_length)
 
 
 def _quantization(spec: TrainSpec, on: Origin) -> Any:

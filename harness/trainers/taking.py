@@ -178,7 +178,7 @@ def _acts(staging: Path, kind: Kind, job: Job, on: Origin, where: str) -> tuple[
         base, tokenizer = load_base(job.spec, job.model, on)
         if kind == "model":
             known = read_base(base, tokenizer, room)
-            tuned = load_model(staging, on)
+            tuned = load_model(staging, on, job.model)
         else:
             tuned = PeftModel.from_pretrained(base, str(staging))
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as fault:

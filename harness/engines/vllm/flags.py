@@ -158,6 +158,8 @@ def _flags(model: LocalModel, settings: Settings, port: int) -> Iterator[str]:
         "structured-outputs-config": '{"backend":"guidance"}',
         "disable-uvicorn-access-log": True,
     }
+    if model.ref.remote_code:
+        flags["trust-remote-code"] = True
     if settings.max_adapters:
         flags |= {
             "enable-lora": True,
