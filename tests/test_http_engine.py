@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness.engines.base import Answer
-from harness.engines.http import CallError, HttpClient, concurrently
+from harness.engines.http import CallError, HttpClient, Line, concurrently
 from harness.engines.openai.client import OpenAIClient
 from harness.errors import EngineError
 from harness.records import Decoding, Message
@@ -117,18 +117,18 @@ def test_retry_after_is_honoured() -> None:
 def test_retry_after_may_be_a_date_and_holds_for_every_thread() -> None:
     resume = math.ceil(time.time() + 1)  # dates have whole seconds
     busy = (429, "slow", {"Retry-After": formatdate(resume, usegmt=True)})
-    arrived = []
+    arrived, line = [], Line()
 
     def respond(number: int, _: Any) -> Reply:
         arrived.append(time.time())
         return busy if number == 0 else OK
 
-    with serving(respond) as server, client(server.url) as made:
+    with serving(respond) as server, client(server.url, line=line) as made, closing(line):
         held = threading.Thread(target=made.call, args=("POST", "/x"))
         held.start()
-        while not arrived:
+        while not line.resume_at:
+            assert held.is_alive()
             time.sleep(0.01)
-        time.sleep(0.1)
         made.call("POST", "/x")
         held.join()
     assert len(arrived) == 3
@@ -237,12 +237,17 @@ def test_nobody_listening_is_an_engine_error() -> None:
 
 
 def test_a_timeout_is_an_answer_and_is_not_repeated() -> None:
+    arrived, over = threading.Event(), threading.Event()
+
     def slow(*_: Any) -> Reply:
-        time.sleep(0.5)
+        arrived.set()
+        over.wait(60)
         return OK
 
     with serving(slow) as server, client(server.url, timeout_s=0.1) as made:
         assert ask(made).error == "no answer within 0.1 s"
+        assert arrived.wait(60)
+        over.set()
         assert len(server.asked) == 1
 
 
@@ -274,35 +279,58 @@ def test_every_sampling_parameter_is_stated() -> None:
 
 
 def test_answers_come_as_they_finish_and_many_at_once() -> None:
-    others = threading.Semaphore(0)
+    others, one_came = threading.Semaphore(0), threading.Event()
 
     def first_waits(_: int, body: Any) -> Reply:
         if body != 0:
             others.release()
         elif not all(others.acquire(timeout=60) for _ in range(7)):  # comes only where the others are asked meanwhile
-            return 500, {"error": "the others were never asked"}, {}
-        else:
-            time.sleep(0.5)  # their answers are on the way
+            return 400, {"error": "the others were never asked"}, {}
+        elif not one_came.wait(60):
+            return 400, {"error": "no other answer was handed on"}, {}
         return OK
 
+    order = []
     with serving(first_waits) as server, client(server.url) as made:
-        work = concurrently(lambda job: Answer(text=str(made.call("POST", "/x", job))), range(8), 8, made.close)
-        order = [index for index, _ in work]
+        for index, _ in concurrently(lambda job: Answer(text=made.call("POST", "/x", job)), range(8), 8, made.close):
+            order.append(index)
+            one_came.set()
     assert order[0] != 0
     assert sorted(order) == list(range(8))
 
 
+def test_no_more_is_begun_than_twice_what_is_under_way_while_the_consumer_is_busy() -> None:
+    begun: list[int] = []
+
+    def work(job: int) -> Answer:
+        begun.append(job)
+        return Answer(text="")
+
+    answers, deadline = concurrently(work, range(1000), 4, lambda: None), time.monotonic() + 60
+    for taken in range(1, 4):
+        next(answers)
+        while len(begun) < 8 + taken - 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.05)  # for those who would go on
+        assert len(begun) == 8 + taken - 1
+    assert len([*answers]) == 997
+
+
 def test_a_consumer_that_stops_early_waits_for_nobody() -> None:
+    over, waited_for = threading.Event(), []
+
     def respond(number: int, _: Any) -> Reply:
-        time.sleep(0 if number == 0 else 5)
+        if number and not over.wait(60):
+            waited_for.append(number)
         return OK
 
     with serving(respond) as server, client(server.url) as made:
-        started = time.monotonic()
         work = concurrently(lambda job: Answer(text=str(made.call("POST", "/x", job))), range(20), 4, made.close)
         next(work)
         work.close()
-        assert time.monotonic() - started < 2
+        over.set()
+        assert not waited_for
         assert len(server.asked) <= 5
 
 
