@@ -169,6 +169,18 @@ def test_a_model_card_names_base_licence_data_and_how_it_is_loaded(store: Store)
     assert (card.license, card.library_name, card.datasets) == ("apache-2.0", "peft", ["acme/tickets-2.1"])
 
 
+def test_that_a_base_model_runs_by_code_of_its_own_is_said_in_card_and_report(tmp_path: Path) -> None:
+    folder = build(tmp_path / "reports").find("tickets")
+    provenance = json.loads((folder.path / "provenance.json").read_text())
+    said = "run by code of its own"
+    for trusted in (False, True):
+        provenance["model"]["remote_code"] = trusted
+        (folder.path / "provenance.json").write_text(json.dumps(provenance))
+        write_reports(folder)
+        for name in ("model_card.md", "report.md", "report.html"):
+            assert (said in (folder.path / name).read_text()) == trusted, name
+
+
 def test_what_no_record_says_is_left_out_of_the_cards(store: Store) -> None:
     said = model(store, "intents").data.to_dict()
     assert not {"license", "datasets", "language"} & set(said)

@@ -102,8 +102,9 @@ def _provenance_facts(made_with: Provenance | None) -> list[Fact]:
     if made_with is None:
         return []
     packages = ", ".join(f"{name} {version}" for name, version in sorted(made_with.packages.items()))
+    own_code = ", run by code of its own, which the spec trusts" if made_with.model.remote_code else ""
     return [
-        ("provenance", "model", f"{made_with.model.name} ({made_with.model.digest[:12]})"),
+        ("provenance", "model", f"{made_with.model.name} ({made_with.model.digest[:12]}){own_code}"),
         ("provenance", "engine", made_with.engine),
         (
             "provenance",
