@@ -8,12 +8,16 @@ import warnings
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from harness import models
 from harness.models import LocalModel
 
 # trackio reads it when it is first imported, which other libraries do: no test may write into a user's own runs
 os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")
+
+# Hypothesis tries the same examples each time and looks at no clock: what a busy machine does slowly is not wrong
+settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sample_store
@@ -19,9 +20,16 @@ from harness.engines.base import Answer, Request
 from harness.errors import BudgetError
 from harness.evaluate import evaluate
 from harness.leaderboard.costs import cost_told
+from harness.money import metering
 from harness.progress import Silent
 from harness.records import ManagedJob, SpendingRecord
 from harness.store import ExperimentStore, Store
+
+
+@pytest.fixture(autouse=True)
+def _clock_that_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the time that is written here is spent, however slow this machine is."""
+    monkeypatch.setattr(metering, "time", SimpleNamespace(monotonic=lambda: 1000.0))
 
 
 def folder_of(tmp_path: Path) -> ExperimentStore:
