@@ -6,7 +6,6 @@ import json
 import re
 import resource
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 import small_gate
 import yaml
+from answering_server import answering, reserved
 
 from harness import deploying, evidence, pipeline
 from harness import spec as specs
@@ -333,20 +333,8 @@ def test_a_pointer_to_what_is_gone_is_an_error(made: Any, kept: VerdictRecord, t
 @pytest.fixture(scope="module")
 def server(made: Any) -> Iterator[str]:
     """One that answers every question with its last word."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        str(Path(__file__).with_name("answering_server.py")),
-        str(port),
-        str(made.folder / "log"),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    with reserved() as port, answering(port, made.folder / "log"):
         yield f"http://127.0.0.1:{port}/v1"
-        process.kill()
 
 
 @pytest.fixture(scope="module")

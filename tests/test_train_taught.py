@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from answering_server import answering, reserved
 from scripted import Scripted, text
 
 from harness.data import Row, Split
@@ -128,33 +124,8 @@ def test_the_test_split_is_never_sent(folder: ExperimentStore) -> None:
 # ------------------------------------------------------------- a server that goes away
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[[], tuple[subprocess.Popen[bytes], str]]]:
-    """Starts the small server; always on one port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> tuple[subprocess.Popen[bytes], str]:
-        script = Path(__file__).parent / "answering_server.py"
-        command = [sys.executable, str(script), str(port), str(tmp_path / "asked.log")]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        started.append(process)
-        return process, f"http://127.0.0.1:{port}/v1"
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-
 def test_a_teacher_that_goes_away_stops_the_training_and_is_asked_only_what_is_owed(
-    folder: ExperimentStore, serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: ExperimentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from harness.engines.openai import engine as openai_engine
 
@@ -163,42 +134,20 @@ def test_a_teacher_that_goes_away_stops_the_training_and_is_asked_only_what_is_o
         Item(id=f"r{n}", messages=(Message(role="user", content=f"say {n}"),), target=str(n)) for n in range(300)
     )
     split = Split("train", "t.jsonl", tuple(Row(item, at) for at, item in enumerate(items, 1)))
-    process, url = serve()
-    on = ground(folder, train=split)
-    spec = TeacherSpec(url=url, model="small", samples=1)
-    log = tmp_path / "asked.log"
-
-    class KillsTheServer(Silent):
-        asked = 0
-
-        def bar(self, label: str, total: int, done: int = 0) -> Any:
-            return _Bar(self)
-
-    class _Bar:
-        def __init__(self, told: KillsTheServer) -> None:
-            self.told = told
-
-        def __enter__(self) -> _Bar:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def advance(self, steps: int = 1, note: str = "") -> None:
-            self.told.asked += steps
-            if self.told.asked == 40:
-                process.send_signal(signal.SIGKILL)
-
-    with pytest.raises(EngineError, match="what was answered is kept, only the rest is asked"):
-        teaching.teach(spec, ground(folder, train=split, progress=KillsTheServer()), never)
-    kept = {one.id for one in folder.journal_lines(teaching.JOURNAL, SampleRecord)}
-    assert 40 <= len(kept) < 300
-    before = log.read_text().splitlines()
-    process.wait()
-    serve()
-    record = teaching.teach(spec, on, never)
-    after = log.read_text().splitlines()[len(before) :]
-    assert sorted(after) == sorted(f"say {item.id[1:]}" for item in items if item.id not in kept)
+    log, last = tmp_path / "asked.log", 60
+    with reserved() as port:
+        spec = TeacherSpec(url=f"http://127.0.0.1:{port}/v1", model="small", samples=1)
+        with (
+            answering(port, log, last),
+            pytest.raises(EngineError, match="what was answered is kept, only the rest is asked"),
+        ):
+            teaching.teach(spec, ground(folder, train=split), never)
+        kept = {one.id for one in folder.journal_lines(teaching.JOURNAL, SampleRecord)}
+        assert last - openai_engine.CONCURRENCY <= len(kept) <= last
+        log.unlink()
+        with answering(port, log):
+            record = teaching.teach(spec, ground(folder, train=split), never)
+    assert sorted(log.read_text().splitlines()) == sorted(f"say {item.id[1:]}" for item in items if item.id not in kept)
     assert (record.made, record.failed) == (300, 0)
 
 
