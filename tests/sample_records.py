@@ -234,6 +234,10 @@ def training_record(seeds: list[int]) -> r.TrainingRecord:
         rows_truncated=0,
         rows_with_end_of_turn=300,
         longest=96,
+        lengths=tuple(
+            r.LengthBin(shortest=at, longest=at + 9, rows=rows)
+            for at, rows in zip(range(40, 100, 10), (21, 80, 102, 67, 24, 6), strict=True)
+        ),
         example="<|im_start|>user\nMy card is gone<|im_end|>\n<|im_start|>assistant\n[[card<|im_end|>]]",
     )
     return r.TrainingRecord(

@@ -273,8 +273,10 @@ def test_the_audit_is_shown_with_the_answers_balance(open_page: Open, store: Sto
     assert [list(frame.value["split"]) for frame in app.dataframe if "split" in frame.value.columns] == [
         ["train", "dev", "test"]
     ]
+    assert len(app.get("vega_lite_chart")) == 2  # balance and lengths
     app = open_page(store.root, "data", experiment=store.find("half-done").id)
     assert "The audit found nothing." in said(app)
+    assert len(app.get("vega_lite_chart")) == 1  # nothing was trained yet
 
 
 def test_what_logs_say_of_production_is_shown_look_by_look(open_page: Open, store: Store, tmp_path: Path) -> None:

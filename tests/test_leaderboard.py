@@ -15,7 +15,7 @@ from sample_records import training_record
 from sample_store import HOSTILE, Case, begin, build, evaluate
 
 from harness import leaderboard
-from harness.leaderboard import comparing, examining
+from harness.leaderboard import charts, comparing, examining
 from harness.store import ExperimentStore, Store
 
 Sides = tuple[ExperimentStore, str, ExperimentStore, str]
@@ -339,6 +339,24 @@ def test_the_data_of_an_experiment_come_with_their_rows_and_the_balance_of_answe
     assert list(read["findings"]["row"]) == ['[user]\nHow?\nSo.\n\n[assistant]\nThus.\n\nid: t\nslices: {"line": 17}']
     assert read["labels"].groupby("split")["share"].sum().to_dict() == {"test": pytest.approx(1)}
     assert list(read["splits"]["split"]) == ["train", "dev", "test"]
+
+
+def test_the_lengths_of_rows_come_in_bins_with_the_limit_where_it_is_a_number(tmp_path: Path) -> None:
+    folder = build(tmp_path).find("tickets")
+    read = examining.examined(folder)
+    assert read["bins"]["rows"].sum() == 300
+    assert list(read["bins"]["length"])[:2] == ["40 to 49", "50 to 59"]
+    assert read["limit"] is None
+    training = json.loads((folder.path / "training.json").read_text())
+    training["arguments"]["max_length"] = 128
+    (folder.path / "training.json").write_text(json.dumps(training))
+    assert examining.examined(folder)["limit"] == 128
+    drawn = charts.lengths(read["bins"], 128).to_dict()
+    assert [layer["mark"]["type"] for layer in drawn["layer"]] == ["bar", "rule"]
+    assert charts.lengths(read["bins"], 8192).to_dict()["mark"]["type"] == "bar"  # too far to be drawn beside them
+    del training["supervision"]["lengths"]  # as older records are
+    (folder.path / "training.json").write_text(json.dumps(training))
+    assert examining.examined(folder)["bins"].empty
 
 
 @pytest.mark.parametrize(

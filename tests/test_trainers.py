@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any, get_args
@@ -34,6 +35,7 @@ from harness.trainers.base import Origin
 from harness.trainers.lifecycle import build
 from harness.trainers.order import plan
 from harness.trainers.setup import arguments, one_device
+from harness.trainers.supervision import MOST_BINS, lengths_of
 
 ORIGIN = Origin("cpu", "float32", {"torch": "1"})
 
@@ -94,6 +96,18 @@ def test_a_training_done_before_is_taken_over_and_tells_where_it_was_made(model:
     second, _ = here(model, progress=notes)
     assert "taken over" in notes.notes[0]
     assert (second.adapter, second.packages) == (first.adapter, {"torch": "made elsewhere"})
+
+
+@pytest.mark.parametrize("tokens", [[7], [1, 20], [0, 21], [41, 85, 85, 60], [1, 131_072], [99, 100, 101]])
+def test_rows_are_counted_by_length_in_few_bins_of_one_width_without_gaps(tokens: list[int]) -> None:
+    bins = lengths_of(tokens)
+    assert len(bins) <= MOST_BINS
+    assert sum(one.rows for one in bins) == len(tokens)
+    assert all(b.shortest == a.longest + 1 for a, b in itertools.pairwise(bins))
+    assert len({one.longest - one.shortest for one in bins}) == 1
+    for count in tokens:
+        assert sum(one.rows for one in bins if one.shortest <= count <= one.longest) >= 1
+    assert bins[0].rows >= 1 <= bins[-1].rows
 
 
 def test_the_order_is_planned_from_the_seed_with_full_batches_of_like_length_and_the_longest_first() -> None:

@@ -13,6 +13,9 @@ COLORS = {"pass": "#2a78b5", "inconclusive": "#7b828c", "fail": "#d1602b"}
 """Blue, grey and vermilion: told apart with every common colour vision, on light and on dark."""
 SHAPES = {"pass": "circle", "inconclusive": "diamond", "fail": "square"}
 
+NEAR = 2
+"""Times the longest row, up to which its limit is drawn beside it."""
+
 _TEAL = "#2a78b5"
 _GREY = "#8a8f98"
 
@@ -141,7 +144,12 @@ def balance(labels: pd.DataFrame) -> Any:
         alt.Chart(labels)
         .mark_bar()
         .encode(
-            y=alt.Y("answer:N", sort=order, title=None, axis=alt.Axis(labelLimit=320, ticks=False, domain=False)),
+            y=alt.Y(
+                "answer:N",
+                sort=order,
+                title=None,
+                axis=alt.Axis(labelLimit=320, labelOverlap=False, ticks=False, domain=False),
+            ),
             x=alt.X("share:Q", title="share of the split's rows", axis=alt.Axis(format="~%", tickCount=6)),
             yOffset=alt.YOffset("split:N", sort=splits),
             color=alt.Color(
@@ -152,8 +160,22 @@ def balance(labels: pd.DataFrame) -> Any:
             ),
             tooltip=tips,
         )
-        .properties(height=120 + 20 * len(labels))
+        .properties(height=150 + max(22 * len(order), 16 * len(labels)))  # legend and axis are in it
     )
+
+
+def lengths(bins: pd.DataFrame, limit: int | None = None) -> Any:
+    """How many rows are how long, in tokens, and the limit where it is near."""
+    import altair as alt
+
+    tips = [alt.Tooltip("length:N", title="tokens"), alt.Tooltip("rows:Q", format=",")]
+    across = alt.X("shortest:Q", bin="binned", title="tokens of a row", axis=alt.Axis(format=",", grid=False))
+    up = alt.Y("rows:Q", title="rows", axis=alt.Axis(format=",d", tickMinStep=1))
+    bars = alt.Chart(bins).mark_bar(color=_TEAL).encode(x=across, x2="beyond", y=up, tooltip=tips)
+    if limit is None or limit > NEAR * bins["beyond"].max():
+        return bars.properties(height=220)
+    at = alt.Chart(pd.DataFrame({"limit": [limit]})).encode(x="limit:Q", tooltip=["limit:Q"])
+    return (bars + at.mark_rule(strokeDash=[5, 4], size=2, color=COLORS["fail"])).properties(height=220)
 
 
 def watched(looks: pd.DataFrame) -> Any:

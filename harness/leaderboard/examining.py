@@ -19,19 +19,24 @@ from pydantic import ValidationError
 from harness.data import Data, DataSpec, load
 from harness.errors import HarnessError
 from harness.evidence import facts_of, gather
-from harness.records import DataRecord, TrainingRecord
+from harness.records import DataRecord, LengthBin, TrainingRecord
 from harness.store import ExperimentStore
 
 MOST_LABELS: Final = 40
 """More answers than this are no closed set."""
+OPEN: Final = f"Answers are open text: more than {MOST_LABELS} different ones."
+GONE: Final = "The data files are no longer here, or hold other rows; test answers are open text, or not there yet."
 ROW_LENGTH: Final = 20_000
 """Characters of a row that are shown."""
 FINDING_COLUMNS: Final = ("severity", "rule", "file", "line", "message", "row")
 
 
 def examined(experiment: ExperimentStore) -> dict[str, Any]:
-    """`splits`, `facts`, `findings` (errors first, with their rows), `labels`, `lengths`: a frame each."""
-    record, spec = experiment.read(DataRecord), experiment.spec()
+    """`splits`, `facts`, `findings` (errors first, with their rows), `labels`, `lengths`, `bins`: a frame each.
+
+    `no_labels` says why `labels` is empty; `limit` is the tokens that a row may have, where the spec has a number.
+    """
+    record, spec, training = experiment.read(DataRecord), experiment.spec(), experiment.read(TrainingRecord)
     data = _loaded(experiment, spec, record)
     facts = [(what, told) for group, what, told in facts_of(gather(experiment)) if group == "data"]
     facts = [(what, told) for what, told in facts if not what.endswith(" split")]
@@ -40,7 +45,10 @@ def examined(experiment: ExperimentStore) -> dict[str, Any]:
         "facts": pd.DataFrame(facts, columns=["what", "value"]),
         "findings": _findings(experiment, spec, record),
         "labels": _labels(experiment, data),
-        "lengths": _lengths(experiment.read(TrainingRecord)),
+        "no_labels": OPEN if data is not None else GONE,
+        "lengths": _lengths(training),
+        "bins": _bins(training),
+        "limit": _limit(training),
     }
 
 
@@ -152,10 +160,8 @@ def _lengths(training: TrainingRecord | None) -> pd.DataFrame:
     columns = ["what", "value"]
     if training is None:
         return pd.DataFrame(columns=columns)
-    seen, limit = training.supervision, training.arguments.get("max_length")
-    told = (
-        f"{limit:,} tokens (max_length)" if isinstance(limit, int) else "the model's context (max_length was not set)"
-    )
+    seen, limit = training.supervision, _limit(training)
+    told = "the model's context (max_length was not set)" if limit is None else f"{limit:,} tokens (max_length)"
     made = [
         ("rows", f"{seen.rows:,}"),
         ("tokens", f"{seen.tokens:,}, of them {seen.supervised_tokens:,} learned from"),
@@ -165,6 +171,22 @@ def _lengths(training: TrainingRecord | None) -> pd.DataFrame:
         ("rows that end their turn", f"{seen.rows_with_end_of_turn:,} of {seen.rows:,}"),
     ]
     return pd.DataFrame(made, columns=columns)
+
+
+def _bins(training: TrainingRecord | None) -> pd.DataFrame:
+    """Rows by their length in tokens: `shortest`, `beyond` (the first that no longer counts), `length`, `rows`."""
+    bins = training.supervision.lengths if training else ()
+    made = [(one.shortest, one.longest + 1, _length(one), one.rows) for one in bins]
+    return pd.DataFrame(made, columns=["shortest", "beyond", "length", "rows"])
+
+
+def _length(one: LengthBin) -> str:
+    return f"{one.shortest:,}" if one.shortest == one.longest else f"{one.shortest:,} to {one.longest:,}"
+
+
+def _limit(training: TrainingRecord | None) -> int | None:
+    limit = training.arguments.get("max_length") if training else None
+    return limit if isinstance(limit, int) else None
 
 
 __all__ = ["FINDING_COLUMNS", "examined"]

@@ -101,6 +101,7 @@ from harness.records.taught import SweepRecord, TaughtRecord, TaughtRow, TrialRe
 from harness.records.trained import (
     CurvePoint,
     DevPoint,
+    LengthBin,
     ManagedJob,
     MemoryForecast,
     ProbeScores,
@@ -157,6 +158,7 @@ __all__ = [
     "Interval",
     "Item",
     "JudgedRun",
+    "LengthBin",
     "LogCount",
     "LookRecord",
     "ManagedJob",

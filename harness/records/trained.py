@@ -10,6 +10,17 @@ from harness.records.asked import AdapterRef, Prompt
 from harness.records.base import SCHEMA_VERSION, Record, SchemaVersion
 
 
+class LengthBin(Record):
+    """Rows of about one length."""
+
+    shortest: int
+    """Fewest tokens that count here."""
+    longest: int
+    """Most tokens that count here."""
+    rows: int
+    """How many rows."""
+
+
 class Supervision(Record):
     """What the trainer really learns from, read off the tensors it is handed."""
 
@@ -29,6 +40,9 @@ class Supervision(Record):
     """Rows whose tokens without loss are exactly the prompt that engines send; must equal rows."""
     longest: int
     """Tokens of the longest row."""
+    lengths: tuple[LengthBin, ...] = ()
+    """How many rows are how long: at most 20 bins of one width, from the shortest row to the longest; empty in records
+    made before it was counted."""
     example: str
     """First row decoded, the learned span between [[ and ]]."""
     more_examples: tuple[str, ...] = ()

@@ -31,6 +31,7 @@ from harness.trainers.overfitting import findings
 from harness.trainers.publish import PROMPT_FILE
 from harness.trainers.reporting import reporting, tell_taken_over
 from harness.trainers.setup import arguments, configured, origin, steps_of
+from harness.trainers.supervision import lengths_of
 
 DONE: Final = "done.json"
 NAMED: Final = 3
@@ -181,6 +182,7 @@ def _evidence(job: Job, rows: Sequence[list[int]], tokenizer: Any) -> Supervisio
         rows_with_end_of_turn=len(rows),  # a label is a whole answer
         prompt_matches_serving=len(rows),
         longest=max(map(len, rows)),
+        lengths=lengths_of([len(row) for row in rows]),
         example=shown[0],
         more_examples=tuple(shown[1:]),
     )

@@ -8,6 +8,8 @@ answer and the end of the turn.
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,10 @@ from typing import Any
 from harness.chat import chat
 from harness.errors import Problem, TrainingError
 from harness.models import chat_template, turns
-from harness.records import Item, Prompt, Supervision
+from harness.records import Item, LengthBin, Prompt, Supervision
+
+MOST_BINS = 20
+"""Of the lengths of rows."""
 
 EXAMPLES = 3
 """Rows that are shown decoded."""
@@ -108,10 +113,26 @@ def supervision_of(
         rows_with_end_of_turn=len(seen) - len(endless),
         prompt_matches_serving=len(seen) - len(elsewhere),
         longest=max(row.tokens for row in seen),
+        lengths=lengths_of([row.tokens for row in seen]),
         example=seen[0].text,
         more_examples=tuple(row.text for row in seen[1:EXAMPLES]),
         chat_template=template_digest(template),
         padding_keeps_learned=True,
+    )
+
+
+def lengths_of(tokens: Sequence[int]) -> tuple[LengthBin, ...]:
+    """Rows by length, at most `MOST_BINS` bins of one width (1, 2 or 5 times a power of ten, or tokens where few).
+
+    tokens: of each row.
+    """
+    low, high = min(tokens), max(tokens)
+    widths = (step * 10**power for power in itertools.count() for step in (1, 2, 5))
+    width = next(w for w in widths if high // w - low // w < MOST_BINS)
+    counted = Counter(count // width for count in tokens)
+    return tuple(
+        LengthBin(shortest=at * width, longest=(at + 1) * width - 1, rows=counted[at])
+        for at in range(low // width, high // width + 1)
     )
 
 

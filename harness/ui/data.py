@@ -36,8 +36,8 @@ def show(store: Store) -> None:
         return
     _splits(read)
     _findings(read["findings"])
-    _labels(read["labels"])
-    _lengths(read["lengths"])
+    _labels(read)
+    _lengths(read)
 
 
 def _splits(read: dict[str, Any]) -> None:
@@ -78,20 +78,22 @@ def _findings(findings: pd.DataFrame) -> None:
                 drawn(diff.block("The row", markup.text(one["row"])))
 
 
-def _labels(labels: pd.DataFrame) -> None:
+def _labels(read: dict[str, Any]) -> None:
     st.subheader("Answers by split", anchor=False)
-    if labels.empty:
-        st.caption("The answers are no closed set, or the data files are no longer here.")
+    if read["labels"].empty:
+        st.caption(read["no_labels"])
         return
-    st.altair_chart(charts.balance(labels), alt="Share of each answer in each split")
+    st.altair_chart(charts.balance(read["labels"]), alt="Share of each answer in each split")
 
 
-def _lengths(lengths: pd.DataFrame) -> None:
+def _lengths(read: dict[str, Any]) -> None:
     st.subheader("Lengths against the limit", anchor=False)
-    if lengths.empty:
+    if read["lengths"].empty:
         st.caption("Nothing was trained, so no row was measured.")
         return
-    two_columns(lengths)
+    if not read["bins"].empty:
+        st.altair_chart(charts.lengths(read["bins"], read["limit"]), alt="Number of training rows by their tokens")
+    two_columns(read["lengths"])
 
 
 @st.cache_data(show_spinner=False, max_entries=16)  # type: ignore[untyped-decorator]
