@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,19 +86,22 @@ def test_a_workspace_stays(tmp_path: Path) -> None:
     assert artifacts.workspace("x", "seed0").is_dir()
 
 
-def hold(seconds: float, ready: object) -> None:
+def hold(ready: Any, go: Any, done: Path) -> None:
     with artifacts.lock("one"):
-        ready.set()  # type: ignore[attr-defined]
-        time.sleep(seconds)
+        ready.set()
+        go.wait()
+        done.touch()
 
 
-def test_a_lock_keeps_other_processes_out() -> None:
+def test_a_lock_keeps_other_processes_out(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    child = context.Process(target=hold, args=(0.5, ready))
+    ready, go = context.Event(), context.Event()
+    child = context.Process(target=hold, args=(ready, go, tmp_path / "done"))
     child.start()
-    assert ready.wait(30)
-    before = time.monotonic()
+    assert ready.wait(120)
+    later = threading.Timer(0.2, go.set)  # by then this process waits for the lock
+    later.start()
     with artifacts.lock("one"):
-        assert time.monotonic() - before > 0.2
+        assert (tmp_path / "done").exists()
+    later.join()
     child.join()

@@ -180,7 +180,7 @@ def test_verdicts_on_several_answers_are_asked_for_at_the_same_time(tmp_path: Pa
     waiting, store = threading.Barrier(4), folder(tmp_path)
 
     def judge(_: str, material: str) -> str:
-        waiting.wait(20)  # broken unless four are asked together
+        waiting.wait(60)  # broken unless four are asked together
         return "Grade: 5"
 
     job = Job(candidate("base"), judged_suite(8))
@@ -222,7 +222,7 @@ def test_a_judge_is_asked_once_what_several_answers_have_in_common() -> None:
         return "Grade: 4"
 
     def ask(question: str) -> str:
-        started.wait(20)
+        started.wait(60)
         return remembered("grade", question)
 
     remembered = aids._remembering(judge)

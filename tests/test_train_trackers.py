@@ -9,6 +9,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,10 @@ def _of_tensorboard(home: Path, name: str, project: str) -> Curves:
 
     read = EventAccumulator(str(home / "tracking" / "tensorboard" / name), purge_orphaned_data=False)
     read.Reload()
-    return {tag: [(one.step, one.value) for one in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+    return {  # as they were written: files of one second are read in the order of their names
+        tag: [(one.step, one.value) for one in sorted(read.Scalars(tag), key=lambda one: one.wall_time)]
+        for tag in read.Tags()["scalars"]
+    }
 
 
 def _of_mlflow(home: Path, name: str, project: str) -> Curves:
@@ -226,18 +230,24 @@ def test_what_a_tracker_was_behind_with_at_a_kill_is_told_when_training_goes_on(
     pytest.importorskip("tensorboard")
     from transformers.integrations import TensorBoardCallback
 
-    tell, never = TensorBoardCallback.on_log, threading.Event()
+    tell, reached, never = TensorBoardCallback.on_log, threading.Event(), threading.Event()
 
     def stuck(self: Any, args: Any, state: Any, *more: Any, **others: Any) -> None:
         if state.global_step == 3:
+            reached.set()
             never.wait()
         tell(self, args, state, *more, **others)
+
+    class Behind(Notes):
+        def advance(self, steps: int = 1, note: str = "") -> None:
+            assert self.steps < 3 or reached.wait(60)
+            super().advance(steps, note)
 
     with monkeypatch.context() as patched:
         patched.setattr(TensorBoardCallback, "on_log", stuck)
         patched.setattr(reporting, "END_S", 0.1)
         with pytest.raises(KeyboardInterrupt):
-            here(told(model, "tensorboard"), Notes(stop_at=7))
+            here(told(model, "tensorboard"), Behind(stop_at=7))
     training = here(told(model, "tensorboard"))
     curves = _of_tensorboard(home, NAME, PROJECT)
     assert training.resumed == 1
@@ -334,7 +344,7 @@ def test_a_tracker_that_fails_later_is_a_note_and_the_training_ends_as_without_i
         def advance(self, steps: int = 1, note: str = "") -> None:
             super().advance(steps, note)
             if self.steps == 6:
-                with sqlite3.connect(home / "tracking" / "mlflow.db", timeout=30) as store:
+                with closing(sqlite3.connect(home / "tracking" / "mlflow.db", timeout=60)) as store, store:
                     store.execute("ALTER TABLE metrics RENAME TO gone")
 
     notes = Breaking()

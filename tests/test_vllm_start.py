@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -115,13 +117,22 @@ def test_a_server_that_dies_tells_its_last_lines(stub: LocalModel, tmp_path: Pat
         VllmEngine(stub, python=script(tmp_path, "echo no memory; exit 1"), log=tmp_path / "log")
 
 
-def test_a_server_that_never_comes_up_is_ended(stub: LocalModel, tmp_path: Path) -> None:
+def test_a_server_that_never_comes_up_is_ended(
+    stub: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+
+    def clock() -> float:
+        """Time is over once the server is loading."""
+        return 10.0 if log.exists() and len(log.read_text().splitlines()) == 2 else 0.0
+
+    monkeypatch.setattr("harness.engines.vllm.engine.time", SimpleNamespace(monotonic=clock, sleep=time.sleep))
     with pytest.raises(EngineError, match="not up after") as caught:
         VllmEngine(
             stub,
             python=script(tmp_path, "echo loading; echo $$; exec sleep 600"),
-            log=tmp_path / "log",
-            settings=Settings(startup_limit_s=0.5),
+            log=log,
+            settings=Settings(startup_limit_s=5),
         )
     pid = int(str(caught.value).split()[-1].rstrip("."))
     with pytest.raises(ProcessLookupError):

@@ -37,7 +37,7 @@ def saying(*answers: bytes) -> Iterator[int]:
 @contextmanager
 def connected(port: int) -> Iterator[Connection]:
     made = Connection("127.0.0.1", port, None)
-    made.open(5, 5)
+    made.open(60, 60)
     try:
         yield made
     finally:
