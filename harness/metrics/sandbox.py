@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ FILE_BYTES = 16 * 2**20
 PROCESSES = 32
 WEAK = "HARNESS_SANDBOX"
 """Environment variable: `weak` runs answers also where the kernel cannot hold them."""
+START_S = 60.0
+"""Seconds that a child may take to lock itself in, which is no time of the program's."""
 _JAIL = Path(__file__).with_name("jail.py")
 
 
@@ -49,7 +52,7 @@ class Ran:
 
 
 def run(program: str, seconds: float = 10.0) -> Ran:
-    """Run a program. seconds: of wall time; of CPU time as many, rounded up.
+    """Run a program. seconds: of wall time from when it is locked in; of CPU time as many, rounded up.
 
     Raises HarnessError when the sandbox itself cannot start.
     """
@@ -83,8 +86,11 @@ def _child(orders: str, folder: str, seconds: float) -> tuple[str, str, int | No
         )  # fmt: skip
         os.close(writer)
         try:
-            child.communicate(orders.encode(), timeout=seconds)
-            code = child.returncode
+            assert child.stdin is not None  # noqa: S101  for the type checker
+            with contextlib.suppress(BrokenPipeError), child.stdin as stdin:
+                stdin.write(orders.encode())
+            _await_start(reader)
+            code = child.wait(seconds)
         except subprocess.TimeoutExpired:
             pass
         finally:
@@ -95,6 +101,13 @@ def _child(orders: str, folder: str, seconds: float) -> tuple[str, str, int | No
         report = reports.read(4096) or b""
     with errors.open("rb") as said:
         return report.decode(errors="replace"), said.read(FILE_BYTES).decode(errors="replace"), code
+
+
+def _await_start(reader: int) -> None:
+    """Until the child has said what holds it, or has ended."""
+    reports = select.poll()
+    reports.register(reader, select.POLLIN)
+    reports.poll(START_S * 1000)
 
 
 def _readable() -> list[str]:
