@@ -51,10 +51,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return build(tmp_path_factory.mktemp("reports"))
 
 
-def _read_all() -> None:
-    """Read the store before the first page, however slow this machine is."""
+def _read_all(patch: pytest.MonkeyPatch) -> None:
+    """Read the store before the first page, and have each page wait for its own look, however slow this machine is."""
+    from harness.ui import board
     from harness.ui.shared import index_of
 
+    for name in ("AT_ONCE", "AGAIN"):
+        patch.setattr(board, name, 60.0)
     index_of(str(Store().root)).refresh()
 
 
@@ -63,7 +66,7 @@ def open_app(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     def start(root: Path, **query: str) -> Any:
         monkeypatch.setenv("HARNESS_REPORTS", str(root))
         monkeypatch.setenv("HARNESS_HOME", str(tmp_path_factory.getbasetemp() / "home"))
-        _read_all()
+        _read_all(monkeypatch)
         app = AppTest.from_file(str(APP), default_timeout=60)
         for name, value in query.items():
             app.query_params[name] = value
@@ -82,7 +85,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
         monkeypatch.setenv("HARNESS_REPORTS", str(root))
         monkeypatch.setenv("HARNESS_HOME", str(tmp_path_factory.getbasetemp() / "home"))
         monkeypatch.setattr(places, "HOME", name)
-        _read_all()
+        _read_all(monkeypatch)
         app = AppTest.from_string(PAGES, default_timeout=60)
         for key, value in query.items():
             app.query_params[key] = value

@@ -41,11 +41,12 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def opened(store: Store, page: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    from harness.ui import places
+    from harness.ui import board, places
     from harness.ui.shared import index_of
 
     monkeypatch.setenv("HARNESS_REPORTS", str(store.root))
     monkeypatch.setattr(places, "HOME", page)
+    monkeypatch.setattr(board, "AT_ONCE", 60.0)
     index_of(str(Store().root)).refresh()  # all is read before the first page, however slow this machine is
     app = AppTest.from_string(PAGE, default_timeout=60).run()
     assert not app.exception
