@@ -13,7 +13,7 @@ from harness.leaderboard import Index
 from harness.leaderboard.text import plain
 from harness.store import Store
 from harness.ui import markup, places
-from harness.ui.shared import BADGES, badge, index_of, paged
+from harness.ui.shared import BADGES, badge, index_of, paged, reading
 from harness.ui.style import drawn
 
 PER_PAGE: Final = 8
@@ -56,7 +56,7 @@ def show(store: Store) -> None:
     st.caption("Did fine-tuning beat prompting? By how much, how sure, what did it break, what did it cost?")
     with st.container():  # always there, so that nothing below it is made anew when the reading ends
         if busy:
-            reading(index, known)
+            reading(index, 2 * max(known, PER_PAGE / 2))
     if fault:
         st.error(fault)
     if experiments.empty and not busy and not fault:
@@ -199,19 +199,6 @@ def download(index: Index, shown: pd.DataFrame) -> None:
         on_click="ignore",
         help="Every column of every candidate that fits the filter.",
     )
-
-
-@st.fragment(run_every=1.0)  # type: ignore[untyped-decorator]
-def reading(index: Index, before: int) -> None:
-    """Tell how far the reading is; the page is drawn anew when there is twice as much to show, and when all is read.
-
-    before: experiments that were known when the page was drawn.
-    """
-    known, owed = index.progress()
-    if owed:
-        st.progress(known / (known + owed), f"Reading the store: {known:,} of {known + owed:,} experiments")
-    if not index.busy() or known >= 2 * max(before, PER_PAGE / 2):
-        st.rerun()
 
 
 def empty_store(store: Store) -> None:

@@ -13,7 +13,7 @@ from harness.leaderboard import comparing
 from harness.leaderboard.text import FLIPS, plain, score_text
 from harness.store import ExperimentStore, Store
 from harness.ui import diff, markup
-from harness.ui.shared import chosen_experiment, index_of
+from harness.ui.shared import chosen_experiment, known_experiments
 from harness.ui.style import drawn
 
 SHOWS = ("flipped", "won", "lost", "tied", "unscored", "all")
@@ -47,8 +47,7 @@ def _sides(store: Store, wanted: str) -> Sides | None:
     mine = runs[runs["suite"] == suite]
     names = list(mine["candidate"])
     candidate = second.selectbox("Candidate", names, index=_judged(names), key="candidate", bind="query-params")
-    everyone = list(index_of(str(store.root)).experiments()["experiment"])
-    others = [wanted, *(one for one in everyone if one != wanted)]
+    others = [wanted, *(one for one in known_experiments(store, "against") if one != wanted)]
     against = third.selectbox("Reference's experiment", others, key="against", bind="query-params")
     other = store.at(against)
     theirs = _runs(str(other.path), store.stamp(against))

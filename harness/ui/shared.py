@@ -58,16 +58,38 @@ def index_of(root: str) -> Index:
     return Index(Store(Path(root)))
 
 
+@st.fragment(run_every=1.0)  # type: ignore[untyped-decorator]
+def reading(index: Index, enough: float) -> None:
+    """Tell how far the reading is; the page is drawn anew when so many experiments are known, and when all are."""
+    known, owed = index.progress()
+    if owed:
+        st.progress(known / (known + owed), f"Reading the store: {known:,} of {known + owed:,} experiments")
+    if not index.busy() or known >= enough:
+        st.rerun()
+
+
+def known_experiments(store: Store, key: str) -> list[str]:
+    """All that are known, the newest first. While the store is being read also the one that the address or the reader
+    chose by `key`, known or not."""
+    index = index_of(str(store.root))
+    busy = index.busy()  # asked first: when it ends in between, all are known
+    ids = list(index.experiments()["experiment"])
+    # An address does not name the first of a choice, which is another one as soon as more are known.
+    held = places.asked(key) or str(st.session_state.get(key, ""))
+    return [held, *ids] if busy and held and held not in ids and store.holds(held) else ids
+
+
 def chosen_experiment(store: Store) -> str | None:
     """The experiment that the address names, else the newest, in a choice of all; None where there is none."""
     index = index_of(str(store.root))
     index.follow(1.0, rest=20)
-    ids = list(index.experiments()["experiment"])
-    asked = places.asked("experiment")
-    if asked and asked not in ids and index.busy() and store.holds(asked):  # its turn to be read has not come
-        ids.insert(0, asked)
+    busy, known = index.busy(), index.progress()[0]
+    ids, asked = known_experiments(store, "experiment"), places.asked("experiment")
     if asked and asked not in ids:
         st.error(f"There is no experiment {plain(asked)} in {plain(str(store.root))} that can be read.")
+        return None
+    if not ids and busy:
+        reading(index, known + 1)
         return None
     if not ids:
         st.info(f"No experiment yet in {plain(str(store.root))}.")
