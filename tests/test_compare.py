@@ -261,10 +261,10 @@ def test_flips_are_counted_as_the_comparison_counts_them_and_the_largest_come_fi
     assert (record.won, record.lost, record.tied, record.unscored) == (2, 1, 1, 1)
 
 
-def test_a_hundred_thousand_clustered_samples_take_under_three_seconds():
+def test_a_hundred_thousand_clustered_samples_are_no_matter_of_minutes():
     new = [sample(str(i), float(i % 3 == 0), cluster=f"p{i // 4}") for i in range(100_000)]
     old = [s.model_copy(update={"scores": {"acc": float(i % 4 == 0)}}) for i, s in enumerate(new)]
     runs = run(new), run(old, "base")
     started = time.process_time()
     assert compare(runs[0], new, runs[1], old).difference.n == 100_000
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 30  # of CPU, for half a second: slow machines have room, squares have not

@@ -270,9 +270,9 @@ def test_rare_skewed_losses_are_covered_where_students_interval_is_not():
 # --------------------------------------------------------------------------------- speed
 
 
-def test_a_hundred_thousand_clustered_samples_take_well_under_three_seconds():
+def test_a_hundred_thousand_clustered_samples_are_no_matter_of_minutes():
     rng = np.random.default_rng(8)
     a, b = rng.random((2, 100_000))
     started = time.process_time()
     paired_interval(a, b, [f"passage {i // 4}" for i in range(100_000)])
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 30  # of CPU, for a moment: slow machines have room, squares have not

@@ -126,8 +126,8 @@ def test_what_is_no_quantile_or_no_pair_is_refused():
         paired_quantile_interval([1.0, 2.0], [1.0], 0.5)
 
 
-def test_a_hundred_thousand_clustered_items_take_well_under_three_seconds():
+def test_a_hundred_thousand_clustered_items_are_no_matter_of_minutes():
     a, b = latencies(np.random.default_rng(8), 100_000)
     started = time.process_time()
     paired_quantile_interval(a, b, 0.95, [i // 4 for i in range(100_000)])
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 30  # of CPU, for a moment: slow machines have room, squares have not

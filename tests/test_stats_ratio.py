@@ -132,10 +132,10 @@ def test_unequal_runs_and_senseless_factors_are_refused():
         paired_statistic_interval(np.ones((3, 2)), np.ones((3, 2)), mean, factor=0)
 
 
-def test_a_hundred_thousand_items_take_seconds():
+def test_a_hundred_thousand_items_are_no_matter_of_minutes():
     a, b = labels(np.random.default_rng(5), 100_000)
     started = time.process_time()
     got = paired_statistic_interval(a, b, macro_f1, [i // 3 for i in range(100_000)], limits=(0, 1))
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 30  # of CPU, for half a second: slow machines have room, squares have not
     assert got.method == "cluster-t+bca"
     assert got.high - got.low < 0.03
