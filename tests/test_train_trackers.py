@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import struct
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -122,13 +123,10 @@ def _of_mlflow(home: Path, name: str, project: str) -> Curves:
 
 
 def _of_wandb(home: Path, name: str, project: str) -> Curves:
-    from wandb.proto import wandb_internal_pb2
-
     found: dict[str, list[tuple[int, float]]] = {}
     identities = set()
     for file in sorted((home / "tracking" / "wandb").glob("offline-run-*/*.wandb")):
-        for data in _records(file.read_bytes()):
-            record = wandb_internal_pb2.Record.FromString(data)
+        for record in _whole(file):
             if record.run.display_name:
                 assert (record.run.display_name, record.run.run_group) == (name, project)
                 identities.add(record.run.run_id)
@@ -139,6 +137,19 @@ def _of_wandb(home: Path, name: str, project: str) -> Curves:
     return found
 
 
+def _whole(file: Path) -> list[Any]:
+    """The records of a run's file up to its end, which wandb's own process writes some time after the run has ended."""
+    from wandb.proto import wandb_internal_pb2
+
+    deadline = time.monotonic() + 60
+    while True:
+        found = [wandb_internal_pb2.Record.FromString(data) for data in _records(file.read_bytes())]
+        if found and found[-1].HasField("exit"):
+            return found
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def _records(log: bytes) -> Iterator[bytes]:
     """Records of a run's file, a log in LevelDB's format: blocks of 32 kB with pieces of records in them."""
     at, whole = 7, b""
@@ -147,6 +158,8 @@ def _records(log: bytes) -> Iterator[bytes]:
             at += 32768 - at % 32768
             continue
         length, kind = struct.unpack_from("<HB", log, at + 4)
+        if at + 7 + length > len(log):
+            return  # the rest of it is on its way
         whole += log[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # whole, or its last piece
