@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +22,10 @@ import pytest
 from harness.store import Store
 
 ROOT = Path(__file__).parent.parent
-START_S = 180
-"""A busy machine is slow, not wrong."""
+PATIENCE_S = 180
+"""For a server's start and for every step in the browser: a busy machine is slow, not wrong."""
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright's Python package")
+playwright.expect.set_options(timeout=PATIENCE_S * 1000)
 pytest.importorskip("streamlit", reason="needs the extra [ui]")
 
 
@@ -59,13 +61,16 @@ def served(store: Store, program: str) -> Iterator[str]:
 
 
 def _wait_until_healthy(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + PATIENCE_S
     while child.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - loopback
+            with urllib.request.urlopen(url, timeout=PATIENCE_S):  # noqa: S310 - loopback
                 return
+        except urllib.error.HTTPError as not_yet:
+            not_yet.close()
         except OSError:
-            time.sleep(0.25)
+            pass
+        time.sleep(0.25)
     pytest.fail(f"the app did not start:\n{log.read_text()}")
 
 
@@ -74,7 +79,7 @@ class Tab:
 
     def __init__(self, page: Any) -> None:
         self.page = page
-        page.set_default_timeout(90_000)  # a busy machine is slow, not wrong
+        page.set_default_timeout(PATIENCE_S * 1000)
         self.faults: list[str] = []
         self.calls: list[str] = []
         page.on("console", self._heard)
@@ -108,14 +113,22 @@ def opened() -> Iterator[Tab]:
 
 
 def wait_for_names(page: Any, wanted: list[str]) -> None:
-    playwright.expect(page.locator("[data-testid=stPageLink] a")).to_have_count(len(wanted), timeout=60_000)
-    for place, name in enumerate(wanted):
-        playwright.expect(page.locator("[data-testid=stPageLink] a").nth(place)).to_contain_text(name)
+    links = page.locator("[data-testid=stPageLink] a")
+    playwright.expect(links).to_have_count(len(wanted))
+    playwright.expect(links).to_contain_text(wanted)
 
 
 def press(page: Any, key: str) -> None:
-    """A key for the page's shortcuts, once everything is drawn that listens to them."""
-    page.wait_for_timeout(300)
-    page.locator("[data-test-script-state=notRunning]").wait_for()
-    page.wait_for_timeout(300)
+    """A key for the page's shortcuts.
+
+    The caller has waited for what the last click or key changed. This waits until the page is drawn to its end and
+    the browser has nothing left to do: buttons begin to listen to their keys a moment after they are painted.
+    """
+    settle(page)
+    page.evaluate("new Promise(done => requestIdleCallback(() => requestIdleCallback(() => done())))")
     page.keyboard.press(key)
+
+
+def settle(page: Any) -> None:
+    """Wait until the page is drawn to its end, so that nothing is left on it of what stood there before."""
+    page.locator("[data-test-script-state=notRunning]").wait_for()

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from app_in_browser import Tab, opened, playwright, press, served, wait_for_names
+from app_in_browser import Tab, opened, playwright, press, served, settle, wait_for_names
 from sample_store import build
 
 from harness.report import write_reports
@@ -39,10 +39,10 @@ def test_a_reader_goes_from_the_leaderboard_to_the_verdict(
 ) -> None:
     page = tab.page
     page.goto(address)
-    page.get_by_text("+45.0 points").first.wait_for(timeout=60_000)
+    page.get_by_text("+45.0 points").first.wait_for()
     tab.picture(tmp_path / "leaderboard.png")
     page.get_by_role("link", name="tickets-lora").click()
-    page.get_by_role("heading", name="tickets-lora").wait_for(timeout=60_000)
+    page.get_by_role("heading", name="tickets-lora").wait_for()
     page.get_by_text("every blocking gate passed").wait_for()
     page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").first.wait_for()
     page.wait_for_url(f"{address}/experiment?experiment={store.find('tickets').id}")
@@ -59,7 +59,7 @@ def test_what_a_reader_chooses_stands_in_the_address_and_comes_back_from_it(
 ) -> None:
     page, chosen = tab.page, {("verdict", "Reject"), ("order", "Name"), ("q", "claims")}
     page.goto(address)
-    page.locator(".hx table").first.wait_for(timeout=60_000)
+    page.locator(".hx table").first.wait_for()
     page.get_by_test_id("stButtonGroup").get_by_role("button", name="Reject").click()
     wait_for_names(page, ["intents-lora", "claims-lora"])
     page.get_by_role("combobox", name="Order").click()
@@ -83,6 +83,7 @@ def test_pages_views_and_the_table_of_all_candidates(tab: Tab, address: str) -> 
     page.get_by_text("notes: no spec.yaml: not an experiment").wait_for()
     page.get_by_test_id("stButtonGroup").get_by_text("Candidates", exact=True).click()
     page.get_by_text("41 candidates of 9 experiments").wait_for()
+    settle(page)  # the button of the other view is gone
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download CSV").click()
     assert len(Path(downloading.value.path()).read_text().splitlines()) == 42
@@ -99,7 +100,7 @@ def test_the_tables_fit_the_screen_in_light_and_in_dark(
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(address)
     good = {"light": "rgb(31, 106, 165)", "dark": "rgb(109, 177, 224)"}[scheme]
-    playwright.expect(page.locator(".hx .pass").first).to_have_css("color", good, timeout=60_000)
+    playwright.expect(page.locator(".hx .pass").first).to_have_css("color", good)
     fits = "[...document.querySelectorAll('.hx-wide')].every(one => one.scrollWidth <= one.clientWidth)"
     page.wait_for_function(fits)
     page.screenshot(path=tmp_path / f"{scheme}-{width}.png")
@@ -153,7 +154,8 @@ def test_votes_are_cast_blind_by_keys_and_come_to_a_win_rate(
     for done, key in enumerate("ABTX"):
         page.get_by_text(re.compile(f"^{done} of")).wait_for()
         page.get_by_text("Answer A").wait_for()
-        assert "tuned" not in page.locator(".hx-said").all_inner_texts()
+        settle(page)
+        assert "tuned" not in " ".join(page.locator(".hx-said").all_inner_texts())
         press(page, key)
     page.get_by_text(re.compile("^4 of")).wait_for()
     assert [vote.choice for vote in folder.votes()] == ["a", "b", "tie", "both_bad"]
@@ -186,11 +188,11 @@ def test_gates_are_drawn_one_plot_a_unit_and_broken_answers_stay_inert(
 ) -> None:
     page = tab.page
     page.goto(f"{address}/?experiment={store.find('claims').id}")
-    page.get_by_text("must not break critical.jsonl").first.wait_for(timeout=60_000)
+    page.get_by_text("must not break critical.jsonl").first.wait_for()
     plots = page.locator("[data-testid=stVegaLiteChart]")
     plots.nth(2).wait_for()
     # points, seconds, the contestants' scores; in tabs the search and three of learning
-    playwright.expect(plots).to_have_count(7, timeout=60_000)
+    playwright.expect(plots).to_have_count(7)
     page.get_by_text("<script>window.pwned=1</script>").first.wait_for()
     assert page.evaluate("window.pwned") is None
     tab.picture(tmp_path / "gates.png")
@@ -207,7 +209,7 @@ def test_every_tab_of_an_experiment_opens(tab: Tab, address: str, store: Store) 
         "Provenance": page.get_by_text("Run it again:"),
     }
     for name, landmark in landmarks.items():
-        page.get_by_role("tab", name=name).click(timeout=60_000)
+        page.get_by_role("tab", name=name).click()
         landmark.wait_for()
     for name in landmarks:  # each before the one before it is drawn
         page.get_by_role("tab", name=name).click()
@@ -219,7 +221,7 @@ def test_every_tab_of_an_experiment_opens(tab: Tab, address: str, store: Store) 
 
 def test_nothing_is_asked_of_the_network(tab: Tab, address: str) -> None:
     tab.page.goto(address)
-    tab.page.locator(".hx table").first.wait_for(timeout=60_000)
+    tab.page.locator(".hx table").first.wait_for()
     tab.page.wait_for_timeout(1000)
     outside = [url for url in tab.calls if not url.startswith((address, "data:", "blob:"))]
     assert outside == []
