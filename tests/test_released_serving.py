@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import shutil
@@ -222,7 +223,10 @@ def free_port() -> int:
 
 def alive(part: str) -> list[str]:
     """Processes whose command line holds `part`."""
-    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # one that ends while it is looked at
+            lines.append(path.read_bytes())
     return [line.decode(errors="replace") for line in lines if part.encode() in line]
 
 

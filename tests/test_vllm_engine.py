@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +30,8 @@ from harness.records import Candidate, Decoding, Item, Message, Prompt
 from harness.store import Store
 from harness.suites import Suite, Task
 
+PATIENCE_S = 120
+"""A busy machine is slow, not wrong."""
 GREEDY = Decoding(max_tokens=8)
 QUESTIONS = ("What is the capital of France?", "Name three colours.", "What is 2 + 2?")
 CHOICES = {
@@ -309,7 +311,7 @@ def test_what_does_not_fit_the_context_is_an_error_and_never_a_cut_answer(engine
 @pytest.mark.vllm
 def test_the_server_refuses_strangers_and_keeps_its_key_to_itself(engine: VllmEngine) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(engine.url + "/v1/models", timeout=10)  # noqa: S310
+        urllib.request.urlopen(engine.url + "/v1/models", timeout=PATIENCE_S)  # noqa: S310
     refused.value.close()
     assert refused.value.code == 401
     commands = subprocess.run(["ps", "-A", "-ww", "-o", "command="], capture_output=True, text=True, check=True).stdout
@@ -334,11 +336,7 @@ def test_nothing_is_left_of_a_server_whose_harness_is_killed(
         group = int(harness.stdout.readline())
         assert len(living(group)) >= 3, "guard, server and its engine core"
         harness.kill()
-    for _ in range(100):
-        if not living(group):
-            return
-        threading.Event().wait(0.1)
-    pytest.fail(f"still there: {living(group)}")
+    wait_until_gone(group)
 
 
 @pytest.mark.vllm
@@ -350,7 +348,15 @@ def test_a_server_that_is_killed_is_an_engine_error_with_its_log(engine: VllmEng
     with pytest.raises(EngineError, match="the vLLM server died"):
         list(answers)
     engine.close()
-    assert not living(engine.group)
+    wait_until_gone(engine.group)
+
+
+def wait_until_gone(group: int) -> None:
+    """Wait for the end of what was killed: who frees gigabytes takes a moment."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (left := living(group)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
 
 
 def living(group: int) -> list[str]:
