@@ -21,8 +21,13 @@ are told at once.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
+
+FIRST: Final = 5
+"""Lines that are named of those at which the same is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class HarnessError(Exception):
         elif isinstance(problems, Problem):
             problems = (problems,)
         self.problems: tuple[Problem, ...] = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        super().__init__("\n".join(told(self.problems)))
 
 
 class UsageError(HarnessError):
@@ -108,6 +113,24 @@ class Stopped(HarnessError):
     """The user ended it; nothing that was finished is lost."""
 
     exit_code = 130
+
+
+def told(problems: Iterable[Problem]) -> list[str]:
+    """Problems in words. What holds of many lines of a file alike is said once, with the first of them."""
+    alike: dict[Problem, list[str]] = {}
+    for problem in problems:
+        found = re.fullmatch(r"(.+):(\d+)", problem.where)
+        of_file = replace(problem, where=found[1]) if found else problem
+        alike.setdefault(of_file, []).append(found[2] if found else "")
+    return [str(one if lines == [""] else replace(one, where=_at(one.where, lines))) for one, lines in alike.items()]
+
+
+def _at(file: str, lines: Sequence[str]) -> str:
+    """`file:7`, `file, lines 7 and 9`, `file, lines 1, 2, 3, 4, 5 and 295 more`."""
+    if len(lines) == 1:
+        return f"{file}:{lines[0]}"
+    named, rest = (lines[:-1], lines[-1]) if len(lines) <= FIRST else (lines[:FIRST], f"{len(lines) - FIRST:,} more")
+    return f"{file}, lines {', '.join(named)} and {rest}"
 
 
 def did_you_mean(got: str, known: Sequence[str]) -> str:

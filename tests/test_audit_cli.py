@@ -35,6 +35,15 @@ def test_a_file_without_errors_ends_with_0(tmp_path: Path, capsys: pytest.Captur
     assert json.loads(out)["rows"] == 1
 
 
+def test_a_fault_of_all_rows_hides_no_other_in_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"what": "no known field"} for _ in range(200)]
+    code, out, _ = harness(capsys, "audit", write(tmp_path / "a.jsonl", [*rows, pair(LONG.format("cats")), "no json"]))
+    assert code == 10
+    assert "the first of each rule" in out
+    assert "(--json has all)" in out
+    assert " 202  invalid_json" in out
+
+
 def test_findings_are_printed_in_the_documented_form_and_errors_end_with_10(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,7 +15,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, told
 from harness.progress import Bar
 
 PIPED_WIDTH = 140
@@ -40,6 +40,10 @@ DECISIONS = {
 }
 
 
+MOST: Final = 40
+"""Problems that are printed."""
+
+
 def plain(text: str) -> str:
     """Text that only shows: control characters, which a terminal would obey, become a question mark in a box."""
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
@@ -51,13 +55,14 @@ def print_json(document: Any) -> None:
 
 
 def print_error(error: HarnessError) -> None:
-    """Every problem on a line of its own, on stderr."""
-    many = len(error.problems) > 1
-    told = f"{len(error.problems)} problems" if many else plain(str(error))
-    err.print(Text.assemble(("error: ", "bold red"), told))
-    if many:
-        for problem in error.problems:
-            err.print(Text.assemble("  • ", plain(str(problem))))
+    """Every problem on a line of its own, on stderr; of very many the first, `--json` has them all."""
+    said = told(error.problems)
+    many = len(said) > 1
+    err.print(Text.assemble(("error: ", "bold red"), f"{len(error.problems):,} problems" if many else plain(said[0])))
+    for one in said[:MOST] if many else ():
+        err.print(Text.assemble("  • ", plain(one)))
+    if len(said) > MOST:
+        err.print(f"  and {len(said) - MOST:,} more")
 
 
 def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str | Text]]) -> Table:

@@ -170,8 +170,15 @@ def _show(found: FileAudit) -> None:
     console.out.print(console.table("", columns, summary))
     worst = sorted(found.findings, key=lambda f: (f.severity != "error", f.severity == "info", f.line))
     heads = (("line", "right"), ("rule", "left"), ("does", "left"), ("what", "left"))
-    rows = [[str(f.line or "file"), f.rule, f.action, f.message] for f in worst[:SHOWN]]
-    console.out.print(console.table(f"first {len(rows)} of {len(worst)} findings", heads, rows))
+    each, so_far, shown = max(1, SHOWN // len({f.rule for f in worst})), Counter[str](), list[Finding]()
+    for finding in worst:  # the first of every rule: a fault of all rows hides no other
+        so_far[finding.rule] += 1
+        shown += [finding] if so_far[finding.rule] <= each else []
+    rows = [[str(f.line or "file"), f.rule, f.action, f.message] for f in shown]
+    rest = (
+        "" if len(rows) == len(worst) else f", the first of each rule: {len(rows)} of {len(worst):,} (--json has all)"
+    )
+    console.out.print(console.table(f"findings{rest}", heads, rows))
 
 
 def _show_clean(made: CleanReport) -> None:

@@ -30,9 +30,9 @@ def normalise(raw: RawRow, shared_system: str = "") -> tuple[Example | None, tup
     format = detect(raw.value)
     if format is None:
         got = ", ".join(shown(name) for name in sorted(raw.value)[:8]) or "nothing"
-        what = (
-            f"got the fields {got}; a row needs messages, prompt and completion, instruction and output, or a mapping"
-        )
+        needed = "messages, prompt and completion, or instruction and output"
+        how = "--column prompt=NAME maps another name, in a spec data.columns"
+        what = f"got the fields {got}; a row needs {needed}; {how}"
         return None, (*raw.faults, Fault("unknown_format", what))
     try:
         row = as_conversation(raw.value, format, shared_system)

@@ -85,6 +85,8 @@ def _conversation(row: Row) -> tuple[str, tuple[Message, ...]]:
     else:
         got = f"a {form} row" if form else f"the fields {', '.join(sorted(row)) or 'nothing'}"
         hint = "; rows found good or bad are learned from by train.preference.pairs" if form == "kto" else ""
+        if form is None:
+            hint = "; data.columns maps other names: {prompt: ..., completion: ...}"
         raise ValueError(f"got {got}; a row needs `messages`, or `prompt` and `completion`{hint}")
     return form, _checked(turns)
 

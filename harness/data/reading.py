@@ -104,7 +104,7 @@ def _read(
             what = f"id {item.id!r} stands on line {seen[item.id]} too"
             problems.append(Problem(f"{file}:{line}", what, hint))
         if item.id != UNNAMED:
-            seen[item.id] = line
+            seen.setdefault(item.id, line)
         formats[form] += 1
         rows.append(Row(item, line))
     return rows
