@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sample_store
+from sample_records import CREATED
 
 from harness import monitoring
 from harness.cli import main
@@ -222,6 +223,8 @@ def test_more_failed_calls_are_an_alarm_of_quality(tmp_path: Path) -> None:
 
 def test_the_policy_says_what_is_due_and_age_alone_is_enough(tmp_path: Path) -> None:
     store = sample_store.build(tmp_path / "store").root
+    for record in Store(store).find("tickets-lora").path.glob("*.json"):
+        record.write_text(record.read_text().replace(CREATED, "2001-01-15T12:00:00Z"))  # old, whatever day it is
     policy = tmp_path / "retrain.yaml"
     policy.write_text("retrain:\n  every: 2w\n  on: drift\n", encoding="utf-8")
     logs = write(tmp_path / "a.jsonl", quiet(3, 1))
