@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -191,11 +192,18 @@ def test_records_of_version_1_are_shown() -> None:
     assert "beats the best prompt on the task: +41.7 points [+12.5, +70.8] (95 % interval, n = 12" in shown.stdout
 
 
+def unclaimed_port() -> int:
+    """A free port below those that a system hands out, so that nobody else is given it before the server starts."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 def test_what_ends_harness_ui_ends_its_server(tmp_path: Path) -> None:
     pytest.importorskip("streamlit", reason="needs the extra [ui]")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = unclaimed_port()
     command = [sys.executable, "-m", "harness", "ui", "--reports", str(tmp_path), "--port", str(port)]
     env = {**os.environ, "HARNESS_HOME": str(tmp_path / "home"), "STREAMLIT_SERVER_HEADLESS": "true"}
     with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as server:
@@ -203,7 +211,7 @@ def test_what_ends_harness_ui_ends_its_server(tmp_path: Path) -> None:
             assert server.stdout is not None
             assert any(f":{port}" in line for line in server.stdout)
             server.terminate()
-            server.communicate(timeout=60)
+            server.communicate(timeout=120)
         finally:
             server.kill()
     with pytest.raises(ConnectionRefusedError):

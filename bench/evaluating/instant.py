@@ -1,6 +1,6 @@
 """A chat server that answers at once: so cheap that what is measured is the client.
 
-    python -m evaluating.instant PORT
+    python -m evaluating.instant
 
 Speaks HTTP/1.1 with keep-alive and just enough of `/v1/chat/completions`, `/v1/models` and `/health`. It runs in a
 process of its own, whose CPU time belongs to nobody's figure.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 
 BODY = json.dumps(
     {
@@ -63,12 +62,12 @@ class Instant(asyncio.Protocol):
             self.transport.write(answer)
 
 
-async def serve(port: int) -> None:
-    """Serve until killed; says `ready` on stdout."""
-    server = await asyncio.get_running_loop().create_server(Instant, "127.0.0.1", port)
-    print("ready", flush=True)
+async def serve() -> None:
+    """Serve on a free port until killed; says which one on stdout once it is ready."""
+    server = await asyncio.get_running_loop().create_server(Instant, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1])))
+    asyncio.run(serve())

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -56,25 +55,14 @@ LEAN = ("--no-log-realtime", "--no-score-display", "--log-buffer", "1000")
 """inspect_ai without what it does while samples come in: then those of a killed run are lost."""
 
 
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def instant_server() -> Iterator[int]:
     """The server in a process of its own; yields its port."""
-    port = free_port()
     env = os.environ | {"PYTHONPATH": str(HERE.parent)}
-    with subprocess.Popen(
-        [sys.executable, "-m", "evaluating.instant", str(port)], stdout=subprocess.PIPE, env=env
-    ) as server:
+    with subprocess.Popen([sys.executable, "-m", "evaluating.instant"], stdout=subprocess.PIPE, env=env) as server:
         assert server.stdout is not None
-        assert server.stdout.readline().strip() == b"ready"
         try:
-            yield port
+            yield int(server.stdout.readline())
         finally:
             server.kill()
 
