@@ -45,9 +45,12 @@ def display(found: Preflight) -> None:
 
 def _forecast(found: Preflight) -> None:
     """Hours and money, stage by stage; `harness plan` tells more."""
-    for one in found.plan.stages:
+    known = [one for one in found.plan.stages if one.hours is not None or one.cost is not None]
+    for one in known:
         told = f"{one.stage}: {plan.hours(one.hours)}, {plan.cost(one.cost, found.plan.currency)}"
         console.out.print(Text(console.plain(f"{told} ({one.source})"), style="dim"))
+    for line in plan.sources(tuple(one for one in found.plan.stages if one not in known)):
+        console.out.print(Text(console.plain(line), style="dim"))
     for warning in found.plan.warnings:
         console.out.print(Text(console.plain(f"warning: {warning}"), style="yellow"))
     console.out.print()
