@@ -150,7 +150,7 @@ def check_constraints_hold(engine: Engine) -> None:
             [
                 constrained(question, temperature=temperature, choices=CITIES),
                 constrained(question, temperature=temperature, regex="[0-9]{2}:[0-9]{2}( am| pm)?"),
-                constrained(question, temperature=temperature, json_schema=PERSON),
+                constrained(question, max_tokens=96, temperature=temperature, json_schema=PERSON),
                 ask(question),
             ],
         )
