@@ -45,11 +45,12 @@ def served(store: Store, program: str) -> Iterator[str]:
     program: `harness.ui` as `harness ui` starts it, or `streamlit`.
     """
     chromium()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", program, "run", "app.py", "--server.port", str(port)]
-    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log.txt").open("w+") as log:
+    with socket.socket() as held, tempfile.TemporaryDirectory() as folder, (Path(folder) / "log.txt").open("w+") as log:
+        # Bound and not listened on: the server can take the port, and nobody else is given it meanwhile.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        command = [sys.executable, "-m", program, "run", "app.py", "--server.port", str(port)]
         environment = os.environ | {"HARNESS_REPORTS": str(store.root), "HARNESS_HOME": f"{folder}/home"}
         child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
