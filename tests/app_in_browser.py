@@ -24,6 +24,11 @@ from harness.store import Store
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 180
 """For a server's start and for every step in the browser: a busy machine is slow, not wrong."""
+SHORTCUTS = {
+    **{"ArrowLeft": "Previous", "ArrowRight": "Next"},
+    **{"A": "A is better", "B": "B is better", "T": "Tie", "X": "Both bad"},
+}
+"""Keys of the pages, and the buttons that listen to them."""
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright's Python package")
 playwright.expect.set_options(timeout=PATIENCE_S * 1000)
 pytest.importorskip("streamlit", reason="needs the extra [ui]")
@@ -120,12 +125,15 @@ def wait_for_names(page: Any, wanted: list[str]) -> None:
 
 
 def press(page: Any, key: str) -> None:
-    """A key for the page's shortcuts.
+    """One of the page's shortcuts.
 
-    The caller has waited for what the last click or key changed. This waits until the page is drawn to its end and
-    the browser has nothing left to do: buttons begin to listen to their keys a moment after they are painted.
+    The caller has waited for what the last click or key changed. This waits until the page is drawn to its end, its
+    button too, whose code may have to be fetched, and until the browser has nothing left to do: a button begins to
+    listen to its key a moment after it is painted.
     """
     settle(page)
+    button = page.locator("[data-testid=stButton] button", has_text=SHORTCUTS[key])
+    playwright.expect(button).to_be_enabled()
     page.evaluate("new Promise(done => requestIdleCallback(() => requestIdleCallback(() => done())))")
     page.keyboard.press(key)
 
