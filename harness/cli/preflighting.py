@@ -49,8 +49,8 @@ def _forecast(found: Preflight) -> None:
     for one in known:
         told = f"{one.stage}: {plan.hours(one.hours)}, {plan.cost(one.cost, found.plan.currency)}"
         console.out.print(Text(console.plain(f"{told} ({one.source})"), style="dim"))
-    for line in plan.sources(tuple(one for one in found.plan.stages if one not in known)):
-        console.out.print(Text(console.plain(line), style="dim"))
+    for source in plan.sources(tuple(one for one in found.plan.stages if one not in known)):
+        console.out.print(Text(console.plain(source), style="dim"))
     for warning in found.plan.warnings:
         console.out.print(Text(console.plain(f"warning: {warning}"), style="yellow"))
     console.out.print()
