@@ -29,7 +29,8 @@ def test_positions_without_loss_are_left_out_and_the_loss_stays(
 
     monkeypatch.setattr(utils, "_ChunkedLogProbFunction", Counting)
     monkeypatch.setattr(utils, "_use_triton", utils._use_triton)  # put back afterwards
-    model = load_model(tiny(tmp_path).path, origin("lora"))
+    base = tiny(tmp_path)
+    model = load_model(base.path, origin("lora"), base)
     utils.add_fused_lm_head(model)
     ids = torch.arange(20).reshape(2, 10)
     labels = ids.where(torch.arange(10) >= 7, -100)
