@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import json
 import random
@@ -18,6 +19,7 @@ from harness import monitoring
 from harness.cli import main
 from harness.errors import DataError, UsageError
 from harness.monitoring.canary import compare
+from harness.monitoring.logs import moment
 from harness.monitoring.looking import fresh
 from harness.monitoring.requests import Request, read_request
 from harness.store import Store
@@ -134,6 +136,21 @@ def test_vllms_own_log_is_read_and_its_other_lines_counted(tmp_path: Path) -> No
     (found,) = read.requests
     assert (found.question, found.answer, found.latency_s) == ("It's me", "Hello", 2.0)
     assert (read.other, read.broken) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "date"),
+    [
+        ("11-21 10:00:00", "2026-11-22", "2026-11-21"),
+        ("12-31 23:59:59", "2027-01-01", "2026-12-31"),
+        ("02-29 10:00:00", "2026-11-22", "2024-02-29"),
+        ("02-29 10:00:00", "2104-02-27", "2096-02-29"),
+        ("02-30 10:00:00", "2026-11-22", None),
+    ],
+)
+def test_a_log_without_years_speaks_of_the_last_such_day(text: str, now: str, date: str | None) -> None:
+    at = moment(text, datetime.datetime.fromisoformat(f"{now}T12:00:00+00:00"))
+    assert (None if at is None else str(datetime.datetime.fromtimestamp(at, datetime.UTC).date())) == date
 
 
 def test_logs_come_from_a_url(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -26,6 +26,8 @@ KEY_ENV: Final = "HARNESS_LOGS_KEY"
 """Environment variable with the key of a URL that asks for one."""
 NAMED: Final = 20
 """Broken lines that are named; all are counted."""
+LEAP: Final = 9
+"""Years in which every date comes: eight lie between two leap days where a century is passed over."""
 GZIP: Final = b"\x1f\x8b"
 
 _VLLM = re.compile(
@@ -127,7 +129,6 @@ class _Reader:
         self.lines = self.broken = self.other = 0
         self.faults: list[str] = []
         self._asked: dict[str, tuple[str | None, float]] = {}
-        self._year = datetime.datetime.now(datetime.UTC).year
 
     def read(self, stream: Iterable[bytes]) -> Iterator[Request]:
         number = 0
@@ -166,7 +167,10 @@ class _Reader:
             else:
                 self._fault(number, "neither JSON nor a line of vLLM's log")
             return None
-        at = self._time(found["time"])
+        at = moment(found["time"], datetime.datetime.now(datetime.UTC))
+        if at is None:
+            self._fault(number, f"no day has the date and time {found['time']}")
+            return None
         if found["done"] is None:
             self.other += 1
             id = found["asked"] or found["received"]
@@ -183,17 +187,22 @@ class _Reader:
             logprob=None, version=None, label=None, score=None,
         )  # fmt: skip
 
-    def _time(self, text: str) -> float:
-        """vLLM writes no year: this one, unless that would lie ahead."""
-        now = datetime.datetime.now(datetime.UTC)
-        at = datetime.datetime.strptime(f"{self._year}-{text}", "%Y-%m-%d %H:%M:%S").replace(tzinfo=datetime.UTC)
-        ahead = at > now + datetime.timedelta(days=1)
-        return (at.replace(year=self._year - 1) if ahead else at).timestamp()
-
     def _fault(self, number: int, what: str) -> None:
         self.broken += 1
         if len(self.faults) < NAMED:
             self.faults.append(masked(f"{self._name}:{number}: {what}"))
+
+
+def moment(text: str, now: datetime.datetime) -> float | None:
+    """Seconds since 1970 of a time as vLLM writes it, `02-29 10:00:00` without a year: the last that was, give or take
+    a day of clocks that differ. None where no year has such a day."""
+    latest = now + datetime.timedelta(days=1)
+    for year in range(latest.year, latest.year - LEAP, -1):
+        with suppress(ValueError):
+            at = datetime.datetime.strptime(f"{year}-{text}", "%Y-%m-%d %H:%M:%S").replace(tzinfo=now.tzinfo)
+            if at <= latest:
+                return at.timestamp()
+    return None
 
 
 def _literal(text: str) -> str:
