@@ -134,7 +134,7 @@ def press(page: Any, key: str) -> None:
     settle(page)
     button = page.locator("[data-testid=stButton] button", has_text=SHORTCUTS[key])
     playwright.expect(button).to_be_enabled()
-    page.evaluate("new Promise(done => requestIdleCallback(() => requestIdleCallback(() => done())))")
+    page.evaluate("new Promise(done => requestIdleCallback(() => done(), {timeout: 1000}))")  # or never, after a standstill
     page.keyboard.press(key)
 
 
