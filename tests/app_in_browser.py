@@ -134,7 +134,8 @@ def press(page: Any, key: str) -> None:
     settle(page)
     button = page.locator("[data-testid=stButton] button", has_text=SHORTCUTS[key])
     playwright.expect(button).to_be_enabled()
-    page.evaluate("new Promise(done => requestIdleCallback(() => done(), {timeout: 1000}))")  # or never, after a standstill
+    # Without the bound never, where the browser stood still for seconds.
+    page.evaluate("new Promise(done => requestIdleCallback(() => done(), {timeout: 1000}))")
     page.keyboard.press(key)
 
 
