@@ -117,12 +117,15 @@ class Stopped(HarnessError):
 
 def told(problems: Iterable[Problem]) -> list[str]:
     """Problems in words. What holds of many lines of a file alike is said once, with the first of them."""
-    alike: dict[Problem, list[str]] = {}
+    alike: dict[tuple[Problem, bool], dict[str, None]] = {}
     for problem in problems:
-        found = re.fullmatch(r"(.+):(\d+)", problem.where)
+        found = None if "://" in problem.where else re.fullmatch(r"(.+):(\d+)", problem.where)
         of_file = replace(problem, where=found[1]) if found else problem
-        alike.setdefault(of_file, []).append(found[2] if found else "")
-    return [str(one if lines == [""] else replace(one, where=_at(one.where, lines))) for one, lines in alike.items()]
+        alike.setdefault((of_file, found is not None), {})[found[2] if found else ""] = None
+    return [
+        str(replace(one, where=_at(one.where, list(lines))) if by_line else one)
+        for (one, by_line), lines in alike.items()
+    ]
 
 
 def _at(file: str, lines: Sequence[str]) -> str:

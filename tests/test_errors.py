@@ -31,6 +31,18 @@ def test_what_holds_of_many_lines_alike_is_said_once_with_the_first_of_them() ->
     assert str(DataError(empty[:2])) == "rows.jsonl, lines 3 and 5: the answer is empty. Write it."
 
 
+def test_what_has_no_line_is_told_as_it_stands_and_nothing_twice() -> None:
+    twice = (
+        [Problem("rows.jsonl:7", "no JSON")] * 2
+        + [Problem("spec.yaml", "bad")] * 2
+        + [Problem("rows.jsonl", "no JSON")]
+    )
+    assert str(DataError(twice)).splitlines() == ["rows.jsonl:7: no JSON.", "spec.yaml: bad.", "rows.jsonl: no JSON."]
+    servers = [Problem(f"http://127.0.0.1:{port}", "does not answer") for port in (8000, 8001)]
+    assert str(DataError(servers)).splitlines() == [str(one) for one in servers]
+    assert str(DataError([])) == ""
+
+
 def test_a_file_whose_every_row_has_other_names_gets_one_sentence_with_the_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

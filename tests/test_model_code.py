@@ -85,6 +85,11 @@ def test_trusted_code_is_part_of_the_models_identity(own: Path, tmp_path: Path) 
     trusted = models.resolve(str(own), trusted=True)
     assert trusted.ref.remote_code
     assert models.identity(str(own), None, trusted=True) == trusted.ref.digest
+    (own / "parts").mkdir()
+    (own / "parts" / "more.py").write_text("1")
+    assert models.resolve(str(own), trusted=True).ref.digest != trusted.ref.digest
+    (own / "parts" / "more.py").unlink()
+    assert models.resolve(str(own), trusted=True).ref.digest == trusted.ref.digest
     (own / "modeling_own.py").write_text(CODE.replace("first", "second"))
     with pytest.raises(ModelError, match="is not the one that was judged"):
         models.resolve_judged(str(own), trusted.ref, near=tmp_path)

@@ -58,7 +58,9 @@ def print_error(error: HarnessError) -> None:
     """Every problem on a line of its own, on stderr; of very many the first, `--json` has them all."""
     said = told(error.problems)
     many = len(said) > 1
-    err.print(Text.assemble(("error: ", "bold red"), f"{len(error.problems):,} problems" if many else plain(said[0])))
+    err.print(
+        Text.assemble(("error: ", "bold red"), f"{len(error.problems):,} problems" if many else plain(str(error)))
+    )
     for one in said[:MOST] if many else ():
         err.print(Text.assemble("  • ", plain(one)))
     if len(said) > MOST:

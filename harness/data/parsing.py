@@ -84,10 +84,11 @@ def _conversation(row: Row) -> tuple[str, tuple[Message, ...]]:
         turns = _pair(row["prompt"], row["completion"])
     else:
         got = f"a {form} row" if form else f"the fields {', '.join(sorted(row)) or 'nothing'}"
-        hint = "; rows found good or bad are learned from by train.preference.pairs" if form == "kto" else ""
-        if form is None:
-            hint = "; data.columns maps other names: {prompt: ..., completion: ...}"
-        raise ValueError(f"got {got}; a row needs `messages`, or `prompt` and `completion`{hint}")
+        hints = {
+            "kto": "; rows found good or bad are learned from by train.preference.pairs",
+            None: "; data.columns maps other names: {prompt: ..., completion: ...}",
+        }
+        raise ValueError(f"got {got}; a row needs `messages`, or `prompt` and `completion`{hints.get(form, '')}")
     return form, _checked(turns)
 
 

@@ -67,16 +67,15 @@ class TransformersEngine(Engine):
         self._context = model.context_length
         self._batch_size = batch_size or (256 if self._device == "cuda" else 64)
         self._budget = 32768 if self._device == "cuda" else 4096
-        safe = {"local_files_only": True, "trust_remote_code": model.ref.remote_code}
         try:
             with quiet():
-                tokenizer = AutoTokenizer.from_pretrained(model.path, **safe)
+                tokenizer = AutoTokenizer.from_pretrained(model.path, **model.safely)
                 loaded = AutoModelForCausalLM.from_pretrained(
                     model.path,
                     dtype=getattr(torch, dtype),
                     use_safetensors=True,
                     attn_implementation=_forward.ATTENTION,
-                    **safe,
+                    **model.safely,
                 )
                 loaded = loaded.to(self._device).eval()
         except (OSError, ValueError, RuntimeError) as error:

@@ -120,9 +120,8 @@ def _template(model: LocalModel) -> tuple[ollama.Render, list[str]]:
     """How the model's own chat template renders, and the texts of the tokens that end a turn."""
     from transformers import AutoConfig, AutoTokenizer
 
-    safe = {"local_files_only": True, "trust_remote_code": model.ref.remote_code}
-    tokenizer = AutoTokenizer.from_pretrained(str(model.path), **safe)
-    config = AutoConfig.from_pretrained(str(model.path), **safe)
+    tokenizer = AutoTokenizer.from_pretrained(str(model.path), **model.safely)
+    config = AutoConfig.from_pretrained(str(model.path), **model.safely)
     stops = [tokenizer.decode([end]) for end in sorted(turns.end_tokens(tokenizer, config))]
     return lambda messages: turns.render(tokenizer, messages), stops
 
@@ -223,9 +222,8 @@ def _generation(source: Source, model: LocalModel, into: Path) -> None:
     """Decoding for servers that read it from here; the tokens that end a turn, all of them."""
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-    safe = {"local_files_only": True, "trust_remote_code": model.ref.remote_code}
-    tokenizer = AutoTokenizer.from_pretrained(str(model.path), **safe)
-    ends = sorted(turns.end_tokens(tokenizer, AutoConfig.from_pretrained(str(model.path), **safe)))
+    tokenizer = AutoTokenizer.from_pretrained(str(model.path), **model.safely)
+    ends = sorted(turns.end_tokens(tokenizer, AutoConfig.from_pretrained(str(model.path), **model.safely)))
     told: dict[str, Any] = {"eos_token_id": ends, "max_new_tokens": source.candidate.decoding.max_tokens}
     decoding = source.candidate.decoding
     if decoding.temperature:

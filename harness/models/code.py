@@ -19,8 +19,8 @@ CONFIGS: Final = ("config.json", "tokenizer_config.json")
 
 
 def counts(name: str) -> bool:
-    """Whether a file is code that a model may run by."""
-    return "/" not in name and name.endswith(".py")
+    """Whether a file is code that a model may run by, in whatever folder of it."""
+    return name.endswith(".py")
 
 
 def brought(path: Path) -> dict[str, Any] | None:

@@ -40,6 +40,11 @@ class LocalModel:
     remote_name: str | None = None
     """Name of a model that only a server has, and this machine nothing of (`path` is then no folder)."""
 
+    @property
+    def safely(self) -> dict[str, Any]:
+        """How transformers reads any part of it: off this machine, and no code of its own unless the spec trusts it."""
+        return {"local_files_only": True, "trust_remote_code": self.ref.remote_code}
+
 
 def describe(name: str, path: Path, revision: str | None, trusted: bool = False) -> LocalModel:
     """Check a folder, hash what counts in it and describe it. Raises ModelError.

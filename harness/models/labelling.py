@@ -36,11 +36,10 @@ def with_head(model: LocalModel, labels: Sequence[str], dtype: str, device: str)
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    safe: dict[str, Any] = {"trust_remote_code": model.ref.remote_code, "local_files_only": True}
-    tokenizer = AutoTokenizer.from_pretrained(str(model.path), **safe)
+    tokenizer = AutoTokenizer.from_pretrained(str(model.path), **model.safely)
     try:
         made = AutoModelForSequenceClassification.from_pretrained(
-            str(model.path), num_labels=len(labels), dtype=getattr(torch, dtype), use_safetensors=True, **safe
+            str(model.path), num_labels=len(labels), dtype=getattr(torch, dtype), use_safetensors=True, **model.safely
         )
     except (OSError, ValueError) as fault:
         what = f"cannot be had with a label head: {fault}"

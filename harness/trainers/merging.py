@@ -111,18 +111,18 @@ def _merge(path: Path, model: LocalModel, on: Origin, work: Path) -> Merged:
     from transformers import AutoTokenizer
 
     from harness.trainers.probing import read_tokens
-    from harness.trainers.setup import load_model, safely
+    from harness.trainers.setup import load_model
 
     staging = work / "model"
     shutil.rmtree(staging, ignore_errors=True)
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(str(model.path), **safely(model))
+            tokenizer = AutoTokenizer.from_pretrained(str(model.path), **model.safely)
             adapted = PeftModel.from_pretrained(load_model(model.path, on, model), str(path))
             before = read_tokens(adapted, tokenizer, model.context_length)
             whole = adapted.merge_and_unload(safe_merge=True)
             after = read_tokens(whole, tokenizer, model.context_length)
-            save_model(whole, model.path, staging, on.dtype)
+            save_model(whole, model, staging, on.dtype)
     except (OSError, ValueError, RuntimeError) as fault:
         raise TrainingError(Problem(f"adapter {path.name[:8]}", f"cannot be merged: {fault}")) from fault
     drift = max((abs(one - other) for one, other in zip(before, after, strict=True)), default=0.0)

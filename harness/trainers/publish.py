@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from harness import artifacts
 from harness.errors import Problem, StoreError, TrainingError
-from harness.models import code
+from harness.models import LocalModel, code
 from harness.models.folder import counts
 from harness.records import AdapterRef, Prompt
 from harness.trainers.base import Job
@@ -121,10 +121,10 @@ def publish(model: Any, job: Job, folder: Path, dtype: str, before: Mapping[str,
     shutil.rmtree(staging, ignore_errors=True)
     if before is None and not hasattr(model, "peft_config"):
         _check_whole(model, job.model.path)
-        save_model(model, job.model.path, staging, dtype)
+        save_model(model, job.model, staging, dtype)
         kind: _Kind = "model"
     elif job.spec.method == "loftq":
-        save_model(model.merge_and_unload(), job.model.path, staging, dtype)
+        save_model(model.merge_and_unload(), job.model, staging, dtype)
         kind = "model"
     else:
         kind = _save_adapter(model, job, folder, staging)
@@ -136,14 +136,13 @@ def publish(model: Any, job: Job, folder: Path, dtype: str, before: Mapping[str,
 _Kind = Literal["lora", "peft", "model", "classifier", "remote"]
 
 
-def save_model(model: Any, base: Path, staging: Path, dtype: str) -> None:
+def save_model(model: Any, base: LocalModel, staging: Path, dtype: str) -> None:
     """Write a whole model to a new folder, beside the base model's tokenizer and chat template.
 
     Raises StoreError, with nothing left behind, when it cannot be written.
     """
     import torch
     from safetensors import SafetensorError
-    from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
     model.to(getattr(torch, dtype))
     try:
@@ -154,10 +153,9 @@ def save_model(model: Any, base: Path, staging: Path, dtype: str) -> None:
         raise StoreError(Problem(str(staging), f"the model cannot be written: {fault}", next=hint)) from fault
     for name in ("README.md", "generation_config.json"):  # nothing is taken from either
         (staging / name).unlink(missing_ok=True)
-    by_own_code = type(model).__module__.partition(".")[0] == TRANSFORMERS_DYNAMIC_MODULE_NAME
-    for file in sorted(base.iterdir()):
+    for file in sorted(base.path.iterdir()):
         own = file.suffix == ".safetensors" or file.name in ("config.json", PROMPT_FILE)
-        wanted = counts(file.name) or (by_own_code and code.counts(file.name))
+        wanted = counts(file.name) or (base.ref.remote_code and code.counts(file.name))
         if wanted and not own and not file.name.endswith(".safetensors.index.json"):
             shutil.copyfile(file, staging / file.name)
     config_path = staging / "config.json"

@@ -91,15 +91,10 @@ def load_base(spec: TrainSpec, model: LocalModel, on: Origin) -> tuple[Any, Any]
     """The base model as the method trains on it, and its tokenizer, which pads with no token that is learned."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(model.path), **safely(model))
+    tokenizer = AutoTokenizer.from_pretrained(str(model.path), **model.safely)
     base = load_model(model.path, on, model, _quantization(spec, on) if spec.method == "qlora" else None)
     _pad_apart(tokenizer, turns.end_tokens(tokenizer, base.config.get_text_config()))
     return base, tokenizer
-
-
-def safely(model: LocalModel) -> dict[str, Any]:
-    """How anything of a base model is read: off this machine, and with no code of its own unless the spec trusts it."""
-    return {"local_files_only": True, "trust_remote_code": model.ref.remote_code}
 
 
 def load_model(path: Path, on: Origin, base: LocalModel, quantization: Any = None) -> Any:
@@ -113,7 +108,7 @@ def load_model(path: Path, on: Origin, base: LocalModel, quantization: Any = Non
         quantization_config=quantization,
         device_map={"": 0} if on.device == "cuda" else None,
         use_safetensors=True,
-        **safely(base),
+        **base.safely,
     )
 
 
